@@ -1,0 +1,1 @@
+//! The loop on the host: the hub, its children, the spool.

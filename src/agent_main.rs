@@ -1,0 +1,3 @@
+//! `deploy-agent`: the host half, started over SSH by `deploy`.
+
+fn main() {}

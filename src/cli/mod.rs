@@ -1,0 +1,1 @@
+//! One file per command: run (the default), inventory, pki, vault, doc.

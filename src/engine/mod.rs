@@ -1,0 +1,1 @@
+//! A play's run: batches, meeting points, handlers, blocks, loops.

@@ -1,0 +1,1 @@
+//! What a node's status means: gates, quorum, recovery decisions. Pure.

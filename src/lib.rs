@@ -1,0 +1,34 @@
+//! `deploy`: an Ansible-style declarative deployment agent.
+//!
+//! A folder is a room, a file is one concept. Data flows one way:
+//! `cli → source → inventory/playbook → engine → (template, vars) → connection → wire → agent → modules → machine`,
+//! and results come back as events to `report`. Rooms below know nothing of rooms above; the rooms of the agent
+//! (`wire`, `agent`, `machine`, the host half of `modules`) are built without the `controller` feature.
+
+pub mod agent;
+pub mod galera;
+pub mod machine;
+pub mod modules;
+pub mod secret;
+pub mod wire;
+
+#[cfg(feature = "controller")]
+pub mod cli;
+#[cfg(feature = "controller")]
+pub mod connection;
+#[cfg(feature = "controller")]
+pub mod engine;
+#[cfg(feature = "controller")]
+pub mod inventory;
+#[cfg(feature = "controller")]
+pub mod pki;
+#[cfg(feature = "controller")]
+pub mod playbook;
+#[cfg(feature = "controller")]
+pub mod report;
+#[cfg(feature = "controller")]
+pub mod source;
+#[cfg(feature = "controller")]
+pub mod template;
+#[cfg(feature = "controller")]
+pub mod vars;

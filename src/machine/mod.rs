@@ -1,0 +1,1 @@
+//! The domains of a host, live and predicted.

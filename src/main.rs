@@ -1,0 +1,3 @@
+//! `deploy`: arguments in, exit code out.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! CA, issuing, inspection, renewal policy: pure decisions, storage behind a trait.

@@ -1,0 +1,1 @@
+//! Plays, blocks, tasks, roles: typed, spanned, validated; runs nothing.

@@ -1,0 +1,1 @@
+//! Events to terminal and JSON lines: the only place that prints.

@@ -1,0 +1,1 @@
+//! Files to YAML nodes with spans (Ansible's scalar rules) to diagnostics.

@@ -1,0 +1,1 @@
+//! The Jinja environment: filters, tests, lookups, native values, `omit`, unknowns.

@@ -1,0 +1,1 @@
+//! Variable precedence, magic variables, facts and vault.

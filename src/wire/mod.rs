@@ -1,0 +1,1 @@
+//! The frames both ends speak.
