@@ -1,1 +1,92 @@
-//! The domains of a host, live and predicted.
+//! A host as modules see it: typed domains, each live or predicted.
+//!
+//! A module is written once, against [`Machine`]. In a real run every domain is *live*; in a check every domain
+//! is *predicted*: reads see what earlier tasks of the same run would have done, writes stay in an overlay.
+//! Every mutation goes through a method of `Machine` (one file a domain) that reads the state before, compares,
+//! records a [`Change`] and only then asks the domain's backend, so no module can forget check mode and a task
+//! that did nothing cannot say `changed`.
+
+mod change;
+mod error;
+mod exec;
+
+pub use change::{Change, ChangeKind, Domain, Facet, Subject, Undo};
+pub use error::MachineError;
+pub use exec::{Command, Output};
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Result of a machine operation.
+pub type Result<T> = std::result::Result<T, MachineError>;
+
+/// Whether changes are carried out or only predicted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// A real run.
+    Live,
+    /// A check: writes go to the overlay.
+    Predicted,
+    /// A check of a task of which it is not known whether it would run (`when` is unknown):
+    /// what it would write becomes unknown in the overlay.
+    Tainted,
+}
+
+/// What the earlier tasks of a check would have done, one part a domain.
+///
+/// It is handed from child to child when a run changes its become identity, hence serialisable.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Overlay {
+    /// State of each domain, under the domain's name; a domain reads and writes only its own.
+    pub domains: BTreeMap<String, serde_json::Value>,
+}
+
+/// The machine a module works on, for one become identity.
+///
+/// Domain state and backends are private to the domain's file, which adds an `impl Machine` block with the
+/// operations that modules call.
+pub struct Machine {
+    mode: Mode,
+    changes: Vec<Change>,
+    /// Environment variables of the task (`environment:`), for every process the task starts.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Machine {
+    /// A machine of this host.
+    pub fn new(mode: Mode) -> Self {
+        Machine { mode, changes: Vec::new(), environment: BTreeMap::new() }
+    }
+
+    /// How writes are treated now.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Whether writes stay in memory.
+    pub fn predicted(&self) -> bool {
+        self.mode != Mode::Live
+    }
+
+    /// Sets how the next task's writes are treated. Overlays survive; only `Predicted` and `Tainted` may be
+    /// exchanged during a run.
+    pub fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+    }
+
+    /// Adds to the change list. Domains call this, modules do not.
+    pub(crate) fn record(&mut self, change: Change) {
+        self.changes.push(change);
+    }
+
+    /// Takes the change list of the task that just ran.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Whether the running task has changed anything so far.
+    pub fn changed(&self) -> bool {
+        !self.changes.is_empty()
+    }
+}

@@ -1,1 +1,128 @@
 //! The modules: one file each, in families.
+//!
+//! A module's file holds its typed arguments (whose doc comments are its documentation), its reach, and one
+//! function from arguments and a [`Machine`] to an [`Outcome`]. What must happen on the controller first (render a
+//! template, read a source file, issue a certificate) is a second function in the same file, behind the
+//! `controller` feature.
+
+#[macro_use]
+mod arguments;
+mod outcome;
+mod registry;
+pub mod scalars;
+
+#[cfg(feature = "controller")]
+mod action;
+#[cfg(feature = "controller")]
+pub use action::{Action, ActionError, ActionFuture, ActionHost, FileKind, Prepared, RenderOptions};
+
+pub use arguments::{Argument, Arguments, RawField, decode};
+pub use outcome::{ModuleError, Outcome, Status};
+pub use registry::{find, names};
+
+use crate::machine::Machine;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::io::Read;
+
+/// How far a module's effects and readings go. It decides when a host may run ahead of the others: under
+/// `strategy: linear` a world task starts only when every host of the batch has finished all earlier tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Only this host's own state: files, accounts, packages.
+    Host,
+    /// Anything that other hosts may notice: commands, services, the network, the cluster.
+    World,
+    /// Runs on the controller as part of the play's logic (debug, set_fact, assert, meta …); never sent to a host.
+    Control,
+}
+
+/// How an argument string that is no mapping is read: `command: ls -l`, `service: name=x state=started`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FreeForm {
+    /// `key=value` words only.
+    KeyValue,
+    /// The text itself is the argument of this name (`_raw_params`), after `key=value` words that are known.
+    Raw,
+}
+
+/// One module.
+pub struct Module {
+    /// Full name: `ansible.builtin.copy`; our own are `deploy.builtin.…`.
+    pub name: &'static str,
+    /// Every other name it is known by, the short one first: `copy`, `ansible.legacy.copy`.
+    pub aliases: &'static [&'static str],
+    /// How far it reaches.
+    pub reach: Reach,
+    /// How a plain string is read.
+    pub free_form: FreeForm,
+    /// Its arguments and documentation.
+    pub arguments: Arguments,
+    /// The host half. Modules with [`Reach::Control`] have none.
+    pub run: Option<Run>,
+    /// The controller half, if it needs one.
+    #[cfg(feature = "controller")]
+    pub action: Option<Action>,
+}
+
+/// The host half of a module.
+pub type Run = fn(Map<String, Value>, &mut Machine, &mut Context<'_>) -> Result<Outcome, ModuleError>;
+
+/// What a running module knows beside its arguments.
+pub struct Context<'a> {
+    /// The user asked for diffs: contents are worth keeping in changes.
+    pub diff: bool,
+    /// `no_log`: contents must be kept out of changes (use [`crate::machine::Facet::Secret`]).
+    pub no_log: bool,
+    /// The controller, for contents and progress.
+    pub controller: &'a mut dyn Controller,
+}
+
+/// What a running module may ask of the other end.
+pub trait Controller {
+    /// Opens contents that were too large for the request. Reading blocks while they are streamed.
+    fn open(&mut self, content: &Content) -> std::io::Result<Box<dyn Read + '_>>;
+
+    /// Streams contents to the controller under `name` (`fetch`).
+    fn send(&mut self, name: &str, contents: &mut dyn Read) -> std::io::Result<()>;
+
+    /// Says how far a long step is; shown when it takes over two seconds.
+    fn progress(&mut self, text: &str, done: Option<u64>, total: Option<u64>);
+}
+
+/// Contents of a file in a request: inline when small, else streamed when the host asks for them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Content {
+    /// UTF-8 text, at most [`Content::INLINE`] bytes.
+    Text(String),
+    /// Other bytes, in base64, at most [`Content::INLINE`] bytes before encoding.
+    Base64(String),
+    /// To be asked for through [`Controller::open`].
+    Blob {
+        /// SHA-256 of the whole, hex.
+        sha256: String,
+        /// Bytes.
+        size: u64,
+    },
+}
+
+impl Content {
+    /// Contents up to this many bytes travel inside the request.
+    pub const INLINE: usize = 128 * 1024;
+}
+
+/// A controller that has nothing to give: for tests and for modules run locally.
+pub struct NoController;
+
+impl Controller for NoController {
+    fn open(&mut self, _: &Content) -> std::io::Result<Box<dyn Read + '_>> {
+        Err(std::io::Error::other("there is no controller to ask for contents"))
+    }
+
+    fn send(&mut self, _: &str, _: &mut dyn Read) -> std::io::Result<()> {
+        Err(std::io::Error::other("there is no controller to send contents to"))
+    }
+
+    fn progress(&mut self, _: &str, _: Option<u64>, _: Option<u64>) {}
+}

@@ -1,1 +1,5 @@
-//! The frames both ends speak.
+//! The frames both ends speak: the controller and the agent, over one channel.
+
+mod message;
+
+pub use message::{Become, BecomeMethod, Hello, OnFailure, Reply, TaskRequest};

@@ -1,0 +1,140 @@
+//! Processes: commands that may change anything, and probes that may not.
+
+use super::{Change, Domain, Machine, MachineError, Result, Subject, Undo};
+use std::io::{Read, Write};
+use std::process::Stdio;
+
+/// A process to start.
+#[derive(Clone, Debug, Default)]
+pub struct Command {
+    /// Program and arguments; no shell is involved.
+    pub argv: Vec<String>,
+    /// Working directory.
+    pub chdir: Option<String>,
+    /// Bytes for its standard input; nothing means `/dev/null`.
+    pub stdin: Option<Vec<u8>>,
+}
+
+impl Command {
+    /// A command from its words.
+    pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
+        Command { argv: argv.into_iter().map(Into::into).collect(), ..Default::default() }
+    }
+}
+
+/// What a process left.
+#[derive(Clone, Debug, Default)]
+pub struct Output {
+    /// Exit status; a signal N is reported as `-N`, as Ansible does.
+    pub rc: i32,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl Output {
+    /// Whether it exited with status 0.
+    pub fn success(&self) -> bool {
+        self.rc == 0
+    }
+
+    /// Standard output as text.
+    pub fn stdout_text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// Standard error as text.
+    pub fn stderr_text(&self) -> String {
+        String::from_utf8_lossy(&self.stderr).into_owned()
+    }
+}
+
+impl Machine {
+    /// Runs a command that may change anything: only the command family and domains' backends call this.
+    /// Recorded as an effect. In a check it is not run and the answer is `Unknown`.
+    pub fn exec(&mut self, command: &Command) -> Result<Output> {
+        if self.predicted() {
+            return Err(MachineError::unknown(format!("`{}` is not run in a check", command.argv.join(" "))));
+        }
+        let output = self.run_process(command)?;
+        let name = command.argv.first().cloned().unwrap_or_default();
+        self.record(Change::effect(
+            Subject::new(Domain::Command, name),
+            format!("ran, exit status {}", output.rc),
+            Undo::None,
+        ));
+        Ok(output)
+    }
+
+    /// Runs a read-only program, in a check too.
+    pub fn probe(&self, command: &Command) -> Result<Output> {
+        self.run_process(command)
+    }
+
+    /// Starts a process and waits for it, without recording anything: for backends that record a better change.
+    pub(crate) fn run_process(&self, command: &Command) -> Result<Output> {
+        let Some((program, arguments)) = command.argv.split_first() else {
+            return Err(MachineError::failed("an empty command was given"));
+        };
+        let mut process = std::process::Command::new(program);
+        process.args(arguments).envs(&self.environment).stdout(Stdio::piped()).stderr(Stdio::piped());
+        process.stdin(if command.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
+        if let Some(directory) = &command.chdir {
+            process.current_dir(directory);
+        }
+        let mut child = process.spawn().map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound if command.chdir.is_none() => {
+                MachineError::MissingProgram { program: program.clone(), hint: String::new() }
+            }
+            _ => MachineError::io(format!("cannot start `{program}`"), source),
+        })?;
+        // Standard input and error have threads of their own, so that no pipe can fill up and stop the process.
+        let writer = child.stdin.take().zip(command.stdin.clone()).map(|(mut pipe, bytes)| {
+            std::thread::spawn(move || {
+                let _ = pipe.write_all(&bytes); // a process may close its input early
+            })
+        });
+        let errors = child.stderr.take().map(|mut pipe| {
+            std::thread::spawn(move || {
+                let mut bytes = Vec::new();
+                let _ = pipe.read_to_end(&mut bytes);
+                bytes
+            })
+        });
+        let mut stdout = Vec::new();
+        if let Some(mut pipe) = child.stdout.take() {
+            pipe.read_to_end(&mut stdout).map_err(|e| MachineError::io(format!("cannot read from `{program}`"), e))?;
+        }
+        let status = child.wait().map_err(|e| MachineError::io(format!("cannot wait for `{program}`"), e))?;
+        if let Some(thread) = writer {
+            let _ = thread.join();
+        }
+        let stderr = errors.and_then(|thread| thread.join().ok()).unwrap_or_default();
+        use std::os::unix::process::ExitStatusExt;
+        let rc = status.code().unwrap_or_else(|| -status.signal().unwrap_or(1));
+        Ok(Output { rc, stdout, stderr })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Mode;
+
+    #[test]
+    fn a_signal_is_a_negative_status_and_streams_are_kept_apart() {
+        let mut machine = Machine::new(Mode::Live);
+        let output = machine.exec(&Command::new(["sh", "-c", "echo out; echo err >&2; kill -9 $$"])).unwrap();
+        assert_eq!((output.rc, output.stdout_text().as_str(), output.stderr_text().as_str()), (-9, "out\n", "err\n"));
+        assert_eq!(machine.take_changes().len(), 1);
+    }
+
+    #[test]
+    fn a_check_runs_probes_and_no_commands() {
+        let mut machine = Machine::new(Mode::Predicted);
+        assert!(matches!(machine.exec(&Command::new(["true"])), Err(MachineError::Unknown { .. })));
+        assert!(machine.probe(&Command::new(["true"])).unwrap().success());
+        assert!(machine.take_changes().is_empty());
+    }
+}

@@ -1,0 +1,30 @@
+//! Every module by every name it is known by.
+
+use super::Module;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+/// All modules; each family lists its own.
+const FAMILIES: &[&[&Module]] = &[];
+
+static INDEX: LazyLock<HashMap<&'static str, &'static Module>> = LazyLock::new(|| {
+    let mut index = HashMap::new();
+    for module in FAMILIES.iter().copied().flatten().copied() {
+        for name in std::iter::once(&module.name).chain(module.aliases) {
+            index.insert(*name, module);
+        }
+    }
+    index
+});
+
+/// The module of this name, short or fully qualified.
+pub fn find(name: &str) -> Option<&'static Module> {
+    INDEX.get(name).copied()
+}
+
+/// Every name of every module, sorted.
+pub fn names() -> Vec<&'static str> {
+    let mut names: Vec<_> = INDEX.keys().copied().collect();
+    names.sort_unstable();
+    names
+}
