@@ -1,1 +1,23 @@
 //! Files to YAML nodes with spans (Ansible's scalar rules) to diagnostics.
+//!
+//! [`SourceFile::read`] → [`load_yaml`] → [`Node`]; whatever is wrong becomes a [`Diag`] at its place.
+//! JSON is read by the same loader: for our purposes it is a subset of YAML.
+
+mod de;
+mod diag;
+mod file;
+mod loader;
+mod node;
+mod scalar;
+mod suggest;
+
+pub use de::DeError;
+pub use diag::{Diag, Diags, Severity};
+pub use file::{SourceFile, Span};
+pub use loader::{load_yaml, load_yaml_str, scalar_from_text};
+pub use node::{KeyId, Mapping, Node, NodeData, NodeValue, ScalarStyle};
+pub use scalar::{parse_bool, resolve_plain};
+pub use suggest::did_you_mean;
+
+#[cfg(test)]
+mod tests;

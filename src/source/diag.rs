@@ -1,0 +1,270 @@
+//! What is wrong, where, and what to do about it, as the user sees it.
+
+use std::fmt;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+
+use super::file::{Span, floor_boundary};
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Nothing runs.
+    Error,
+    /// It runs, perhaps not as meant.
+    Warning,
+    /// For information.
+    Note,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diag {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong, in one sentence.
+    pub message: String,
+    /// Places with a short text each; the first is where it is wrong, others explain.
+    pub labels: Vec<(Span, String)>,
+    /// Facts that help to understand.
+    pub notes: Vec<String>,
+    /// What to do.
+    pub help: Vec<String>,
+}
+
+impl Diag {
+    fn new(severity: Severity, message: impl Into<String>) -> Self {
+        Diag {
+            severity,
+            message: message.into(),
+            labels: Vec::new(),
+            notes: Vec::new(),
+            help: Vec::new(),
+        }
+    }
+
+    /// An error.
+    pub fn error(message: impl Into<String>) -> Self {
+        Diag::new(Severity::Error, message)
+    }
+
+    /// A warning.
+    pub fn warning(message: impl Into<String>) -> Self {
+        Diag::new(Severity::Warning, message)
+    }
+
+    /// Adds a place.
+    pub fn at(self, span: &Span) -> Self {
+        self.label(span, "")
+    }
+
+    /// Adds a place with a text.
+    pub fn label(mut self, span: &Span, text: impl Into<String>) -> Self {
+        self.labels.push((span.clone(), text.into()));
+        self
+    }
+
+    /// Adds a fact.
+    pub fn with_note(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
+        self
+    }
+
+    /// Adds a remedy.
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help.push(help.into());
+        self
+    }
+
+    /// Adds "did you mean", if there is something to mean.
+    pub fn suggest(self, name: Option<&str>) -> Self {
+        match name {
+            Some(name) => self.with_help(format!("did you mean `{name}`?")),
+            None => self,
+        }
+    }
+
+    /// The main place.
+    pub fn span(&self) -> Option<&Span> {
+        self.labels.first().map(|(span, _)| span)
+    }
+
+    /// Whether it stops the run.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+
+    /// One line: `site.yml:3:5: message`.
+    pub fn one_line(&self) -> String {
+        match self.span() {
+            Some(span) if !span.is_generated() => format!("{span}: {}", self.message),
+            _ => self.message.clone(),
+        }
+    }
+
+    /// As rustc prints: the message, the lines it is about with carets, notes and help.
+    pub fn render(&self, color: bool) -> String {
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+            Severity::Note => Level::NOTE,
+        };
+        let mut group = Group::with_title(level.primary_title(self.message.as_str()));
+        for (at, (span, text)) in self.labels.iter().enumerate() {
+            if span.is_generated() {
+                if !text.is_empty() {
+                    group = group.element(Level::NOTE.message(text.as_str()));
+                }
+                continue;
+            }
+            let path = span.file.path.display().to_string();
+            if span.file.sensitive || span.file.text.is_empty() {
+                // Never quote a line that came out of a vault.
+                let (line, column) = span.line_col();
+                group = group.element(Origin::path(path).line(line).char_column(column));
+                if !text.is_empty() {
+                    group = group.element(Level::NOTE.message(text.as_str()));
+                }
+                continue;
+            }
+            // Labels of one file share a snippet; the first occurrence of the file draws them all.
+            if self
+                .labels
+                .iter()
+                .take(at)
+                .any(|(other, _)| other.file.path == span.file.path)
+            {
+                continue;
+            }
+            let mut snippet = Snippet::source(span.file.text.as_ref()).path(path);
+            for (n, (other, text)) in self.labels.iter().enumerate() {
+                if other.file.path != span.file.path {
+                    continue;
+                }
+                let kind = if n == 0 {
+                    AnnotationKind::Primary
+                } else {
+                    AnnotationKind::Context
+                };
+                let range = visible_range(&span.file.text, other);
+                let mut annotation = kind.span(range);
+                if !text.is_empty() {
+                    annotation = annotation.label(text.as_str());
+                }
+                snippet = snippet.annotation(annotation);
+            }
+            group = group.element(snippet);
+        }
+        for note in &self.notes {
+            group = group.element(Level::NOTE.message(note.as_str()));
+        }
+        for help in &self.help {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        let renderer = if color {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
+        renderer.render(&[group])
+    }
+}
+
+/// The part of a span on its first line: a whole task underlined says less than its first word.
+fn visible_range(text: &str, span: &Span) -> std::ops::Range<usize> {
+    let start = floor_boundary(text, span.start);
+    let end = floor_boundary(text, span.end).max(start);
+    let first_line = text
+        .get(start..end)
+        .and_then(|part| part.split(['\n', '\r']).next());
+    start..start + first_line.map_or(0, str::len)
+}
+
+impl fmt::Display for Diag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.one_line())
+    }
+}
+
+impl std::error::Error for Diag {}
+
+/// Everything that is wrong in a tree.
+#[derive(Clone, Debug, Default)]
+pub struct Diags {
+    items: Vec<Diag>,
+}
+
+impl Diags {
+    /// Nothing is wrong yet.
+    pub fn new() -> Self {
+        Diags::default()
+    }
+
+    /// Adds one, unless the very same is there: a role that is used twice is wrong once.
+    pub fn push(&mut self, diag: Diag) {
+        if !self.items.contains(&diag) {
+            self.items.push(diag);
+        }
+    }
+
+    /// Adds all of another collection.
+    pub fn extend(&mut self, other: impl IntoIterator<Item = Diag>) {
+        for diag in other {
+            self.push(diag);
+        }
+    }
+
+    /// Whether anything stops the run.
+    pub fn has_errors(&self) -> bool {
+        self.items.iter().any(Diag::is_error)
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// In the order found.
+    pub fn iter(&self) -> impl Iterator<Item = &Diag> {
+        self.items.iter()
+    }
+
+    /// Errors only.
+    pub fn errors(&self) -> impl Iterator<Item = &Diag> {
+        self.items.iter().filter(|diag| diag.is_error())
+    }
+
+    /// Warnings only.
+    pub fn warnings(&self) -> impl Iterator<Item = &Diag> {
+        self.items
+            .iter()
+            .filter(|diag| diag.severity == Severity::Warning)
+    }
+
+    /// Takes all.
+    pub fn take(&mut self) -> Vec<Diag> {
+        std::mem::take(&mut self.items)
+    }
+
+    /// All of them, rendered, with a blank line between.
+    pub fn render(&self, color: bool) -> String {
+        self.items
+            .iter()
+            .map(|diag| diag.render(color))
+            .collect::<Vec<_>>()
+            .join("\n\n")
+    }
+}
+
+impl IntoIterator for Diags {
+    type Item = Diag;
+    type IntoIter = std::vec::IntoIter<Diag>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.items.into_iter()
+    }
+}

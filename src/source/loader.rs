@@ -1,0 +1,615 @@
+//! YAML text to nodes: an own loader over saphyr-parser's events, with Ansible's rules.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle as Style, Tag};
+
+use super::diag::{Diag, Diags};
+use super::file::{SourceFile, Span};
+use super::node::{KeyId, Mapping, Node, NodeData, NodeValue, ScalarStyle};
+use super::scalar::{is_sexagesimal, resolve_plain};
+
+/// How deep lists and dictionaries may be nested.
+const MAX_DEPTH: usize = 100;
+/// How many nodes a document may have once its aliases are written out.
+const MAX_EXPANDED: usize = 1_000_000;
+
+/// Loads one YAML (or JSON) document. `None` after an error; an empty document is `null`.
+pub fn load_yaml(file: &Arc<SourceFile>, diags: &mut Diags) -> Option<Node> {
+    match Loader::new(file, diags).load() {
+        Ok(node) => Some(node),
+        Err(diag) => {
+            diags.push(*diag);
+            None
+        }
+    }
+}
+
+/// Loads a document from a text that no file holds, under a name such as `<extra vars>`.
+pub fn load_yaml_str(name: &str, text: &str, diags: &mut Diags) -> Option<Node> {
+    load_yaml(&SourceFile::new(name, text), diags)
+}
+
+/// A plain scalar with YAML's type rules, at a place.
+pub fn scalar_from_text(span: Span, text: &str) -> Node {
+    Node::new(span, resolve_plain(text))
+}
+
+type Fallible<T> = Result<T, Box<Diag>>;
+
+/// A list or dictionary that is not closed yet.
+struct Open {
+    start: usize,
+    anchor: usize,
+    tag: Option<Arc<str>>,
+    unsafe_inside: bool,
+    body: Body,
+    size: usize,
+    height: usize,
+}
+
+enum Body {
+    Seq(Vec<Node>),
+    Map {
+        key: Option<Node>,
+        entries: Vec<(Node, Node)>,
+        seen: HashSet<KeyId>,
+        merges: Vec<Node>,
+    },
+}
+
+/// A finished node and what an alias to it costs.
+#[derive(Clone)]
+struct Done {
+    node: Node,
+    size: usize,
+    height: usize,
+}
+
+struct Loader<'a> {
+    file: &'a Arc<SourceFile>,
+    diags: &'a mut Diags,
+    /// Byte offset of every character; empty when all are single bytes.
+    char_to_byte: Vec<usize>,
+    anchors: HashMap<usize, Done>,
+    stack: Vec<Open>,
+    total: usize,
+}
+
+impl<'a> Loader<'a> {
+    fn new(file: &'a Arc<SourceFile>, diags: &'a mut Diags) -> Self {
+        let text = &file.text;
+        let char_to_byte = if text.is_ascii() {
+            Vec::new()
+        } else {
+            text.char_indices()
+                .map(|(at, _)| at)
+                .chain([text.len()])
+                .collect()
+        };
+        Loader {
+            file,
+            diags,
+            char_to_byte,
+            anchors: HashMap::new(),
+            stack: Vec::new(),
+            total: 0,
+        }
+    }
+
+    fn byte(&self, marker: &Marker) -> usize {
+        if self.char_to_byte.is_empty() {
+            marker.index().min(self.file.text.len())
+        } else {
+            self.char_to_byte
+                .get(marker.index())
+                .copied()
+                .unwrap_or(self.file.text.len())
+        }
+    }
+
+    fn span(&self, start: usize, end: usize) -> Span {
+        Span::new(self.file, start, end)
+    }
+
+    fn load(mut self) -> Fallible<Node> {
+        let file = self.file.clone();
+        if let Some(at) = file.text.find('\0') {
+            return Err(Box::new(
+                Diag::error("the file contains a NUL byte; it is not YAML")
+                    .at(&self.span(at, at + 1)),
+            ));
+        }
+        let mut root: Option<Node> = None;
+        let mut documents = 0;
+        for event in Parser::new_from_str(&file.text) {
+            let (event, span) = event.map_err(|error| {
+                Box::new(explain_scan_error(
+                    &file,
+                    self.byte(error.marker()),
+                    error.info(),
+                ))
+            })?;
+            let (start, end) = (self.byte(&span.start), self.byte(&span.end));
+            let done = match event {
+                Event::DocumentStart(_) => {
+                    documents += 1;
+                    if documents > 1 {
+                        return Err(Box::new(
+                            Diag::error("a second YAML document begins here; a file holds one")
+                                .at(&self.span(start, end))
+                                .with_help("put it into a file of its own, or remove the `---`"),
+                        ));
+                    }
+                    continue;
+                }
+                Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {
+                    continue;
+                }
+                Event::SequenceStart(anchor, tag) => {
+                    self.open(start, anchor, tag.as_deref(), Body::Seq(Vec::new()))?;
+                    continue;
+                }
+                Event::MappingStart(anchor, tag) => {
+                    let body = Body::Map {
+                        key: None,
+                        entries: Vec::new(),
+                        seen: HashSet::new(),
+                        merges: Vec::new(),
+                    };
+                    self.open(start, anchor, tag.as_deref(), body)?;
+                    continue;
+                }
+                Event::SequenceEnd | Event::MappingEnd => match self.close(start, end)? {
+                    Some(done) => done,
+                    None => continue,
+                },
+                Event::Alias(id) => match self.anchors.get(&id) {
+                    Some(done) => done.clone(),
+                    None => {
+                        return Err(Box::new(
+                            Diag::error("this alias stands inside the value that it names")
+                                .at(&self.span(start, end)),
+                        ));
+                    }
+                },
+                Event::Scalar(text, style, anchor, tag) => {
+                    let node = self.scalar(&text, style, tag.as_deref(), start, end)?;
+                    let done = Done {
+                        node,
+                        size: 1,
+                        height: 0,
+                    };
+                    if anchor != 0 {
+                        self.anchors.insert(anchor, done.clone());
+                    }
+                    done
+                }
+            };
+            if let Some(node) = self.add(done, start, end)? {
+                root = Some(node);
+            }
+        }
+        Ok(root.unwrap_or_else(|| Node::new(Span::start_of(&file), NodeValue::Null)))
+    }
+
+    fn open(&mut self, start: usize, anchor: usize, tag: Option<&Tag>, body: Body) -> Fallible<()> {
+        if self.stack.len() >= MAX_DEPTH {
+            return Err(Box::new(
+                Diag::error(format!("nested deeper than {MAX_DEPTH} levels"))
+                    .at(&self.span(start, start + 1)),
+            ));
+        }
+        let is_map = matches!(body, Body::Map { .. });
+        let tag =
+            match tag.map(tag_text).as_deref() {
+                None | Some("!") => None,
+                Some("!unsafe") => Some(Arc::from("!unsafe")),
+                Some("tag:yaml.org,2002:seq") if !is_map => None,
+                Some(
+                    "tag:yaml.org,2002:map" | "tag:yaml.org,2002:set" | "tag:yaml.org,2002:omap",
+                ) if is_map => None,
+                Some("tag:yaml.org,2002:omap" | "tag:yaml.org,2002:pairs") => None,
+                Some(other) => return Err(self.unknown_tag(other, start)),
+            };
+        let unsafe_inside =
+            tag.is_some() || self.stack.last().is_some_and(|open| open.unsafe_inside);
+        self.stack.push(Open {
+            start,
+            anchor,
+            tag,
+            unsafe_inside,
+            body,
+            size: 1,
+            height: 0,
+        });
+        Ok(())
+    }
+
+    fn close(&mut self, start: usize, end: usize) -> Fallible<Option<Done>> {
+        let Some(open) = self.stack.pop() else {
+            return Ok(None);
+        };
+        let (value, last) = match open.body {
+            Body::Seq(items) => {
+                let last = items.last().map_or(open.start, |item| item.span.end);
+                (NodeValue::Seq(items.into()), last)
+            }
+            Body::Map {
+                entries, merges, ..
+            } => {
+                let last = entries
+                    .last()
+                    .map_or(open.start, |(_, value)| value.span.end);
+                let entries = merge(entries, &merges);
+                (NodeValue::Map(Arc::new(Mapping::new(entries))), last)
+            }
+        };
+        // A flow collection ends with its bracket; a block's end is that of its last member.
+        let end = if end > start { end } else { last };
+        let tag = open
+            .tag
+            .or_else(|| open.unsafe_inside.then(|| Arc::from("!unsafe")));
+        let node = Node::from_data(NodeData {
+            span: self.span(open.start, end.max(open.start)),
+            tag,
+            value,
+            style: ScalarStyle::Plain,
+        });
+        let done = Done {
+            node,
+            size: open.size,
+            height: open.height + 1,
+        };
+        if open.anchor != 0 {
+            self.anchors.insert(open.anchor, done.clone());
+        }
+        Ok(Some(done))
+    }
+
+    /// Puts a finished node where it belongs; the root is handed back.
+    fn add(&mut self, done: Done, start: usize, end: usize) -> Fallible<Option<Node>> {
+        self.total = self.total.saturating_add(done.size);
+        if self.total > MAX_EXPANDED.max(self.file.text.len())
+            || done.height + self.stack.len() > MAX_DEPTH
+        {
+            return Err(Box::new(
+                Diag::error("aliases blow this document up beyond reason")
+                    .label(&self.span(start, end), "this one is too many"),
+            ));
+        }
+        let file = self.file.clone();
+        let Some(open) = self.stack.last_mut() else {
+            return Ok(Some(done.node));
+        };
+        open.size = open.size.saturating_add(done.size);
+        open.height = open.height.max(done.height);
+        match &mut open.body {
+            Body::Seq(items) => items.push(done.node),
+            Body::Map {
+                key: key @ None, ..
+            } => {
+                if !done.node.is_scalar() {
+                    return Err(Box::new(bad_key(&file, &done.node)));
+                }
+                *key = Some(done.node);
+            }
+            Body::Map {
+                key: slot @ Some(_),
+                entries,
+                seen,
+                merges,
+            } => {
+                let Some(key) = slot.take() else {
+                    return Ok(None);
+                };
+                let is_merge = key.as_str() == Some("<<") && key.style == ScalarStyle::Plain;
+                if is_merge {
+                    check_merge(&done.node)?;
+                    merges.push(done.node);
+                    return Ok(None);
+                }
+                if let Some(id) = key.key_id()
+                    && !seen.insert(id.clone())
+                {
+                    let earlier = entries
+                        .iter()
+                        .position(|(other, _)| other.key_id().as_ref() == Some(&id));
+                    if let Some((first, _)) = earlier.and_then(|at| entries.get(at)) {
+                        self.diags.push(
+                            Diag::warning(format!(
+                                "duplicate key `{}`; the last value is used",
+                                key.raw()
+                            ))
+                            .label(&key.span, "this one counts")
+                            .label(&first.span, "this one is ignored"),
+                        );
+                    }
+                    if let Some(entry) = earlier.and_then(|at| entries.get_mut(at)) {
+                        *entry = (key, done.node);
+                    }
+                    return Ok(None);
+                }
+                entries.push((key, done.node));
+            }
+        }
+        Ok(None)
+    }
+
+    fn scalar(
+        &mut self,
+        text: &str,
+        style: Style,
+        tag: Option<&Tag>,
+        start: usize,
+        end: usize,
+    ) -> Fallible<Node> {
+        // The scanner's end can lie behind trailing blanks and comments.
+        let end = match style {
+            Style::Plain => {
+                let raw = self.file.text.get(start..end).unwrap_or_default();
+                start + raw.trim_end().len()
+            }
+            Style::Literal | Style::Folded => {
+                let raw = self.file.text.get(start..end).unwrap_or_default();
+                start + raw.trim_end_matches(['\n', '\r', ' ']).len()
+            }
+            _ => end,
+        };
+        let span = self.span(start, end);
+        let node_style = match style {
+            Style::Plain => ScalarStyle::Plain,
+            Style::SingleQuoted | Style::DoubleQuoted => ScalarStyle::Quoted,
+            Style::Literal | Style::Folded => ScalarStyle::Block,
+        };
+        let string = || NodeValue::Str(Arc::from(text));
+        let inherited = self
+            .stack
+            .last()
+            .is_some_and(|open| open.unsafe_inside)
+            .then(|| Arc::from("!unsafe"));
+        let (tag, value) = match tag.map(tag_text).as_deref() {
+            None if style == Style::Plain => {
+                if is_sexagesimal(text) {
+                    self.diags.push(
+                        Diag::warning(format!("`{text}` is read as a number in base 60"))
+                            .at(&span)
+                            .with_help(
+                                "put it in quotes if it is a time, a port pair or an address",
+                            ),
+                    );
+                }
+                (inherited, resolve_plain(text))
+            }
+            None => (inherited, string()),
+            Some("!") | Some("tag:yaml.org,2002:str") => (inherited, string()),
+            Some("!vault" | "!vault-encrypted") => (Some(Arc::from("!vault")), string()),
+            Some("!unsafe") => (Some(Arc::from("!unsafe")), string()),
+            Some(
+                full @ ("tag:yaml.org,2002:int"
+                | "tag:yaml.org,2002:float"
+                | "tag:yaml.org,2002:bool"
+                | "tag:yaml.org,2002:null"),
+            ) => {
+                let value = match (full.rsplit(':').next(), resolve_plain(text)) {
+                    (Some("float"), NodeValue::Int(int)) => NodeValue::Float(int as f64),
+                    (Some("int"), value @ NodeValue::Int(_))
+                    | (Some("float"), value @ NodeValue::Float(_))
+                    | (Some("bool"), value @ NodeValue::Bool(_))
+                    | (Some("null"), value @ NodeValue::Null) => value,
+                    (Some("float"), _) if text.parse::<f64>().is_ok() => {
+                        NodeValue::Float(text.parse().unwrap_or_default())
+                    }
+                    (kind, _) => {
+                        return Err(Box::new(
+                            Diag::error(format!("`{text}` is no {}", kind.unwrap_or_default()))
+                                .at(&span),
+                        ));
+                    }
+                };
+                (inherited, value)
+            }
+            Some("tag:yaml.org,2002:timestamp" | "tag:yaml.org,2002:binary") => {
+                (inherited, string())
+            }
+            Some(other) => return Err(self.unknown_tag(other, start)),
+        };
+        Ok(Node::from_data(NodeData {
+            span,
+            tag,
+            value,
+            style: node_style,
+        }))
+    }
+
+    fn unknown_tag(&self, tag: &str, start: usize) -> Box<Diag> {
+        let diag = Diag::error(format!("unknown tag `{tag}`"))
+            .at(&self.span(start, start))
+            .with_note("tags known here are `!vault` and `!unsafe`");
+        // A condition may begin with `!` in other languages, and a glob in this one.
+        Box::new(diag.with_help("put the value in quotes if the `!` belongs to it"))
+    }
+}
+
+fn tag_text(tag: &Tag) -> String {
+    format!("{}{}", tag.handle, tag.suffix)
+}
+
+/// `<<` takes a dictionary or a list of dictionaries.
+fn check_merge(value: &Node) -> Fallible<()> {
+    let items = match &value.value {
+        NodeValue::Seq(items) => items.as_ref(),
+        _ => std::slice::from_ref(value),
+    };
+    match items.iter().find(|item| item.as_map().is_none()) {
+        None => Ok(()),
+        Some(item) => Err(Box::new(
+            Diag::error(format!(
+                "`<<` merges dictionaries, and this is {}",
+                item.kind()
+            ))
+            .at(&item.span),
+        )),
+    }
+}
+
+/// What merges bring, first those of lower rank, overridden by the dictionary's own entries.
+fn merge(own: Vec<(Node, Node)>, merges: &[Node]) -> Vec<(Node, Node)> {
+    if merges.is_empty() {
+        return own;
+    }
+    let mut entries: Vec<(Node, Node)> = Vec::new();
+    let mut at: HashMap<KeyId, usize> = HashMap::new();
+    let mut put = |key: &Node, value: &Node| {
+        let Some(id) = key.key_id() else { return };
+        match at.get(&id).and_then(|at| entries.get_mut(*at)) {
+            Some(entry) => *entry = (key.clone(), value.clone()),
+            None => {
+                at.insert(id, entries.len());
+                entries.push((key.clone(), value.clone()));
+            }
+        }
+    };
+    for merged in merges {
+        let items = match &merged.value {
+            NodeValue::Seq(items) => items.as_ref(),
+            _ => std::slice::from_ref(merged),
+        };
+        // Of a list the earlier one wins.
+        for map in items.iter().rev().filter_map(Node::as_map) {
+            map.iter().for_each(|(key, value)| put(key, value));
+        }
+    }
+    own.iter().for_each(|(key, value)| put(key, value));
+    entries
+}
+
+/// A list or dictionary as a key is nearly always a template without quotes.
+fn bad_key(file: &Arc<SourceFile>, key: &Node) -> Diag {
+    let start = key.span.start;
+    let before = file.text.get(..start).unwrap_or_default();
+    let outer = before.trim_end_matches([' ', '\n']);
+    if key.as_map().is_some() && outer.ends_with('{') {
+        let open = outer.len() - 1;
+        let rest = file.text.get(open..).unwrap_or_default();
+        let line = rest.lines().next().unwrap_or_default();
+        let value = line
+            .find(" #")
+            .map_or(line, |at| line.get(..at).unwrap_or(line))
+            .trim_end();
+        let quote = if value.contains('"') { '\'' } else { '"' };
+        let diag = Diag::error("a template that begins a value must be in quotes").at(&Span::new(
+            file,
+            open,
+            open + value.len(),
+        ));
+        return match value.contains(quote) {
+            true => diag.with_help("quote the whole value"),
+            false => diag.with_help(format!("quote it: {quote}{value}{quote}")),
+        };
+    }
+    Diag::error(format!("a key cannot be {}", key.kind())).at(&key.span)
+}
+
+/// The scanner's message, and what is usually behind it.
+fn explain_scan_error(file: &Arc<SourceFile>, offset: usize, info: &str) -> Diag {
+    let text = &file.text;
+    let offset = super::file::floor_boundary(text, offset);
+    // Errors are often noticed at the end of a line or behind it: point to a character that can be seen.
+    let before = text.get(..offset).unwrap_or_default();
+    let at_nothing = text
+        .get(offset..)
+        .is_none_or(|rest| rest.trim_start_matches(['\n', '\r']).is_empty());
+    let place = if at_nothing {
+        before.trim_end().len().saturating_sub(1)
+    } else {
+        offset
+    };
+    let place = super::file::floor_boundary(text, place);
+    let width = text
+        .get(place..)
+        .and_then(|rest| rest.chars().next())
+        .map_or(0, char::len_utf8);
+    let what = match info {
+        "recursion limit exceeded" => format!("nested deeper than {MAX_DEPTH} levels"),
+        _ => format!("this is not YAML: {info}"),
+    };
+    let mut diag = Diag::error(what).at(&Span::new(file, place, place + width));
+    // The line of the place, and the one before it, where quotes and braces went wrong.
+    let line_start = text
+        .get(..place)
+        .and_then(|t| t.rfind('\n'))
+        .map_or(0, |at| at + 1);
+    let previous_start = text
+        .get(..line_start.saturating_sub(1))
+        .and_then(|t| t.rfind('\n'))
+        .map_or(0, |at| at + 1);
+    let line = text
+        .get(line_start..)
+        .and_then(|rest| rest.lines().next())
+        .unwrap_or_default();
+    let lines = [
+        line,
+        text.get(previous_start..line_start)
+            .unwrap_or_default()
+            .trim_end(),
+    ];
+    let indent_has_tab = |line: &str| {
+        line.chars()
+            .take_while(|c| c.is_whitespace())
+            .any(|c| c == '\t')
+    };
+    if lines.iter().any(|line| indent_has_tab(line)) {
+        diag = diag.with_help("indent with spaces: YAML takes no tabs");
+        return diag;
+    }
+    for line in lines {
+        let value = value_of(line);
+        if value.starts_with("{{") || value.starts_with("{%") {
+            return diag.with_help(
+                "a value that begins with a template must be in quotes, all of it: \"{{ … }} …\"",
+            );
+        }
+        if let Some(quote) = value.chars().next().filter(|c| matches!(c, '"' | '\'')) {
+            let rest = value.get(1..).unwrap_or_default();
+            match rest.find(quote) {
+                Some(end) => {
+                    let tail = rest.get(end + 1..).unwrap_or_default().trim_start();
+                    if !tail.is_empty() && !tail.starts_with(['#', ',', ':', ']', '}']) {
+                        return diag.with_help(
+                            "a value that begins with a quote must end with it: put the whole value in quotes",
+                        );
+                    }
+                }
+                None => {
+                    return diag
+                        .with_help(format!("the quote `{quote}` is not closed on this line"));
+                }
+            }
+        } else if value.contains(": ") && info.contains("mapping values") {
+            return diag.with_help("a value that contains `: ` must be in quotes");
+        } else if value.starts_with(['@', '`', '%']) {
+            return diag.with_help(format!(
+                "a value cannot begin with `{}`: put it in quotes",
+                value.chars().next().unwrap_or_default()
+            ));
+        }
+    }
+    if info.contains("mapping values") || info.contains("simple key") {
+        diag = diag.with_help("check the indentation of this line and of the one before it");
+    }
+    diag
+}
+
+/// What follows the key or the dash of a line.
+fn value_of(line: &str) -> &str {
+    let line = line.trim_start();
+    let line = line.strip_prefix("- ").map_or(line, str::trim_start);
+    match line.find(": ") {
+        Some(at) if !line.starts_with(['"', '\'', '{']) => {
+            line.get(at + 2..).unwrap_or_default().trim_start()
+        }
+        _ => line,
+    }
+}
