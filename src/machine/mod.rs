@@ -9,6 +9,7 @@
 mod change;
 mod error;
 mod exec;
+mod predictions;
 
 pub use change::{Change, ChangeKind, Domain, Facet, Subject, Undo};
 pub use error::MachineError;
@@ -49,6 +50,8 @@ pub struct Overlay {
 pub struct Machine {
     mode: Mode,
     changes: Vec<Change>,
+    /// What the domains would have done; empty in a live run.
+    predictions: predictions::Predictions,
     /// Environment variables of the task (`environment:`), for every process the task starts.
     pub environment: BTreeMap<String, String>,
 }
@@ -56,7 +59,7 @@ pub struct Machine {
 impl Machine {
     /// A machine of this host.
     pub fn new(mode: Mode) -> Self {
-        Machine { mode, changes: Vec::new(), environment: BTreeMap::new() }
+        Machine { mode, changes: Vec::new(), predictions: Default::default(), environment: BTreeMap::new() }
     }
 
     /// How writes are treated now.

@@ -45,10 +45,7 @@ impl fmt::Display for DeError {
 impl std::error::Error for DeError {}
 impl de::Error for DeError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        DeError {
-            message: message.to_string(),
-            span: None,
-        }
+        DeError { message: message.to_string(), span: None }
     }
 }
 
@@ -70,27 +67,16 @@ impl<'de> de::Deserializer<'de> for &'de Node {
             NodeValue::Float(f) => visitor.visit_f64(*f),
             NodeValue::Str(text) => visitor.visit_borrowed_str(text),
             NodeValue::Seq(items) => visitor.visit_seq(Items(items.iter())),
-            NodeValue::Map(map) => visitor.visit_map(Entries {
-                rest: map.iter(),
-                value: None,
-            }),
+            NodeValue::Map(map) => visitor.visit_map(Entries { rest: map.iter(), value: None }),
         }
         .map_err(|error| error.or_at(&self.span))
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
-        if self.is_null() {
-            visitor.visit_none()
-        } else {
-            visitor.visit_some(self)
-        }
+        if self.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, DeError> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, DeError> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -103,17 +89,10 @@ impl<'de> de::Deserializer<'de> for &'de Node {
         match &self.value {
             NodeValue::Str(text) => visitor.visit_enum(text.as_ref().into_deserializer()),
             NodeValue::Map(map) => {
-                visitor.visit_enum(de::value::MapAccessDeserializer::new(Entries {
-                    rest: map.iter(),
-                    value: None,
-                }))
+                visitor.visit_enum(de::value::MapAccessDeserializer::new(Entries { rest: map.iter(), value: None }))
             }
             _ => self.deserialize_any(visitor).map_err(|mut error: DeError| {
-                error.message = format!(
-                    "{} (one of {} for {name})",
-                    error.message,
-                    variants.join(", ")
-                );
+                error.message = format!("{} (one of {} for {name})", error.message, variants.join(", "));
                 error
             }),
         }
@@ -130,10 +109,7 @@ struct Items<'de>(std::slice::Iter<'de, Node>);
 
 impl<'de> SeqAccess<'de> for Items<'de> {
     type Error = DeError;
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, DeError> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DeError> {
         self.0.next().map(|node| seed.deserialize(node)).transpose()
     }
     fn size_hint(&self) -> Option<usize> {
@@ -148,10 +124,7 @@ struct Entries<'de, I: Iterator<Item = (&'de Node, &'de Node)>> {
 
 impl<'de, I: Iterator<Item = (&'de Node, &'de Node)>> MapAccess<'de> for Entries<'de, I> {
     type Error = DeError;
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, DeError> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DeError> {
         let Some((key, value)) = self.rest.next() else {
             return Ok(None);
         };

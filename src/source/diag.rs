@@ -34,13 +34,7 @@ pub struct Diag {
 
 impl Diag {
     fn new(severity: Severity, message: impl Into<String>) -> Self {
-        Diag {
-            severity,
-            message: message.into(),
-            labels: Vec::new(),
-            notes: Vec::new(),
-            help: Vec::new(),
-        }
+        Diag { severity, message: message.into(), labels: Vec::new(), notes: Vec::new(), help: Vec::new() }
     }
 
     /// An error.
@@ -128,12 +122,7 @@ impl Diag {
                 continue;
             }
             // Labels of one file share a snippet; the first occurrence of the file draws them all.
-            if self
-                .labels
-                .iter()
-                .take(at)
-                .any(|(other, _)| other.file.path == span.file.path)
-            {
+            if self.labels.iter().take(at).any(|(other, _)| other.file.path == span.file.path) {
                 continue;
             }
             let mut snippet = Snippet::source(span.file.text.as_ref()).path(path);
@@ -141,11 +130,7 @@ impl Diag {
                 if other.file.path != span.file.path {
                     continue;
                 }
-                let kind = if n == 0 {
-                    AnnotationKind::Primary
-                } else {
-                    AnnotationKind::Context
-                };
+                let kind = if n == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
                 let range = visible_range(&span.file.text, other);
                 let mut annotation = kind.span(range);
                 if !text.is_empty() {
@@ -161,11 +146,7 @@ impl Diag {
         for help in &self.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }
-        let renderer = if color {
-            Renderer::styled()
-        } else {
-            Renderer::plain()
-        };
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         renderer.render(&[group])
     }
 }
@@ -174,9 +155,7 @@ impl Diag {
 fn visible_range(text: &str, span: &Span) -> std::ops::Range<usize> {
     let start = floor_boundary(text, span.start);
     let end = floor_boundary(text, span.end).max(start);
-    let first_line = text
-        .get(start..end)
-        .and_then(|part| part.split(['\n', '\r']).next());
+    let first_line = text.get(start..end).and_then(|part| part.split(['\n', '\r']).next());
     start..start + first_line.map_or(0, str::len)
 }
 
@@ -241,9 +220,7 @@ impl Diags {
 
     /// Warnings only.
     pub fn warnings(&self) -> impl Iterator<Item = &Diag> {
-        self.items
-            .iter()
-            .filter(|diag| diag.severity == Severity::Warning)
+        self.items.iter().filter(|diag| diag.severity == Severity::Warning)
     }
 
     /// Takes all.
@@ -253,11 +230,7 @@ impl Diags {
 
     /// All of them, rendered, with a blank line between.
     pub fn render(&self, color: bool) -> String {
-        self.items
-            .iter()
-            .map(|diag| diag.render(color))
-            .collect::<Vec<_>>()
-            .join("\n\n")
+        self.items.iter().map(|diag| diag.render(color)).collect::<Vec<_>>().join("\n\n")
     }
 }
 

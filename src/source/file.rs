@@ -26,34 +26,19 @@ impl SourceFile {
             Some(rest) => Arc::from(rest),
             None => text,
         };
-        Arc::new(SourceFile {
-            path: path.into(),
-            text,
-            sensitive: false,
-            line_starts: OnceLock::new(),
-        })
+        Arc::new(SourceFile { path: path.into(), text, sensitive: false, line_starts: OnceLock::new() })
     }
 
     /// As [`SourceFile::new`], for a text that came out of a vault.
     pub fn new_sensitive(path: impl Into<PathBuf>, text: impl Into<Arc<str>>) -> Arc<Self> {
         let text: Arc<str> = text.into();
-        Arc::new(SourceFile {
-            path: path.into(),
-            text,
-            sensitive: true,
-            line_starts: OnceLock::new(),
-        })
+        Arc::new(SourceFile { path: path.into(), text, sensitive: true, line_starts: OnceLock::new() })
     }
 
     /// Reads a file. What stops it is a diagnostic that names the path.
     pub fn read(path: &Path) -> Result<Arc<Self>, Diag> {
-        let bytes = std::fs::read(path).map_err(|error| {
-            Diag::error(format!(
-                "cannot read {}: {}",
-                path.display(),
-                io_reason(&error)
-            ))
-        })?;
+        let bytes = std::fs::read(path)
+            .map_err(|error| Diag::error(format!("cannot read {}: {}", path.display(), io_reason(&error))))?;
         Self::from_bytes(path, bytes)
     }
 
@@ -61,8 +46,7 @@ impl SourceFile {
     pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Arc<Self>, Diag> {
         if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
             return Err(
-                Diag::error(format!("{} is UTF-16, not UTF-8", path.display()))
-                    .with_help("save the file as UTF-8"),
+                Diag::error(format!("{} is UTF-16, not UTF-8", path.display())).with_help("save the file as UTF-8")
             );
         }
         match String::from_utf8(bytes) {
@@ -72,36 +56,23 @@ impl SourceFile {
                 let bytes = error.into_bytes();
                 let before = bytes.get(..at).unwrap_or_default();
                 let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-                let column = before
-                    .iter()
-                    .rev()
-                    .take_while(|byte| **byte != b'\n')
-                    .count()
-                    + 1;
+                let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
                 let byte = bytes.get(at).copied().unwrap_or_default();
-                Err(Diag::error(format!(
-                    "{}:{line}:{column}: byte 0x{byte:02x} is not UTF-8",
-                    path.display()
-                ))
-                .with_help("save the file as UTF-8"))
+                Err(Diag::error(format!("{}:{line}:{column}: byte 0x{byte:02x} is not UTF-8", path.display()))
+                    .with_help("save the file as UTF-8"))
             }
         }
     }
 
     /// Line and column of a byte offset, both from 1, the column in characters.
     pub fn line_col(&self, offset: usize) -> (usize, usize) {
-        let starts = self.line_starts.get_or_init(|| {
-            std::iter::once(0)
-                .chain(self.text.match_indices('\n').map(|(at, _)| at + 1))
-                .collect()
-        });
+        let starts = self
+            .line_starts
+            .get_or_init(|| std::iter::once(0).chain(self.text.match_indices('\n').map(|(at, _)| at + 1)).collect());
         let offset = floor_boundary(&self.text, offset);
         let line = starts.partition_point(|start| *start <= offset);
         let start = starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
-        let column = self
-            .text
-            .get(start..offset)
-            .map_or(0, |text| text.chars().count());
+        let column = self.text.get(start..offset).map_or(0, |text| text.chars().count());
         (line.max(1), column + 1)
     }
 }
@@ -126,32 +97,18 @@ pub struct Span {
 impl Span {
     /// The range `start..end` of `file`.
     pub fn new(file: &Arc<SourceFile>, start: usize, end: usize) -> Self {
-        Span {
-            file: file.clone(),
-            start,
-            end: end.max(start),
-        }
+        Span { file: file.clone(), start, end: end.max(start) }
     }
 
     /// The place of something that no file holds.
     pub fn generated() -> Self {
         static FILE: OnceLock<Arc<SourceFile>> = OnceLock::new();
-        Span {
-            file: FILE
-                .get_or_init(|| SourceFile::new("<generated>", ""))
-                .clone(),
-            start: 0,
-            end: 0,
-        }
+        Span { file: FILE.get_or_init(|| SourceFile::new("<generated>", "")).clone(), start: 0, end: 0 }
     }
 
     /// The beginning of a file.
     pub fn start_of(file: &Arc<SourceFile>) -> Self {
-        Span {
-            file: file.clone(),
-            start: 0,
-            end: 0,
-        }
+        Span { file: file.clone(), start: 0, end: 0 }
     }
 
     /// Whether this is [`Span::generated`].
@@ -173,10 +130,7 @@ impl Span {
     pub fn text(&self) -> &str {
         let start = floor_boundary(&self.file.text, self.start);
         let end = floor_boundary(&self.file.text, self.end);
-        self.file
-            .text
-            .get(start..end.max(start))
-            .unwrap_or_default()
+        self.file.text.get(start..end.max(start)).unwrap_or_default()
     }
 
     /// A part of this range, by offsets from its start.

@@ -51,12 +51,7 @@ struct Open {
 
 enum Body {
     Seq(Vec<Node>),
-    Map {
-        key: Option<Node>,
-        entries: Vec<(Node, Node)>,
-        seen: HashSet<KeyId>,
-        merges: Vec<Node>,
-    },
+    Map { key: Option<Node>, entries: Vec<(Node, Node)>, seen: HashSet<KeyId>, merges: Vec<Node> },
 }
 
 /// A finished node and what an alias to it costs.
@@ -83,29 +78,16 @@ impl<'a> Loader<'a> {
         let char_to_byte = if text.is_ascii() {
             Vec::new()
         } else {
-            text.char_indices()
-                .map(|(at, _)| at)
-                .chain([text.len()])
-                .collect()
+            text.char_indices().map(|(at, _)| at).chain([text.len()]).collect()
         };
-        Loader {
-            file,
-            diags,
-            char_to_byte,
-            anchors: HashMap::new(),
-            stack: Vec::new(),
-            total: 0,
-        }
+        Loader { file, diags, char_to_byte, anchors: HashMap::new(), stack: Vec::new(), total: 0 }
     }
 
     fn byte(&self, marker: &Marker) -> usize {
         if self.char_to_byte.is_empty() {
             marker.index().min(self.file.text.len())
         } else {
-            self.char_to_byte
-                .get(marker.index())
-                .copied()
-                .unwrap_or(self.file.text.len())
+            self.char_to_byte.get(marker.index()).copied().unwrap_or(self.file.text.len())
         }
     }
 
@@ -117,20 +99,14 @@ impl<'a> Loader<'a> {
         let file = self.file.clone();
         if let Some(at) = file.text.find('\0') {
             return Err(Box::new(
-                Diag::error("the file contains a NUL byte; it is not YAML")
-                    .at(&self.span(at, at + 1)),
+                Diag::error("the file contains a NUL byte; it is not YAML").at(&self.span(at, at + 1)),
             ));
         }
         let mut root: Option<Node> = None;
         let mut documents = 0;
         for event in Parser::new_from_str(&file.text) {
-            let (event, span) = event.map_err(|error| {
-                Box::new(explain_scan_error(
-                    &file,
-                    self.byte(error.marker()),
-                    error.info(),
-                ))
-            })?;
+            let (event, span) =
+                event.map_err(|error| Box::new(explain_scan_error(&file, self.byte(error.marker()), error.info())))?;
             let (start, end) = (self.byte(&span.start), self.byte(&span.end));
             let done = match event {
                 Event::DocumentStart(_) => {
@@ -152,12 +128,7 @@ impl<'a> Loader<'a> {
                     continue;
                 }
                 Event::MappingStart(anchor, tag) => {
-                    let body = Body::Map {
-                        key: None,
-                        entries: Vec::new(),
-                        seen: HashSet::new(),
-                        merges: Vec::new(),
-                    };
+                    let body = Body::Map { key: None, entries: Vec::new(), seen: HashSet::new(), merges: Vec::new() };
                     self.open(start, anchor, tag.as_deref(), body)?;
                     continue;
                 }
@@ -169,18 +140,13 @@ impl<'a> Loader<'a> {
                     Some(done) => done.clone(),
                     None => {
                         return Err(Box::new(
-                            Diag::error("this alias stands inside the value that it names")
-                                .at(&self.span(start, end)),
+                            Diag::error("this alias stands inside the value that it names").at(&self.span(start, end)),
                         ));
                     }
                 },
                 Event::Scalar(text, style, anchor, tag) => {
                     let node = self.scalar(&text, style, tag.as_deref(), start, end)?;
-                    let done = Done {
-                        node,
-                        size: 1,
-                        height: 0,
-                    };
+                    let done = Done { node, size: 1, height: 0 };
                     if anchor != 0 {
                         self.anchors.insert(anchor, done.clone());
                     }
@@ -197,33 +163,20 @@ impl<'a> Loader<'a> {
     fn open(&mut self, start: usize, anchor: usize, tag: Option<&Tag>, body: Body) -> Fallible<()> {
         if self.stack.len() >= MAX_DEPTH {
             return Err(Box::new(
-                Diag::error(format!("nested deeper than {MAX_DEPTH} levels"))
-                    .at(&self.span(start, start + 1)),
+                Diag::error(format!("nested deeper than {MAX_DEPTH} levels")).at(&self.span(start, start + 1)),
             ));
         }
         let is_map = matches!(body, Body::Map { .. });
-        let tag =
-            match tag.map(tag_text).as_deref() {
-                None | Some("!") => None,
-                Some("!unsafe") => Some(Arc::from("!unsafe")),
-                Some("tag:yaml.org,2002:seq") if !is_map => None,
-                Some(
-                    "tag:yaml.org,2002:map" | "tag:yaml.org,2002:set" | "tag:yaml.org,2002:omap",
-                ) if is_map => None,
-                Some("tag:yaml.org,2002:omap" | "tag:yaml.org,2002:pairs") => None,
-                Some(other) => return Err(self.unknown_tag(other, start)),
-            };
-        let unsafe_inside =
-            tag.is_some() || self.stack.last().is_some_and(|open| open.unsafe_inside);
-        self.stack.push(Open {
-            start,
-            anchor,
-            tag,
-            unsafe_inside,
-            body,
-            size: 1,
-            height: 0,
-        });
+        let tag = match tag.map(tag_text).as_deref() {
+            None | Some("!") => None,
+            Some("!unsafe") => Some(Arc::from("!unsafe")),
+            Some("tag:yaml.org,2002:seq") if !is_map => None,
+            Some("tag:yaml.org,2002:map" | "tag:yaml.org,2002:set" | "tag:yaml.org,2002:omap") if is_map => None,
+            Some("tag:yaml.org,2002:omap" | "tag:yaml.org,2002:pairs") => None,
+            Some(other) => return Err(self.unknown_tag(other, start)),
+        };
+        let unsafe_inside = tag.is_some() || self.stack.last().is_some_and(|open| open.unsafe_inside);
+        self.stack.push(Open { start, anchor, tag, unsafe_inside, body, size: 1, height: 0 });
         Ok(())
     }
 
@@ -236,32 +189,22 @@ impl<'a> Loader<'a> {
                 let last = items.last().map_or(open.start, |item| item.span.end);
                 (NodeValue::Seq(items.into()), last)
             }
-            Body::Map {
-                entries, merges, ..
-            } => {
-                let last = entries
-                    .last()
-                    .map_or(open.start, |(_, value)| value.span.end);
+            Body::Map { entries, merges, .. } => {
+                let last = entries.last().map_or(open.start, |(_, value)| value.span.end);
                 let entries = merge(entries, &merges);
                 (NodeValue::Map(Arc::new(Mapping::new(entries))), last)
             }
         };
         // A flow collection ends with its bracket; a block's end is that of its last member.
         let end = if end > start { end } else { last };
-        let tag = open
-            .tag
-            .or_else(|| open.unsafe_inside.then(|| Arc::from("!unsafe")));
+        let tag = open.tag.or_else(|| open.unsafe_inside.then(|| Arc::from("!unsafe")));
         let node = Node::from_data(NodeData {
             span: self.span(open.start, end.max(open.start)),
             tag,
             value,
             style: ScalarStyle::Plain,
         });
-        let done = Done {
-            node,
-            size: open.size,
-            height: open.height + 1,
-        };
+        let done = Done { node, size: open.size, height: open.height + 1 };
         if open.anchor != 0 {
             self.anchors.insert(open.anchor, done.clone());
         }
@@ -271,9 +214,7 @@ impl<'a> Loader<'a> {
     /// Puts a finished node where it belongs; the root is handed back.
     fn add(&mut self, done: Done, start: usize, end: usize) -> Fallible<Option<Node>> {
         self.total = self.total.saturating_add(done.size);
-        if self.total > MAX_EXPANDED.max(self.file.text.len())
-            || done.height + self.stack.len() > MAX_DEPTH
-        {
+        if self.total > MAX_EXPANDED.max(self.file.text.len()) || done.height + self.stack.len() > MAX_DEPTH {
             return Err(Box::new(
                 Diag::error("aliases blow this document up beyond reason")
                     .label(&self.span(start, end), "this one is too many"),
@@ -287,20 +228,13 @@ impl<'a> Loader<'a> {
         open.height = open.height.max(done.height);
         match &mut open.body {
             Body::Seq(items) => items.push(done.node),
-            Body::Map {
-                key: key @ None, ..
-            } => {
+            Body::Map { key: key @ None, .. } => {
                 if !done.node.is_scalar() {
                     return Err(Box::new(bad_key(&file, &done.node)));
                 }
                 *key = Some(done.node);
             }
-            Body::Map {
-                key: slot @ Some(_),
-                entries,
-                seen,
-                merges,
-            } => {
+            Body::Map { key: slot @ Some(_), entries, seen, merges } => {
                 let Some(key) = slot.take() else {
                     return Ok(None);
                 };
@@ -313,17 +247,12 @@ impl<'a> Loader<'a> {
                 if let Some(id) = key.key_id()
                     && !seen.insert(id.clone())
                 {
-                    let earlier = entries
-                        .iter()
-                        .position(|(other, _)| other.key_id().as_ref() == Some(&id));
+                    let earlier = entries.iter().position(|(other, _)| other.key_id().as_ref() == Some(&id));
                     if let Some((first, _)) = earlier.and_then(|at| entries.get(at)) {
                         self.diags.push(
-                            Diag::warning(format!(
-                                "duplicate key `{}`; the last value is used",
-                                key.raw()
-                            ))
-                            .label(&key.span, "this one counts")
-                            .label(&first.span, "this one is ignored"),
+                            Diag::warning(format!("duplicate key `{}`; the last value is used", key.raw()))
+                                .label(&key.span, "this one counts")
+                                .label(&first.span, "this one is ignored"),
                         );
                     }
                     if let Some(entry) = earlier.and_then(|at| entries.get_mut(at)) {
@@ -337,14 +266,7 @@ impl<'a> Loader<'a> {
         Ok(None)
     }
 
-    fn scalar(
-        &mut self,
-        text: &str,
-        style: Style,
-        tag: Option<&Tag>,
-        start: usize,
-        end: usize,
-    ) -> Fallible<Node> {
+    fn scalar(&mut self, text: &str, style: Style, tag: Option<&Tag>, start: usize, end: usize) -> Fallible<Node> {
         // The scanner's end can lie behind trailing blanks and comments.
         let end = match style {
             Style::Plain => {
@@ -364,20 +286,14 @@ impl<'a> Loader<'a> {
             Style::Literal | Style::Folded => ScalarStyle::Block,
         };
         let string = || NodeValue::Str(Arc::from(text));
-        let inherited = self
-            .stack
-            .last()
-            .is_some_and(|open| open.unsafe_inside)
-            .then(|| Arc::from("!unsafe"));
+        let inherited = self.stack.last().is_some_and(|open| open.unsafe_inside).then(|| Arc::from("!unsafe"));
         let (tag, value) = match tag.map(tag_text).as_deref() {
             None if style == Style::Plain => {
                 if is_sexagesimal(text) {
                     self.diags.push(
                         Diag::warning(format!("`{text}` is read as a number in base 60"))
                             .at(&span)
-                            .with_help(
-                                "put it in quotes if it is a time, a port pair or an address",
-                            ),
+                            .with_help("put it in quotes if it is a time, a port pair or an address"),
                     );
                 }
                 (inherited, resolve_plain(text))
@@ -403,24 +319,16 @@ impl<'a> Loader<'a> {
                     }
                     (kind, _) => {
                         return Err(Box::new(
-                            Diag::error(format!("`{text}` is no {}", kind.unwrap_or_default()))
-                                .at(&span),
+                            Diag::error(format!("`{text}` is no {}", kind.unwrap_or_default())).at(&span),
                         ));
                     }
                 };
                 (inherited, value)
             }
-            Some("tag:yaml.org,2002:timestamp" | "tag:yaml.org,2002:binary") => {
-                (inherited, string())
-            }
+            Some("tag:yaml.org,2002:timestamp" | "tag:yaml.org,2002:binary") => (inherited, string()),
             Some(other) => return Err(self.unknown_tag(other, start)),
         };
-        Ok(Node::from_data(NodeData {
-            span,
-            tag,
-            value,
-            style: node_style,
-        }))
+        Ok(Node::from_data(NodeData { span, tag, value, style: node_style }))
     }
 
     fn unknown_tag(&self, tag: &str, start: usize) -> Box<Diag> {
@@ -444,13 +352,9 @@ fn check_merge(value: &Node) -> Fallible<()> {
     };
     match items.iter().find(|item| item.as_map().is_none()) {
         None => Ok(()),
-        Some(item) => Err(Box::new(
-            Diag::error(format!(
-                "`<<` merges dictionaries, and this is {}",
-                item.kind()
-            ))
-            .at(&item.span),
-        )),
+        Some(item) => {
+            Err(Box::new(Diag::error(format!("`<<` merges dictionaries, and this is {}", item.kind())).at(&item.span)))
+        }
     }
 }
 
@@ -494,10 +398,7 @@ fn bad_key(file: &Arc<SourceFile>, key: &Node) -> Diag {
         let open = outer.len() - 1;
         let rest = file.text.get(open..).unwrap_or_default();
         let line = rest.lines().next().unwrap_or_default();
-        let value = line
-            .find(" #")
-            .map_or(line, |at| line.get(..at).unwrap_or(line))
-            .trim_end();
+        let value = line.find(" #").map_or(line, |at| line.get(..at).unwrap_or(line)).trim_end();
         let quote = if value.contains('"') { '\'' } else { '"' };
         let diag = Diag::error("a template that begins a value must be in quotes").at(&Span::new(
             file,
@@ -518,48 +419,21 @@ fn explain_scan_error(file: &Arc<SourceFile>, offset: usize, info: &str) -> Diag
     let offset = super::file::floor_boundary(text, offset);
     // Errors are often noticed at the end of a line or behind it: point to a character that can be seen.
     let before = text.get(..offset).unwrap_or_default();
-    let at_nothing = text
-        .get(offset..)
-        .is_none_or(|rest| rest.trim_start_matches(['\n', '\r']).is_empty());
-    let place = if at_nothing {
-        before.trim_end().len().saturating_sub(1)
-    } else {
-        offset
-    };
+    let at_nothing = text.get(offset..).is_none_or(|rest| rest.trim_start_matches(['\n', '\r']).is_empty());
+    let place = if at_nothing { before.trim_end().len().saturating_sub(1) } else { offset };
     let place = super::file::floor_boundary(text, place);
-    let width = text
-        .get(place..)
-        .and_then(|rest| rest.chars().next())
-        .map_or(0, char::len_utf8);
+    let width = text.get(place..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
     let what = match info {
         "recursion limit exceeded" => format!("nested deeper than {MAX_DEPTH} levels"),
         _ => format!("this is not YAML: {info}"),
     };
     let mut diag = Diag::error(what).at(&Span::new(file, place, place + width));
     // The line of the place, and the one before it, where quotes and braces went wrong.
-    let line_start = text
-        .get(..place)
-        .and_then(|t| t.rfind('\n'))
-        .map_or(0, |at| at + 1);
-    let previous_start = text
-        .get(..line_start.saturating_sub(1))
-        .and_then(|t| t.rfind('\n'))
-        .map_or(0, |at| at + 1);
-    let line = text
-        .get(line_start..)
-        .and_then(|rest| rest.lines().next())
-        .unwrap_or_default();
-    let lines = [
-        line,
-        text.get(previous_start..line_start)
-            .unwrap_or_default()
-            .trim_end(),
-    ];
-    let indent_has_tab = |line: &str| {
-        line.chars()
-            .take_while(|c| c.is_whitespace())
-            .any(|c| c == '\t')
-    };
+    let line_start = text.get(..place).and_then(|t| t.rfind('\n')).map_or(0, |at| at + 1);
+    let previous_start = text.get(..line_start.saturating_sub(1)).and_then(|t| t.rfind('\n')).map_or(0, |at| at + 1);
+    let line = text.get(line_start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+    let lines = [line, text.get(previous_start..line_start).unwrap_or_default().trim_end()];
+    let indent_has_tab = |line: &str| line.chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t');
     if lines.iter().any(|line| indent_has_tab(line)) {
         diag = diag.with_help("indent with spaces: YAML takes no tabs");
         return diag;
@@ -567,9 +441,7 @@ fn explain_scan_error(file: &Arc<SourceFile>, offset: usize, info: &str) -> Diag
     for line in lines {
         let value = value_of(line);
         if value.starts_with("{{") || value.starts_with("{%") {
-            return diag.with_help(
-                "a value that begins with a template must be in quotes, all of it: \"{{ … }} …\"",
-            );
+            return diag.with_help("a value that begins with a template must be in quotes, all of it: \"{{ … }} …\"");
         }
         if let Some(quote) = value.chars().next().filter(|c| matches!(c, '"' | '\'')) {
             let rest = value.get(1..).unwrap_or_default();
@@ -583,8 +455,7 @@ fn explain_scan_error(file: &Arc<SourceFile>, offset: usize, info: &str) -> Diag
                     }
                 }
                 None => {
-                    return diag
-                        .with_help(format!("the quote `{quote}` is not closed on this line"));
+                    return diag.with_help(format!("the quote `{quote}` is not closed on this line"));
                 }
             }
         } else if value.contains(": ") && info.contains("mapping values") {
@@ -607,9 +478,7 @@ fn value_of(line: &str) -> &str {
     let line = line.trim_start();
     let line = line.strip_prefix("- ").map_or(line, str::trim_start);
     match line.find(": ") {
-        Some(at) if !line.starts_with(['"', '\'', '{']) => {
-            line.get(at + 2..).unwrap_or_default().trim_start()
-        }
+        Some(at) if !line.starts_with(['"', '\'', '{']) => line.get(at + 2..).unwrap_or_default().trim_start(),
         _ => line,
     }
 }

@@ -88,12 +88,7 @@ impl Deref for Node {
 impl Node {
     /// A plain, untagged node.
     pub fn new(span: Span, value: NodeValue) -> Self {
-        Node(Arc::new(NodeData {
-            span,
-            tag: None,
-            value,
-            style: ScalarStyle::Plain,
-        }))
+        Node(Arc::new(NodeData { span, tag: None, value, style: ScalarStyle::Plain }))
     }
 
     /// A node of these parts.
@@ -103,12 +98,7 @@ impl Node {
 
     /// A text at a place, as if it had been quoted.
     pub fn string(span: Span, text: impl Into<Arc<str>>) -> Self {
-        Node(Arc::new(NodeData {
-            span,
-            tag: None,
-            value: NodeValue::Str(text.into()),
-            style: ScalarStyle::Quoted,
-        }))
+        Node(Arc::new(NodeData { span, tag: None, value: NodeValue::Str(text.into()), style: ScalarStyle::Quoted }))
     }
 
     /// A list at a place.
@@ -132,20 +122,10 @@ impl Node {
                 None => NodeValue::Float(n.as_f64().unwrap_or(f64::NAN)),
             },
             Value::String(text) => return Node::string(span.clone(), text.as_str()),
-            Value::Array(items) => NodeValue::Seq(
-                items
-                    .iter()
-                    .map(|item| Node::from_json(span, item))
-                    .collect(),
-            ),
+            Value::Array(items) => NodeValue::Seq(items.iter().map(|item| Node::from_json(span, item)).collect()),
             Value::Object(map) => NodeValue::Map(Arc::new(Mapping::new(
                 map.iter()
-                    .map(|(key, value)| {
-                        (
-                            Node::string(span.clone(), key.as_str()),
-                            Node::from_json(span, value),
-                        )
-                    })
+                    .map(|(key, value)| (Node::string(span.clone(), key.as_str()), Node::from_json(span, value)))
                     .collect(),
             ))),
         };
@@ -154,12 +134,7 @@ impl Node {
 
     /// The same value at another place.
     pub fn at(&self, span: Span) -> Self {
-        Node(Arc::new(NodeData {
-            span,
-            tag: self.tag.clone(),
-            value: self.value.clone(),
-            style: self.style,
-        }))
+        Node(Arc::new(NodeData { span, tag: self.tag.clone(), value: self.value.clone(), style: self.style }))
     }
 
     /// The text, if it is one.
@@ -238,18 +213,14 @@ impl Node {
     /// Whether the text holds a template: `{{`, `{%` or `{#`, not tagged `!unsafe` or `!vault`.
     pub fn is_template(&self) -> bool {
         self.tag.is_none()
-            && self.as_str().is_some_and(|text| {
-                text.contains("{{") || text.contains("{%") || text.contains("{#")
-            })
+            && self.as_str().is_some_and(|text| text.contains("{{") || text.contains("{%") || text.contains("{#"))
     }
 
     /// Whether a template occurs anywhere in it.
     pub fn has_template(&self) -> bool {
         match &self.value {
             NodeValue::Seq(items) => items.iter().any(Node::has_template),
-            NodeValue::Map(map) => map
-                .iter()
-                .any(|(k, v)| k.has_template() || v.has_template()),
+            NodeValue::Map(map) => map.iter().any(|(k, v)| k.has_template() || v.has_template()),
             _ => self.is_template(),
         }
     }
@@ -309,10 +280,9 @@ impl Node {
             },
             NodeValue::Str(text) => Value::String(text.to_string()),
             NodeValue::Seq(items) => items.iter().map(Node::to_json).collect(),
-            NodeValue::Map(map) => map
-                .iter()
-                .map(|(key, value)| (key.scalar_text().unwrap_or_default(), value.to_json()))
-                .collect(),
+            NodeValue::Map(map) => {
+                map.iter().map(|(key, value)| (key.scalar_text().unwrap_or_default(), value.to_json())).collect()
+            }
         }
     }
 }
@@ -320,13 +290,8 @@ impl Node {
 impl Mapping {
     /// From entries whose keys differ.
     pub fn new(entries: Vec<(Node, Node)>) -> Self {
-        let index = (entries.len() > 16).then(|| {
-            entries
-                .iter()
-                .enumerate()
-                .filter_map(|(at, (key, _))| Some((key.key_id()?, at)))
-                .collect()
-        });
+        let index = (entries.len() > 16)
+            .then(|| entries.iter().enumerate().filter_map(|(at, (key, _))| Some((key.key_id()?, at))).collect());
         Mapping { entries, index }
     }
 
@@ -392,11 +357,7 @@ pub(super) fn python_float(float: f64) -> String {
         return text;
     }
     let text = float.to_string();
-    if text.contains('.') {
-        text
-    } else {
-        format!("{text}.0")
-    }
+    if text.contains('.') { text } else { format!("{text}.0") }
 }
 
 /// Equality of values; places, tags and styles do not count.

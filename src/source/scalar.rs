@@ -130,11 +130,7 @@ fn float(text: &str) -> Option<f64> {
         }
         let mut value = 0.0;
         for (at, part) in whole.split(':').enumerate() {
-            let part = if at == 0 {
-                part.replace('_', "").parse::<f64>().ok()?
-            } else {
-                sixty(part)? as f64
-            };
+            let part = if at == 0 { part.replace('_', "").parse::<f64>().ok()? } else { sixty(part)? as f64 };
             value = value * 60.0 + part;
         }
         let fraction: f64 = format!("0.{}0", rest.replace('_', "")).parse().ok()?;

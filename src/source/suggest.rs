@@ -23,10 +23,7 @@ where
         }
         let distance = distance(&lower, &candidate.to_lowercase());
         // Never suggest a name of which nothing would remain.
-        if distance <= limit
-            && distance < candidate.chars().count()
-            && best.is_none_or(|(least, _)| distance < least)
-        {
+        if distance <= limit && distance < candidate.chars().count() && best.is_none_or(|(least, _)| distance < least) {
             best = Some((distance, candidate));
         }
     }
@@ -44,9 +41,7 @@ fn distance(a: &str, b: &str) -> usize {
         row.push(i + 1);
         for (j, cb) in b.iter().enumerate() {
             let get = |row: &[usize], at: usize| row.get(at).copied().unwrap_or(usize::MAX / 2);
-            let mut cost = (get(&last, j + 1) + 1)
-                .min(get(&row, j) + 1)
-                .min(get(&last, j) + usize::from(ca != cb));
+            let mut cost = (get(&last, j + 1) + 1).min(get(&row, j) + 1).min(get(&last, j) + usize::from(ca != cb));
             if i > 0 && j > 0 && a.get(i - 1) == Some(cb) && b.get(j - 1) == Some(ca) {
                 cost = cost.min(get(&before, j - 1) + 1);
             }

@@ -52,11 +52,7 @@ fn plain_scalars_are_pyyamls() {
         ("1_0.2_5", "10.25"),
     ];
     for (text, expected) in table {
-        assert_eq!(
-            value(&format!("[{text}]")),
-            format!("[{expected}]"),
-            "{text}"
-        );
+        assert_eq!(value(&format!("[{text}]")), format!("[{expected}]"), "{text}");
     }
 }
 
@@ -70,34 +66,16 @@ fn documents() {
         ("\u{feff}a: 1", r#"{"a": 1}"#),
         ("a: 1\r\nb:\r\n  - 2\r\n", r#"{"a": 1, "b": [2]}"#),
         ("on: x", r#"{true: "x"}"#),
-        (
-            "a: &x {b: 1}\nc: {<<: *x, d: 2}\n",
-            r#"{"a": {"b": 1}, "c": {"b": 1, "d": 2}}"#,
-        ),
-        (
-            "c:\n  <<: [{b: 1, e: 1}, {b: 2, f: 3}]\n  e: 9\n",
-            r#"{"c": {"b": 1, "f": 3, "e": 9}}"#,
-        ),
+        ("a: &x {b: 1}\nc: {<<: *x, d: 2}\n", r#"{"a": {"b": 1}, "c": {"b": 1, "d": 2}}"#),
+        ("c:\n  <<: [{b: 1, e: 1}, {b: 2, f: 3}]\n  e: 9\n", r#"{"c": {"b": 1, "f": 3, "e": 9}}"#),
         ("a: !unsafe '{{ x }}'", r#"{"a": !unsafe "{{ x }}"}"#),
         ("a: !unsafe [x]", r#"{"a": !unsafe [!unsafe "x"]}"#),
-        (
-            "a: !vault |\n  $ANSIBLE\n  66\n",
-            r#"{"a": !vault "$ANSIBLE\n66\n"}"#,
-        ),
+        ("a: !vault |\n  $ANSIBLE\n  66\n", r#"{"a": !vault "$ANSIBLE\n66\n"}"#),
         ("a: !!str 12", r#"{"a": "12"}"#),
         ("a: !!int \"12\"", r#"{"a": 12}"#),
-        (
-            "{\"a\": [1, 2.5, null, true]}",
-            r#"{"a": [1, 2.5, null, true]}"#,
-        ),
-        (
-            "a: |\n  x\n   y\nb: >-\n  p\n  q\n",
-            r#"{"a": "x\n y\n", "b": "p q"}"#,
-        ),
-        (
-            "a: 1 # c\nb: é # d\nc: 3\n",
-            r#"{"a": 1, "b": "é", "c": 3}"#,
-        ),
+        ("{\"a\": [1, 2.5, null, true]}", r#"{"a": [1, 2.5, null, true]}"#),
+        ("a: |\n  x\n   y\nb: >-\n  p\n  q\n", r#"{"a": "x\n y\n", "b": "p q"}"#),
+        ("a: 1 # c\nb: é # d\nc: 3\n", r#"{"a": 1, "b": "é", "c": 3}"#),
         ("a:\n- 1\n- 2\n", r#"{"a": [1, 2]}"#),
     ];
     for (text, expected) in table {
@@ -107,8 +85,7 @@ fn documents() {
 
 #[test]
 fn spans_are_bytes_and_exact() {
-    let text =
-        "é: ü  # c\nlist:\n  - mode: 0644   \n    b: {x: 1}\n  - 'q'\r\ntail: |\n  z\n\nend: x\n";
+    let text = "é: ü  # c\nlist:\n  - mode: 0644   \n    b: {x: 1}\n  - 'q'\r\ntail: |\n  z\n\nend: x\n";
     let (node, _) = load(text);
     let node = node.unwrap();
     let map = node.as_map().unwrap();
@@ -145,10 +122,7 @@ fn bombs_and_depth_are_refused() {
     let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x]\n");
     for level in 1..9 {
         let alias = format!("*a{}", level - 1);
-        bomb.push_str(&format!(
-            "a{level}: &a{level} [{}]\n",
-            vec![alias; 9].join(",")
-        ));
+        bomb.push_str(&format!("a{level}: &a{level} [{}]\n", vec![alias; 9].join(",")));
     }
     let started = std::time::Instant::now();
     assert!(value(&bomb).contains("aliases blow this document up"));
@@ -202,18 +176,9 @@ fn structs_with_places() {
             Err(error) => error.to_string(),
         }
     };
-    assert_eq!(
-        show("dest: x\nmode: 0644"),
-        r#"Args { dest: "x", mode: Some(420) }"#
-    );
-    assert_eq!(
-        show("dest: x\nmoed: 1"),
-        "t.yml:2:1: unknown field `moed`, expected `dest` or `mode`"
-    );
-    assert_eq!(
-        show("dest: x\nmode: [1]"),
-        "t.yml:2:7: invalid type: sequence, expected i64"
-    );
+    assert_eq!(show("dest: x\nmode: 0644"), r#"Args { dest: "x", mode: Some(420) }"#);
+    assert_eq!(show("dest: x\nmoed: 1"), "t.yml:2:1: unknown field `moed`, expected `dest` or `mode`");
+    assert_eq!(show("dest: x\nmode: [1]"), "t.yml:2:7: invalid type: sequence, expected i64");
     assert_eq!(show("mode: 1"), "t.yml:1:1: missing field `dest`");
 }
 
@@ -230,30 +195,14 @@ fn sensitive_text_is_never_quoted() {
 fn unreadable_files() {
     let dir = tempfile::tempdir().unwrap();
     let missing = SourceFile::read(&dir.path().join("x.yml")).unwrap_err();
-    assert!(
-        missing
-            .message
-            .ends_with("x.yml: no such file or directory"),
-        "{missing}"
-    );
+    assert!(missing.message.ends_with("x.yml: no such file or directory"), "{missing}");
     let bad = SourceFile::from_bytes(std::path::Path::new("b.yml"), b"a: 1\nb: \xffx".to_vec());
-    assert_eq!(
-        bad.unwrap_err().message,
-        "b.yml:2:4: byte 0xff is not UTF-8"
-    );
+    assert_eq!(bad.unwrap_err().message, "b.yml:2:4: byte 0xff is not UTF-8");
 }
 
 #[test]
 fn nearest_names() {
-    let names = [
-        "become",
-        "become_user",
-        "register",
-        "when",
-        "with_items",
-        "name",
-        "notify",
-    ];
+    let names = ["become", "become_user", "register", "when", "with_items", "name", "notify"];
     for (word, expected) in [
         ("becom", Some("become")),
         ("regsiter", Some("register")),

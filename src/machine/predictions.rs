@@ -1,0 +1,29 @@
+//! What the domains remember of a check: one typed field a domain, and the overlay they travel in.
+
+use super::{Machine, MachineError, Overlay, Result};
+use serde::{Deserialize, Serialize};
+
+/// The predicted state of every domain. A domain reads and writes its own field; others only read it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Predictions {}
+
+impl Machine {
+    /// The overlay of this machine, to be handed to a child of another identity.
+    pub fn overlay(&self) -> Result<Overlay> {
+        let value = serde_json::to_value(&self.predictions)
+            .map_err(|e| MachineError::failed(format!("cannot write down the predicted state: {e}")))?;
+        match value {
+            serde_json::Value::Object(domains) => Ok(Overlay { domains: domains.into_iter().collect() }),
+            _ => Ok(Overlay::default()),
+        }
+    }
+
+    /// Takes over the overlay of another child of the same run.
+    pub fn load_overlay(&mut self, overlay: Overlay) -> Result<()> {
+        let value = serde_json::Value::Object(overlay.domains.into_iter().collect());
+        self.predictions = serde_json::from_value(value)
+            .map_err(|e| MachineError::failed(format!("cannot read the predicted state: {e}")))?;
+        Ok(())
+    }
+}
