@@ -1,0 +1,181 @@
+//! What happens in a run, as data. The engine emits events and never prints; `report` consumes them.
+
+use super::position::Position;
+use crate::machine::Change;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// A task as the user knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TaskInfo {
+    /// Where it stands in the play.
+    #[serde(skip)]
+    pub position: Position,
+    /// Its name, templated, with `role : ` before it; the module's name where it has none.
+    pub name: String,
+    /// The module, as written.
+    pub action: String,
+    /// `file:line:column`.
+    pub place: String,
+    /// Whether it is a handler.
+    pub handler: bool,
+}
+
+/// How a task ended on a host, as shown and counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskStatus {
+    /// Nothing to change.
+    Ok,
+    /// Something was changed.
+    Changed,
+    /// `when` was false, or the module had nothing to do.
+    Skipped,
+    /// It failed.
+    Failed,
+    /// The host could not be reached.
+    Unreachable,
+    /// A check could not tell.
+    Unknown,
+}
+
+/// The result of a task, or of one item of its loop, on one host.
+#[derive(Clone, Debug, Serialize)]
+pub struct HostResult {
+    /// The task.
+    pub task: Arc<TaskInfo>,
+    /// The host it was for.
+    pub host: Arc<str>,
+    /// The host it ran on, when it was delegated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delegated_to: Option<Arc<str>>,
+    /// How it ended.
+    pub status: TaskStatus,
+    /// A failure that `ignore_errors` or `ignore_unreachable` made harmless.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ignored: bool,
+    /// The item, in words, when this is one item of a loop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub item: Option<String>,
+    /// Why: for failures, skips and unknowns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub msg: Option<String>,
+    /// The whole result as a play sees it; censored under `no_log`.
+    pub result: serde_json::Value,
+    /// What was changed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+    /// Handlers that this result notified.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notified: Vec<String>,
+    /// Whether diffs are to be shown for this result.
+    #[serde(skip)]
+    pub diff: bool,
+    /// Seconds from the request to the answer.
+    pub seconds: f64,
+}
+
+/// What a recap line counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    /// Tasks that ended well, changed ones included, as Ansible counts them.
+    pub ok: u32,
+    /// Tasks that changed something.
+    pub changed: u32,
+    /// Times the host could not be reached.
+    pub unreachable: u32,
+    /// Tasks that failed.
+    pub failed: u32,
+    /// Tasks skipped.
+    pub skipped: u32,
+    /// Failures that a rescue section took.
+    pub rescued: u32,
+    /// Failures that were ignored.
+    pub ignored: u32,
+    /// Tasks of which a check could not tell.
+    pub unknown: u32,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The run began.
+    RunStarted {
+        /// Playbooks, as named by the user.
+        playbooks: Vec<String>,
+        /// Whether it is a check.
+        check: bool,
+    },
+    /// A play began.
+    PlayStarted {
+        /// Its name, or its host pattern.
+        name: String,
+        /// The hosts it will run on.
+        hosts: Vec<Arc<str>>,
+    },
+    /// A task began on the first of its hosts.
+    TaskStarted {
+        /// The task.
+        task: Arc<TaskInfo>,
+    },
+    /// One item of a loop is done.
+    ItemDone(HostResult),
+    /// A task is done on a host.
+    TaskDone(HostResult),
+    /// A task will be tried again (`until`).
+    Retrying {
+        /// The task.
+        task: Arc<TaskInfo>,
+        /// The host.
+        host: Arc<str>,
+        /// Attempts left.
+        left: u32,
+    },
+    /// A failure was taken by a rescue section.
+    Rescued {
+        /// The host.
+        host: Arc<str>,
+    },
+    /// A task is still running; sent after two seconds and then now and again.
+    StillRunning {
+        /// The task.
+        task: Arc<TaskInfo>,
+        /// Hosts that are not done.
+        hosts: Vec<Arc<str>>,
+        /// Seconds since it began.
+        seconds: u64,
+        /// What the module says of its progress.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        progress: Option<String>,
+    },
+    /// A remark for the user.
+    Warning {
+        /// The sentence.
+        message: String,
+    },
+    /// A diagnostic with its source excerpt, rendered plainly.
+    Diagnostic {
+        /// The text.
+        text: String,
+    },
+    /// A play stopped early.
+    PlayStopped {
+        /// Why.
+        reason: String,
+    },
+    /// The run is over.
+    Recap {
+        /// Every host that took part, in order.
+        hosts: Vec<(Arc<str>, Counters)>,
+        /// Handlers that were notified and not run, by host.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        owed: Vec<(Arc<str>, Vec<String>)>,
+    },
+}
+
+/// Where events go. Implementations must be quick: the engine waits for them.
+pub trait Sink: Send + Sync {
+    /// Takes an event.
+    fn emit(&self, event: Event);
+}
