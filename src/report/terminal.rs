@@ -1,0 +1,321 @@
+//! Plain text for people, in the form of Ansible's default output.
+
+use super::{Mask, Masked, Reporter, diff};
+use crate::engine::event::{Event, HostResult, TaskInfo, TaskStatus};
+use std::io::Write;
+use std::sync::Arc;
+
+/// Colours, or none.
+#[derive(Clone, Copy, Debug)]
+pub struct Style {
+    colour: bool,
+}
+
+impl Style {
+    /// No colours.
+    pub fn plain() -> Self {
+        Style { colour: false }
+    }
+
+    /// Colours when `colour` is set.
+    pub fn new(colour: bool) -> Self {
+        Style { colour }
+    }
+
+    fn paint(self, code: &str, text: &str) -> String {
+        if self.colour && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+    }
+
+    /// Good.
+    pub fn green(self, text: &str) -> String {
+        self.paint("32", text)
+    }
+
+    /// Changed.
+    pub fn yellow(self, text: &str) -> String {
+        self.paint("33", text)
+    }
+
+    /// Bad.
+    pub fn red(self, text: &str) -> String {
+        self.paint("31", text)
+    }
+
+    /// Skipped, positions.
+    pub fn cyan(self, text: &str) -> String {
+        self.paint("36", text)
+    }
+
+    /// Unknown.
+    pub fn magenta(self, text: &str) -> String {
+        self.paint("35", text)
+    }
+
+    /// Less important.
+    pub fn dim(self, text: &str) -> String {
+        self.paint("2", text)
+    }
+
+    /// The words of a line that changed.
+    pub fn emphasis(self, text: &str) -> String {
+        self.paint("7", text)
+    }
+}
+
+/// What the terminal is to show.
+pub struct Terminal<W: Write> {
+    out: Masked<W>,
+    style: Style,
+    /// `-v` count: from 1 on, results are shown whole.
+    verbosity: u8,
+    /// A line that is overwritten may be shown (a real terminal).
+    live: bool,
+    header: Option<Arc<TaskInfo>>,
+    status_shown: bool,
+    width: usize,
+}
+
+impl<W: Write> Terminal<W> {
+    /// Writes to `out`; `live` says that it is a terminal on which a line may be overwritten.
+    pub fn new(out: W, mask: Mask, style: Style, verbosity: u8, live: bool) -> Self {
+        Terminal { out: Masked::new(out, mask), style, verbosity, live, header: None, status_shown: false, width: 79 }
+    }
+
+    fn heading(&self, text: &str) -> String {
+        let stars = "*".repeat(self.width.saturating_sub(text.chars().count() + 1).max(3));
+        format!("\n{text} {stars}\n")
+    }
+
+    fn task_heading(&mut self, task: &Arc<TaskInfo>) -> String {
+        if self.header.as_ref().is_some_and(|shown| shown == task) {
+            return String::new();
+        }
+        self.header = Some(task.clone());
+        let kind = if task.handler { "RUNNING HANDLER" } else { "TASK" };
+        self.heading(&format!("{kind} [{}]", task.name))
+    }
+
+    fn result(&mut self, result: &HostResult) -> String {
+        let style = self.style;
+        let mut text = self.task_heading(&result.task);
+        let host = match &result.delegated_to {
+            Some(other) => format!("[{} -> {other}]", result.host),
+            None => format!("[{}]", result.host),
+        };
+        let item = result.item.as_ref().map(|item| format!(" => (item={item})")).unwrap_or_default();
+        let msg = result.msg.as_deref().unwrap_or("");
+        text += &match result.status {
+            TaskStatus::Ok => style.green(&format!("ok: {host}{item}")),
+            TaskStatus::Changed => style.yellow(&format!("changed: {host}{item}")),
+            TaskStatus::Skipped => style.cyan(&format!("skipping: {host}{item}")),
+            TaskStatus::Unknown => style.magenta(&format!("unknown: {host}{item} => {msg}")),
+            TaskStatus::Failed => style.red(&format!("failed: {host}{item} => {msg}")),
+            TaskStatus::Unreachable => style.red(&format!("unreachable: {host}{item} => {msg}")),
+        };
+        text.push('\n');
+        if let Some(details) = failure_details(result) {
+            text += &details;
+        }
+        let debug = matches!(result.task.action.rsplit('.').next(), Some("debug"))
+            && matches!(result.status, TaskStatus::Ok)
+            && result.item.is_none();
+        if self.verbosity > 0 || debug {
+            let shown = if debug && self.verbosity == 0 { debug_value(&result.result) } else { result.result.clone() };
+            if let Ok(json) = serde_json::to_string_pretty(&shown) {
+                text += &format!("{}\n", indent(&json, 4));
+            }
+        }
+        let loop_result = result.result.get("results").is_some();
+        if result.diff && !loop_result {
+            for change in &result.changes {
+                text += &diff::render(change, style, true);
+            }
+        }
+        if result.ignored {
+            text += &style.cyan("...ignoring\n");
+        }
+        text
+    }
+
+    fn say(&mut self, text: &str) -> std::io::Result<()> {
+        if self.status_shown {
+            self.status_shown = false;
+            self.out.text("\r\x1b[2K")?;
+        }
+        self.out.text(text)
+    }
+}
+
+/// What helps after a failure: the end of the command's own words.
+fn failure_details(result: &HostResult) -> Option<String> {
+    if !matches!(result.status, TaskStatus::Failed) {
+        return None;
+    }
+    let mut text = String::new();
+    for stream in ["stderr", "stdout"] {
+        let lines: Vec<&str> = result.result.get(stream)?.as_str()?.lines().collect();
+        for line in lines.iter().skip(lines.len().saturating_sub(20)) {
+            text += &format!("    {stream}: {line}\n");
+        }
+    }
+    Some(text)
+}
+
+/// What `debug` is asked to show, without the bookkeeping.
+fn debug_value(result: &serde_json::Value) -> serde_json::Value {
+    let mut shown = result.clone();
+    if let Some(map) = shown.as_object_mut() {
+        map.retain(|key, _| !matches!(key.as_str(), "changed" | "failed" | "skipped" | "unknown"));
+    }
+    shown
+}
+
+fn indent(text: &str, by: usize) -> String {
+    let pad = " ".repeat(by);
+    text.lines().map(|line| format!("{pad}{line}")).collect::<Vec<_>>().join("\n")
+}
+
+impl<W: Write + Send> Reporter for Terminal<W> {
+    fn report(&mut self, event: &Event) -> std::io::Result<()> {
+        let style = self.style;
+        match event {
+            Event::RunStarted { check, .. } => {
+                if *check {
+                    self.say(&style.dim("CHECK: nothing will be changed on any host.\n"))?;
+                }
+            }
+            Event::PlayStarted { name, hosts } => {
+                self.header = None;
+                let mut text = self.heading(&format!("PLAY [{name}]"));
+                if hosts.is_empty() {
+                    text += &style.cyan("skipping: no hosts matched\n");
+                }
+                self.say(&text)?;
+            }
+            Event::TaskStarted { task } => {
+                let heading = self.task_heading(task);
+                self.say(&heading)?;
+            }
+            Event::ItemDone(result) | Event::TaskDone(result) => {
+                let text = self.result(result);
+                self.say(&text)?;
+            }
+            Event::Retrying { host, task, left } => {
+                let text = format!("FAILED - RETRYING: [{host}]: {} ({left} retries left).\n", task.name);
+                self.say(&style.yellow(&text))?;
+            }
+            Event::Rescued { .. } => {}
+            Event::StillRunning { task, hosts, seconds, progress } => {
+                let names: Vec<&str> = hosts.iter().take(4).map(|h| &**h).collect();
+                let more = if hosts.len() > 4 { format!(" and {} more", hosts.len() - 4) } else { String::new() };
+                let progress = progress.as_ref().map(|p| format!(": {p}")).unwrap_or_default();
+                let line = format!("  … {} on {}{more} ({seconds} s){progress}", task.name, names.join(", "));
+                if self.live {
+                    let line: String = line.chars().take(self.width).collect();
+                    self.out.text(&format!("\r\x1b[2K{}", style.dim(&line)))?;
+                    self.status_shown = true;
+                } else {
+                    self.say(&format!("{line}\n"))?;
+                }
+            }
+            Event::Warning { message } => self.say(&style.magenta(&format!("[WARNING]: {message}\n")))?,
+            Event::Diagnostic { text } => self.say(text)?,
+            Event::PlayStopped { reason } => self.say(&style.red(&format!("\n{reason}\n")))?,
+            Event::Recap { hosts, owed } => {
+                let mut text = self.heading("PLAY RECAP");
+                let width = hosts.iter().map(|(host, _)| host.chars().count()).max().unwrap_or(0).max(10);
+                for (host, c) in hosts {
+                    let paint = |name: &str, count: u32, bad: fn(Style, &str) -> String| {
+                        let cell = format!("{name}={count:<4}");
+                        if count > 0 { bad(style, &cell) } else { cell }
+                    };
+                    let colour: fn(Style, &str) -> String = if c.failed + c.unreachable > 0 {
+                        |s, t| s.red(t)
+                    } else if c.changed > 0 {
+                        |s, t| s.yellow(t)
+                    } else {
+                        |s, t| s.green(t)
+                    };
+                    let cells = [
+                        paint("ok", c.ok, |s, t| s.green(t)),
+                        paint("changed", c.changed, |s, t| s.yellow(t)),
+                        paint("unreachable", c.unreachable, |s, t| s.red(t)),
+                        paint("failed", c.failed, |s, t| s.red(t)),
+                        paint("skipped", c.skipped, |s, t| s.cyan(t)),
+                        paint("rescued", c.rescued, |s, t| s.yellow(t)),
+                        paint("ignored", c.ignored, |s, t| s.yellow(t)),
+                        paint("unknown", c.unknown, |s, t| s.magenta(t)),
+                    ];
+                    text +=
+                        &format!("{} : {}\n", colour(style, &format!("{host:<width$}")), cells.join(" ").trim_end());
+                }
+                for (host, handlers) in owed {
+                    text += &style.yellow(&format!("{host}: notified and not run: {}\n", handlers.join(", ")));
+                }
+                self.say(&text)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::event::Counters;
+
+    fn shown(events: &[Event]) -> String {
+        let mut bytes = Vec::new();
+        let mask: Mask = Arc::new(|text: &str| text.replace("hunter2", "********"));
+        let mut terminal = Terminal::new(&mut bytes, mask, Style::plain(), 0, false);
+        events.iter().for_each(|event| terminal.report(event).unwrap());
+        String::from_utf8(bytes).unwrap()
+    }
+
+    fn task(name: &str) -> Arc<TaskInfo> {
+        Arc::new(TaskInfo {
+            position: Default::default(),
+            name: name.into(),
+            action: "command".into(),
+            place: "site.yml:3:7".into(),
+            handler: false,
+        })
+    }
+
+    #[test]
+    fn a_run_reads_like_ansible() {
+        let result = |host: &str, status, msg: Option<&str>| HostResult {
+            task: task("Install"),
+            host: host.into(),
+            delegated_to: None,
+            status,
+            ignored: false,
+            item: None,
+            msg: msg.map(Into::into),
+            result: serde_json::json!({"stderr": "no hunter2 here", "stdout": ""}),
+            changes: vec![],
+            notified: vec![],
+            diff: false,
+            seconds: 0.1,
+        };
+        let counters = Counters { ok: 1, changed: 1, failed: 1, ..Default::default() };
+        insta::assert_snapshot!(shown(&[
+            Event::PlayStarted { name: "all".into(), hosts: vec!["db1".into()] },
+            Event::TaskStarted { task: task("Install") },
+            Event::TaskDone(result("db1", TaskStatus::Changed, None)),
+            Event::TaskDone(result("db2", TaskStatus::Failed, Some("it broke"))),
+            Event::Recap { hosts: vec![("db1".into(), counters)], owed: vec![("db1".into(), vec!["restart".into()])] },
+        ]), @r"
+        PLAY [all] ********************************************************************
+
+        TASK [Install] ****************************************************************
+        changed: [db1]
+        failed: [db2] => it broke
+            stderr: no ******** here
+
+        PLAY RECAP ********************************************************************
+        db1        : ok=1    changed=1    unreachable=0    failed=1    skipped=0    rescued=0    ignored=0    unknown=0
+        db1: notified and not run: restart
+        ");
+    }
+}
