@@ -172,20 +172,24 @@ start_host() {
 
     local nspawn=(env SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_NSPAWN_API_VFS_WRITABLE=network SYSTEMD_LOG_LEVEL=warning
         systemd-nspawn --quiet --boot --register=no --keep-unit
-        "--directory=$dir/root" "--machine=$name" "--hostname=$name"
+        "--directory=$dir/root" "--machine=dl-$LAB_TAG-$name" "--hostname=$name"
         "--network-namespace-path=/run/netns/$(host_netns "$name")"
         --capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_IPC_LOCK,CAP_SYS_NICE
         --link-journal=no --resolv-conf=off --timezone=off --console=pipe
         ${binds[@]+"${binds[@]}"})
+    # nspawn says with status 133 that the host wants to boot again.
+    rm -f "$dir/stop"
     if [ -d /run/systemd/system ]; then # the machine's systemd owns the cgroups: ask it for one
         systemd-run --quiet --collect --unit="$CGROUP-$name" --property=Delegate=yes --property=KillMode=mixed \
+            --property=RestartForceExitStatus=133 --property=SuccessExitStatus=133 --property=RestartSec=0 \
             --property=StandardOutput="file:$dir/console.log" --property=StandardError="file:$dir/console.log" "${nspawn[@]}"
     else
         cg=$(cgroup2_root)/$CGROUP/$name
         mkdir -p "$cg"
         (
             echo $BASHPID >"$cg/cgroup.procs"
-            exec setsid "${nspawn[@]}" </dev/null >"$dir/console.log" 2>&1 9>&-
+            exec setsid bash -c 'stop=$1; shift; while "$@"; [ $? = 133 ] && [ ! -e "$stop" ]; do :; done' \
+                lab-host "$dir/stop" "${nspawn[@]}" </dev/null >"$dir/console.log" 2>&1 9>&-
         ) &
     fi
 }

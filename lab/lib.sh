@@ -145,6 +145,7 @@ enter_host() {
 # Ends hosts as a power cut does: their disks are thrown away or kept by the caller.
 kill_host() {
     local pid i pids
+    touch "$HOSTS/$1/stop" # (no boot after this one)
     pids=$(nspawn_pids "$1")
     for pid in $(leader_pid "$1"); do kill -KILL "$pid" 2>/dev/null || true; done
     for i in $(seq 100); do
@@ -155,6 +156,7 @@ kill_host() {
     done
     [ -z "$pids" ] || die "systemd-nspawn of $1 (process $pids) does not end"
     remove_cgroups "$CGROUP/$1"
+    rmdir "/run/systemd/nspawn/propagate/dl-$LAB_TAG-$1" 2>/dev/null || true
 }
 
 remove_cgroups() {
