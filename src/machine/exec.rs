@@ -1,8 +1,6 @@
 //! Processes: commands that may change anything, and probes that may not.
 
-use super::{Change, Domain, Machine, MachineError, Result, Subject, Undo};
-use std::io::{Read, Write};
-use std::process::Stdio;
+use super::{Change, Domain, Machine, MachineError, Result, Subject, Undo, process};
 
 /// A process to start.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +11,8 @@ pub struct Command {
     pub chdir: Option<String>,
     /// Bytes for its standard input; nothing means `/dev/null`.
     pub stdin: Option<Vec<u8>>,
+    /// Variables of this process alone, beside the task's `environment:`.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Command {
@@ -74,46 +74,17 @@ impl Machine {
 
     /// Starts a process and waits for it, without recording anything: for backends that record a better change.
     pub(crate) fn run_process(&self, command: &Command) -> Result<Output> {
-        let Some((program, arguments)) = command.argv.split_first() else {
-            return Err(MachineError::failed("an empty command was given"));
-        };
-        let mut process = std::process::Command::new(program);
-        process.args(arguments).envs(&self.environment).stdout(Stdio::piped()).stderr(Stdio::piped());
-        process.stdin(if command.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
-        if let Some(directory) = &command.chdir {
-            process.current_dir(directory);
-        }
-        let mut child = process.spawn().map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound if command.chdir.is_none() => {
-                MachineError::MissingProgram { program: program.clone(), hint: String::new() }
-            }
-            _ => MachineError::io(format!("cannot start `{program}`"), source),
-        })?;
-        // Standard input and error have threads of their own, so that no pipe can fill up and stop the process.
-        let writer = child.stdin.take().zip(command.stdin.clone()).map(|(mut pipe, bytes)| {
-            std::thread::spawn(move || {
-                let _ = pipe.write_all(&bytes); // a process may close its input early
-            })
-        });
-        let errors = child.stderr.take().map(|mut pipe| {
-            std::thread::spawn(move || {
-                let mut bytes = Vec::new();
-                let _ = pipe.read_to_end(&mut bytes);
-                bytes
-            })
-        });
-        let mut stdout = Vec::new();
-        if let Some(mut pipe) = child.stdout.take() {
-            pipe.read_to_end(&mut stdout).map_err(|e| MachineError::io(format!("cannot read from `{program}`"), e))?;
-        }
-        let status = child.wait().map_err(|e| MachineError::io(format!("cannot wait for `{program}`"), e))?;
-        if let Some(thread) = writer {
-            let _ = thread.join();
-        }
-        let stderr = errors.and_then(|thread| thread.join().ok()).unwrap_or_default();
-        use std::os::unix::process::ExitStatusExt;
-        let rc = status.code().unwrap_or_else(|| -status.signal().unwrap_or(1));
-        Ok(Output { rc, stdout, stderr })
+        process::run(command, &self.environment, None)
+    }
+
+    /// The same with a time limit and progress: for steps that may take minutes.
+    pub(crate) fn run_watched(&self, command: &Command, watch: process::Watch<'_>) -> Result<Output> {
+        process::run(command, &self.environment, Some(watch))
+    }
+
+    /// Whether the host has this program, in PATH or in the system's own directories.
+    pub fn has_program(&self, program: &str) -> bool {
+        process::find_program(program, &process::search_path(&self.environment)).is_some()
     }
 }
 

@@ -6,10 +6,12 @@
 //! records a [`Change`] and only then asks the domain's backend, so no module can forget check mode and a task
 //! that did nothing cannot say `changed`.
 
+pub mod accounts;
 mod change;
 mod error;
 mod exec;
 mod predictions;
+pub(crate) mod process;
 
 pub use change::{Change, ChangeKind, Domain, Facet, Subject, Undo};
 pub use error::MachineError;

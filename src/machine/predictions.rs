@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 /// The predicted state of every domain. A domain reads and writes its own field; others only read it.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Predictions {}
+pub(crate) struct Predictions {
+    /// Users and groups.
+    pub accounts: super::accounts::Accounts,
+}
 
 impl Machine {
     /// The overlay of this machine, to be handed to a child of another identity.
