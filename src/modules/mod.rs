@@ -7,6 +7,7 @@
 
 #[macro_use]
 mod arguments;
+mod commands;
 mod outcome;
 mod registry;
 pub mod scalars;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 /// All modules; each family lists its own.
-const FAMILIES: &[&[&Module]] = &[];
+const FAMILIES: &[&[&Module]] = &[super::commands::MODULES];
 
 static INDEX: LazyLock<HashMap<&'static str, &'static Module>> = LazyLock::new(|| {
     let mut index = HashMap::new();
