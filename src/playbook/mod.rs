@@ -1,1 +1,5 @@
 //! Plays, blocks, tasks, roles: typed, spanned, validated; runs nothing.
+
+mod model;
+
+pub use model::*;
