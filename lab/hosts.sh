@@ -23,9 +23,10 @@ free_subnet() {
 }
 
 make_network() {
+    lock_machine
+    mount_cgroup2
     mkdir -p "$HOSTS"
     chmod 711 "$STATE"
-    lock_machine
     [ -s "$STATE/net4" ] || free_subnet >"$STATE/net4"
     [ -s "$STATE/net6" ] || echo "fd5d:${LAB_TAG:0:4}:${LAB_TAG:4:2}" >"$STATE/net6"
     if [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 0 ]; then
@@ -180,7 +181,7 @@ start_host() {
     # nspawn says with status 133 that the host wants to boot again.
     rm -f "$dir/stop"
     if [ -d /run/systemd/system ]; then # the machine's systemd owns the cgroups: ask it for one
-        systemd-run --quiet --collect --unit="$CGROUP-$name" --property=Delegate=yes --property=KillMode=mixed \
+        systemd-run --quiet --collect --unit="$CGROUP-$name" --description="Lab $LAB_ID, host $name" --property=Delegate=yes --property=KillMode=mixed \
             --property=RestartForceExitStatus=133 --property=SuccessExitStatus=133 --property=RestartSec=0 \
             --property=StandardOutput="file:$dir/console.log" --property=StandardError="file:$dir/console.log" "${nspawn[@]}"
     else
@@ -188,7 +189,7 @@ start_host() {
         mkdir -p "$cg"
         (
             echo $BASHPID >"$cg/cgroup.procs"
-            exec setsid bash -c 'stop=$1; shift; while "$@"; [ $? = 133 ] && [ ! -e "$stop" ]; do :; done' \
+            exec setsid bash -c 'stop=$1; shift; while [ ! -e "$stop" ] && { "$@"; [ $? = 133 ]; }; do :; done' \
                 lab-host "$dir/stop" "${nspawn[@]}" </dev/null >"$dir/console.log" 2>&1 9>&-
         ) &
     fi

@@ -155,6 +155,7 @@ kill_host() {
         sleep 0.05
     done
     [ -z "$pids" ] || die "systemd-nspawn of $1 (process $pids) does not end"
+    if [ -d /run/systemd/system ]; then systemctl stop "$CGROUP-$1.service" 2>/dev/null || true; fi
     remove_cgroups "$CGROUP/$1"
     rmdir "/run/systemd/nspawn/propagate/dl-$LAB_TAG-$1" 2>/dev/null || true
 }
