@@ -9,6 +9,7 @@ pub mod agent;
 pub mod galera;
 pub mod machine;
 pub mod modules;
+pub mod pki;
 pub mod secret;
 pub mod wire;
 
@@ -20,8 +21,6 @@ pub mod connection;
 pub mod engine;
 #[cfg(feature = "controller")]
 pub mod inventory;
-#[cfg(feature = "controller")]
-pub mod pki;
 #[cfg(feature = "controller")]
 pub mod playbook;
 #[cfg(feature = "controller")]

@@ -1,1 +1,61 @@
 //! CA, issuing, inspection, renewal policy: pure decisions, storage behind a trait.
+//!
+//! Decisions are functions of observed facts and of a clock reading that is passed in, so that all of them are
+//! tested by tables. What touches a disk is behind [`Storage`]. The three small files that a host needs to judge its own
+//! pair ([`pem`], [`der`], [`public_half`]) are built without the `controller` feature, the rest is not.
+
+pub mod der;
+pub mod pem;
+pub mod public_half;
+
+pub use public_half::{KeyEvidence, public_half};
+
+#[cfg(feature = "controller")]
+mod authority;
+#[cfg(feature = "controller")]
+mod describe;
+#[cfg(feature = "controller")]
+mod error;
+#[cfg(feature = "controller")]
+mod inspect;
+#[cfg(feature = "controller")]
+mod issue;
+#[cfg(feature = "controller")]
+mod key;
+#[cfg(feature = "controller")]
+mod lifetime;
+#[cfg(feature = "controller")]
+mod name;
+#[cfg(feature = "controller")]
+mod passphrase;
+#[cfg(feature = "controller")]
+mod profile;
+#[cfg(feature = "controller")]
+mod renewal;
+#[cfg(feature = "controller")]
+mod storage;
+#[cfg(feature = "controller")]
+mod store;
+#[cfg(feature = "controller")]
+mod verify;
+
+#[cfg(feature = "controller")]
+pub use {
+    authority::{Authority, AuthoritySpec, NameRule},
+    describe::{describe, describe_planned, diff},
+    error::PkiError,
+    inspect::{CertInfo, KeyKind, inspect, inspect_all},
+    issue::{Issued, Request},
+    key::{KeyType, PrivateKey},
+    lifetime::{Lifetime, UnixTime, date, now},
+    name::{San, Subject},
+    passphrase::Passphrase,
+    profile::{Profile, Purpose},
+    renewal::{Decision, Found, Reason, RenewalPolicy, Wanted, renew_at, renewal},
+    storage::{DirStorage, Locked, OverlayStorage, Storage},
+    store::{AuthorityView, IssuedRecord, Store, default_path},
+    verify::{CertSet, Problem, VerifyPolicy, verify},
+};
+
+#[cfg(all(test, feature = "controller"))]
+mod tests;

@@ -1,0 +1,159 @@
+//! The passphrase of the authorities' keys: from a file, the environment, or a prompt; asked once, when needed.
+
+use std::io::IsTerminal as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use super::PkiError;
+use crate::secret::Secret;
+
+/// The variable that is read when no file is named.
+pub const ENVIRONMENT: &str = "DEPLOY_PKI_PASSPHRASE";
+
+/// Where the passphrase comes from; remembered after the first time.
+#[derive(Debug)]
+pub struct Passphrase {
+    file: Option<PathBuf>,
+    known: Mutex<Option<Secret>>,
+}
+
+impl Passphrase {
+    /// From `file` if one is named, otherwise from the environment, otherwise from the terminal.
+    pub fn from(file: Option<PathBuf>) -> Self {
+        Passphrase {
+            file,
+            known: Mutex::new(None),
+        }
+    }
+
+    /// One that is known already.
+    pub fn given(passphrase: Secret) -> Self {
+        Passphrase {
+            file: None,
+            known: Mutex::new(Some(passphrase)),
+        }
+    }
+
+    /// The passphrase of existing keys.
+    pub fn get(&self) -> Result<Secret, PkiError> {
+        self.obtain(false)
+    }
+
+    /// The passphrase for a new key: at a prompt it is typed twice.
+    pub fn get_for_new(&self) -> Result<Secret, PkiError> {
+        self.obtain(true)
+    }
+
+    fn obtain(&self, twice: bool) -> Result<Secret, PkiError> {
+        let mut known = self
+            .known
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(passphrase) = known.as_ref() {
+            return Ok(passphrase.clone());
+        }
+        let found = match &self.file {
+            Some(file) => read_file(file)?,
+            None => match std::env::var(ENVIRONMENT) {
+                Ok(text) => Secret::new(text),
+                Err(std::env::VarError::NotUnicode(_)) => {
+                    return Err(PkiError::NoPassphrase {
+                        why: format!("{ENVIRONMENT} is not UTF-8"),
+                    });
+                }
+                Err(std::env::VarError::NotPresent) => prompt(twice)?,
+            },
+        };
+        if found.is_empty() {
+            let source = self
+                .file
+                .as_ref()
+                .map_or(ENVIRONMENT.to_string(), |file| file.display().to_string());
+            return Err(PkiError::NoPassphrase {
+                why: format!("{source} is empty"),
+            });
+        }
+        *known = Some(found.clone());
+        Ok(found)
+    }
+}
+
+fn read_file(file: &PathBuf) -> Result<Secret, PkiError> {
+    let failed = |source| PkiError::Io {
+        path: file.display().to_string(),
+        doing: "read the passphrase",
+        source,
+    };
+    let mode = std::fs::metadata(file).map_err(failed)?.mode();
+    if mode & 0o077 != 0 {
+        let why = format!(
+            "others can reach {} (mode {:04o}); make it 0600",
+            file.display(),
+            mode & 0o7777
+        );
+        return Err(PkiError::NoPassphrase { why });
+    }
+    let text = zeroize::Zeroizing::new(std::fs::read_to_string(file).map_err(failed)?);
+    // An editor's newline at the end is not meant.
+    Ok(Secret::new(text.lines().next().unwrap_or_default()))
+}
+
+fn prompt(twice: bool) -> Result<Secret, PkiError> {
+    let failed = |error: std::io::Error| PkiError::NoPassphrase {
+        why: format!("the terminal: {error}"),
+    };
+    if !std::io::stdin().is_terminal() {
+        let why = format!(
+            "set `pki_passphrase_file` to a file of mode 0600, or {ENVIRONMENT}; there is no terminal to ask at"
+        );
+        return Err(PkiError::NoPassphrase { why });
+    }
+    let first =
+        Secret::new(rpassword::prompt_password("Passphrase for the CA keys: ").map_err(failed)?);
+    if twice {
+        let second = Secret::new(rpassword::prompt_password("The same again: ").map_err(failed)?);
+        if first != second {
+            return Err(PkiError::NoPassphrase {
+                why: "the two were different".into(),
+            });
+        }
+    }
+    Ok(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_must_be_private_and_not_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pass");
+        for (contents, mode, want) in [
+            ("it's \"a\" $secret\\\n", 0o600, Ok("it's \"a\" $secret\\")),
+            ("secret", 0o400, Ok("secret")),
+            ("secret", 0o640, Err("others can reach")),
+            ("\n", 0o600, Err("is empty")),
+        ] {
+            std::fs::write(&file, contents).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+            let got = Passphrase::from(Some(file.clone())).get();
+            match (got, want) {
+                (Ok(got), Ok(want)) => assert_eq!(got.expose(), want),
+                (Err(got), Err(want)) => assert!(got.to_string().contains(want), "{got}"),
+                (got, want) => panic!("{got:?} instead of {want:?}"),
+            }
+            std::fs::remove_file(&file).unwrap();
+        }
+        assert!(
+            Passphrase::from(Some(file))
+                .get()
+                .unwrap_err()
+                .to_string()
+                .contains("cannot read the passphrase")
+        );
+    }
+}

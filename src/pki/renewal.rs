@@ -1,0 +1,328 @@
+//! Whether a host's pair stays or is replaced: a function of what lies there, what is wanted, and the clock.
+
+use std::fmt;
+
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::inspect::{certificates, inspect_der};
+use super::{
+    CertInfo, KeyEvidence, KeyKind, KeyType, Lifetime, PkiError, Request, San, UnixTime, date,
+};
+
+/// What lies on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The certificate file's text, when there is one.
+    pub cert: Option<String>,
+    /// What is known of the key beside it.
+    pub key: KeyEvidence,
+}
+
+/// What should lie there.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The leaf.
+    pub request: &'a Request,
+    /// The authority's name.
+    pub authority: &'a str,
+    /// Its certificate, PEM.
+    pub authority_pem: &'a str,
+}
+
+/// When a good pair is replaced nevertheless.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RenewalPolicy {
+    /// This long before its end; by default after two thirds of its life.
+    pub renew_before: Option<Lifetime>,
+    /// How long until the next scheduled run; what would expire before it is renewed now.
+    pub next_run: Option<Lifetime>,
+    /// Regardless.
+    pub force: bool,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// The pair stays.
+    Keep {
+        /// Its certificate.
+        info: Box<CertInfo>,
+        /// When it will be due.
+        renew_at: UnixTime,
+    },
+    /// A new one is issued.
+    Renew {
+        /// Why.
+        reason: Reason,
+        /// The certificate that is replaced, where one could be read.
+        old: Option<Box<CertInfo>>,
+    },
+}
+
+/// Why a pair is replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// There is none.
+    Absent,
+    /// It cannot be read.
+    Unreadable(String),
+    /// No key beside it.
+    KeyMissing,
+    /// No usable key.
+    KeyUnusable(String),
+    /// Another certificate's key.
+    KeyMismatch,
+    /// Not known whether the key fits.
+    KeyUntold,
+    /// Signed by another authority.
+    Issuer(String),
+    /// Another subject is wanted.
+    Subject(String, String),
+    /// Other names are wanted: new ones, dropped ones.
+    Names(Vec<San>, Vec<San>),
+    /// Another profile is wanted.
+    Usages,
+    /// Another key type is wanted.
+    KeyType(KeyKind, KeyType),
+    /// It lives longer than is wanted now.
+    TooLong(UnixTime),
+    /// Its time has come.
+    Due(UnixTime),
+    /// It is over.
+    Expired(UnixTime),
+    /// Its time is not here yet.
+    NotYetValid(UnixTime),
+    /// The next run would be too late.
+    BeforeNextRun(UnixTime),
+    /// Somebody said so.
+    Forced,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Absent => f.write_str("there is no certificate yet"),
+            Reason::Unreadable(why) => f.write_str(why),
+            Reason::KeyMissing => f.write_str("there is no private key beside it"),
+            Reason::KeyUnusable(why) => write!(f, "its private key cannot be used: {why}"),
+            Reason::KeyMismatch => f.write_str("its private key belongs to another certificate"),
+            Reason::KeyUntold => {
+                f.write_str("whether its private key belongs to it cannot be told")
+            }
+            Reason::Issuer(issuer) => write!(f, "it was signed by another authority ({issuer})"),
+            Reason::Subject(old, new) => write!(f, "its subject is {old} and should be {new}"),
+            Reason::Names(added, removed) => {
+                let list = |names: &[San]| {
+                    names
+                        .iter()
+                        .map(San::to_string)
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                };
+                match (added.is_empty(), removed.is_empty()) {
+                    (false, true) => write!(f, "it lacks {}", list(added)),
+                    (true, _) => write!(f, "it names {}, which is not wanted", list(removed)),
+                    (false, false) => {
+                        write!(f, "it lacks {}, and names {}", list(added), list(removed))
+                    }
+                }
+            }
+            Reason::Usages => f.write_str("it is for another purpose (extended key usage)"),
+            Reason::KeyType(old, new) => write!(f, "its key is {old} and should be {}", new.name()),
+            Reason::TooLong(end) => {
+                write!(f, "it lives until {}, longer than is wanted", date(*end))
+            }
+            Reason::Due(since) => write!(f, "its renewal is due since {}", date(*since)),
+            Reason::Expired(end) => write!(f, "it expired at {}", date(*end)),
+            Reason::NotYetValid(begin) => write!(f, "it becomes valid only at {}", date(*begin)),
+            Reason::BeforeNextRun(end) => write!(
+                f,
+                "it would expire before the next scheduled run, at {}",
+                date(*end)
+            ),
+            Reason::Forced => f.write_str("renewal is forced"),
+        }
+    }
+}
+
+/// When a certificate is due under a policy.
+pub fn renew_at(info: &CertInfo, policy: &RenewalPolicy) -> UnixTime {
+    let lifetime = Lifetime::of_span(info.not_after - info.not_before).as_seconds();
+    match policy.renew_before {
+        Some(margin) => info.not_after - margin.as_seconds(),
+        None => info.not_after - lifetime / 3,
+    }
+}
+
+/// Decides. An authority that cannot sign any more is an error whatever lies on the host.
+pub fn renewal(
+    found: &Found,
+    wanted: Wanted<'_>,
+    policy: &RenewalPolicy,
+    now: UnixTime,
+) -> Result<Decision, PkiError> {
+    let request = wanted.request;
+    if let Some(margin) = policy
+        .renew_before
+        .filter(|margin| *margin >= request.lifetime)
+    {
+        let why = format!(
+            "a margin of {margin} before the end is no shorter than the lifetime of {}: every run would renew",
+            request.lifetime
+        );
+        return Err(PkiError::Authority {
+            name: wanted.authority.to_string(),
+            why,
+        });
+    }
+    let what = format!("the certificate of authority `{}`", wanted.authority);
+    let authority = certificates(wanted.authority_pem, &what)?.swap_remove(0);
+    let authority_info = inspect_der(&authority, &what)?;
+    if authority_info.not_after <= now {
+        let date = date(authority_info.not_after);
+        return Err(PkiError::AuthorityExpired {
+            name: wanted.authority.to_string(),
+            date,
+        });
+    }
+
+    let Some(text) = &found.cert else {
+        return Ok(Decision::Renew {
+            reason: Reason::Absent,
+            old: None,
+        });
+    };
+    let read = certificates(text, "the certificate on the host").and_then(|mut all| {
+        let der = all.swap_remove(0);
+        inspect_der(&der, "the certificate on the host").map(|info| (der, info))
+    });
+    let (der, info) = match read {
+        Ok(read) => read,
+        Err(error) => {
+            return Ok(Decision::Renew {
+                reason: Reason::Unreadable(error.to_string()),
+                old: None,
+            });
+        }
+    };
+    let due = renew_at(&info, policy);
+    let reason = first_reason(
+        &info, &der, &found.key, request, &authority, policy, due, now,
+    );
+    Ok(match reason {
+        Some(reason) => Decision::Renew {
+            reason,
+            old: Some(Box::new(info)),
+        },
+        None => Decision::Keep {
+            info: Box::new(info),
+            renew_at: due,
+        },
+    })
+}
+
+#[allow(
+    clippy::too_many_arguments,
+    reason = "one private caller; a struct would only repeat the names"
+)]
+fn first_reason(
+    info: &CertInfo,
+    der: &[u8],
+    key: &KeyEvidence,
+    request: &Request,
+    authority: &[u8],
+    policy: &RenewalPolicy,
+    due: UnixTime,
+    now: UnixTime,
+) -> Option<Reason> {
+    match key {
+        KeyEvidence::Missing => return Some(Reason::KeyMissing),
+        KeyEvidence::Unusable(why) => return Some(Reason::KeyUnusable(why.clone())),
+        KeyEvidence::Untold => return Some(Reason::KeyUntold),
+        KeyEvidence::Public(hash) if *hash != info.public_key_sha256 => {
+            return Some(Reason::KeyMismatch);
+        }
+        KeyEvidence::Public(_) => {}
+    }
+    if !signed_by(der, authority) {
+        return Some(Reason::Issuer(info.issuer.clone()));
+    }
+    if info.not_after <= now {
+        return Some(Reason::Expired(info.not_after));
+    }
+    if info.not_before > now {
+        return Some(Reason::NotYetValid(info.not_before));
+    }
+    let subject = request.subject.one_line();
+    if info.subject != subject {
+        return Some(Reason::Subject(info.subject.clone(), subject));
+    }
+    let added: Vec<_> = request
+        .sans
+        .iter()
+        .filter(|san| !info.sans.contains(san))
+        .cloned()
+        .collect();
+    let removed: Vec<_> = info
+        .sans
+        .iter()
+        .filter(|san| !request.sans.contains(san))
+        .cloned()
+        .collect();
+    if !added.is_empty() || !removed.is_empty() {
+        return Some(Reason::Names(added, removed));
+    }
+    let usages = (info.has_usages, info.server_auth, info.client_auth);
+    if usages
+        != (
+            true,
+            request.profile.server_auth(),
+            request.profile.client_auth(),
+        )
+    {
+        return Some(Reason::Usages);
+    }
+    if !same_kind(info.key, request.key_type) {
+        return Some(Reason::KeyType(info.key, request.key_type));
+    }
+    // A tenth of slack, so that no rounding makes two runs disagree.
+    if info.not_after > now + request.lifetime.as_seconds() + request.lifetime.as_seconds() / 10 {
+        return Some(Reason::TooLong(info.not_after));
+    }
+    if policy.force {
+        return Some(Reason::Forced);
+    }
+    if due <= now {
+        return Some(Reason::Due(due));
+    }
+    if policy
+        .next_run
+        .is_some_and(|next| info.not_after <= now + next.as_seconds())
+    {
+        return Some(Reason::BeforeNextRun(info.not_after));
+    }
+    None
+}
+
+fn same_kind(have: KeyKind, want: KeyType) -> bool {
+    have == match want {
+        KeyType::EcdsaP256 => KeyKind::Ecdsa(256),
+        KeyType::EcdsaP384 => KeyKind::Ecdsa(384),
+        KeyType::Ed25519 => KeyKind::Ed25519,
+        KeyType::Rsa3072 => KeyKind::Rsa(3072),
+        KeyType::Rsa4096 => KeyKind::Rsa(4096),
+    }
+}
+
+/// Whether the signature on `der` is that of `authority`.
+fn signed_by(der: &[u8], authority: &[u8]) -> bool {
+    match (
+        X509Certificate::from_der(der),
+        X509Certificate::from_der(authority),
+    ) {
+        (Ok((_, cert)), Ok((_, authority))) => {
+            cert.verify_signature(Some(authority.public_key())).is_ok()
+        }
+        _ => false,
+    }
+}

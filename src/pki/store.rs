@@ -1,0 +1,363 @@
+//! The store: authorities with their encrypted keys, and a record of every certificate they signed.
+//!
+//! ```text
+//! ca/<name>/authority.json     what it is for, which generation signs, which are trusted
+//! ca/<name>/<serial>/cert.pem  one generation; after a rotation there are two
+//! ca/<name>/<serial>/key.pem   encrypted PKCS#8
+//! issued/<serial>.json         one certificate: whose, for what, until when; never a key
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Authority, AuthoritySpec, CertInfo, Issued, Passphrase, PkiError, PrivateKey, Profile, Purpose,
+    Request, Storage, UnixTime, date, inspect,
+};
+use crate::secret::Secret;
+
+/// PBKDF2 rounds for an authority's key, as OWASP advises; a fifth of a second.
+const KDF_ITERATIONS: u32 = 600_000;
+
+/// Where a store is when the inventory does not say: `${XDG_STATE_HOME:-~/.local/state}/deploy/pki/<name>`.
+pub fn default_path(name: &str) -> Option<PathBuf> {
+    let absolute = |variable: &str| {
+        std::env::var_os(variable)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let state = absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))?;
+    Some(state.join("deploy/pki").join(name))
+}
+
+/// What is written about an authority.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorityRecord {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The serial of the generation that signs.
+    pub current: String,
+    /// The serials of all generations that are trusted, the signing one among them.
+    pub trusted: Vec<String>,
+}
+
+/// An authority without its key.
+#[derive(Debug, Clone)]
+pub struct AuthorityView {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The signing generation's certificate, with its parents if it has any.
+    pub cert_pem: String,
+    /// Everything that peers must trust: the same, and older or newer generations during a rotation.
+    pub bundle_pem: String,
+    /// The signing generation's certificate, read.
+    pub info: CertInfo,
+}
+
+impl AuthorityView {
+    /// An error when it has run out: asked before any connection is made.
+    pub fn refuse_expired(&self, now: UnixTime) -> Result<(), PkiError> {
+        if self.info.not_after <= now {
+            return Err(PkiError::AuthorityExpired {
+                name: self.name.clone(),
+                date: date(self.info.not_after),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What is remembered about a certificate that was signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuedRecord {
+    /// Which authority.
+    pub authority: String,
+    /// For which host, by its inventory name.
+    pub host: String,
+    /// For what.
+    pub profile: Profile,
+    /// When.
+    pub issued_at: UnixTime,
+    /// What it says.
+    pub info: CertInfo,
+    /// The certificate.
+    pub cert_pem: String,
+}
+
+/// A store, opened.
+pub struct Store {
+    storage: Box<dyn Storage>,
+    passphrase: Passphrase,
+    iterations: u32,
+    unlocked: Mutex<BTreeMap<String, Arc<Authority>>>,
+}
+
+impl Store {
+    /// Over a storage. The passphrase is asked for when a key is needed, once.
+    pub fn new(storage: Box<dyn Storage>, passphrase: Passphrase) -> Self {
+        Store {
+            storage,
+            passphrase,
+            iterations: KDF_ITERATIONS,
+            unlocked: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// Fewer rounds, for tests.
+    #[cfg(test)]
+    pub(crate) fn with_iterations(mut self, iterations: u32) -> Self {
+        self.iterations = iterations;
+        self
+    }
+
+    /// What to call it in messages.
+    pub fn location(&self) -> String {
+        self.storage.location()
+    }
+
+    /// Whether what is done to it stays.
+    pub fn keeps(&self) -> bool {
+        self.storage.keeps()
+    }
+
+    /// The names of all authorities.
+    pub fn authorities(&self) -> Result<Vec<String>, PkiError> {
+        let files = self.storage.list("ca/")?;
+        let name = |file: &String| {
+            Some(
+                file.strip_prefix("ca/")?
+                    .strip_suffix("/authority.json")?
+                    .to_string(),
+            )
+        };
+        Ok(files.iter().filter_map(name).collect())
+    }
+
+    /// An authority without its key, if there is one of that name.
+    pub fn authority(&self, name: &str) -> Result<Option<AuthorityView>, PkiError> {
+        let Some(record): Option<AuthorityRecord> =
+            self.json(&format!("ca/{name}/authority.json"))?
+        else {
+            return Ok(None);
+        };
+        let cert_pem = self.generation(name, &record.current)?;
+        let info = inspect(&cert_pem, &format!("the certificate of authority `{name}`"))?;
+        let mut bundle_pem = cert_pem.clone();
+        for serial in record
+            .trusted
+            .iter()
+            .filter(|serial| **serial != record.current)
+        {
+            bundle_pem.push_str(&self.generation(name, serial)?);
+        }
+        Ok(Some(AuthorityView {
+            name: name.to_string(),
+            purpose: record.purpose,
+            cert_pem,
+            bundle_pem,
+            info,
+        }))
+    }
+
+    /// The same, and its absence is an error.
+    pub fn require(&self, name: &str) -> Result<AuthorityView, PkiError> {
+        self.authority(name)?.ok_or_else(|| self.no_authority(name))
+    }
+
+    /// Makes the authority unless it is there; says whether it was made. One that is there is not changed, whatever the
+    /// specification says, unless it is for another purpose, which is an error.
+    pub fn ensure(
+        &self,
+        spec: &AuthoritySpec,
+        now: UnixTime,
+    ) -> Result<(AuthorityView, bool), PkiError> {
+        if let Some(view) = self.existing(spec)? {
+            return Ok((view, false));
+        }
+        let _lock = self.storage.lock()?;
+        if let Some(view) = self.existing(spec)? {
+            return Ok((view, false));
+        }
+        self.add(Authority::create(spec, now)?)?;
+        Ok((self.require(&spec.name)?, true))
+    }
+
+    fn existing(&self, spec: &AuthoritySpec) -> Result<Option<AuthorityView>, PkiError> {
+        match self.authority(&spec.name)? {
+            Some(view) if view.purpose != spec.purpose => Err(PkiError::Authority {
+                name: spec.name.clone(),
+                why: format!(
+                    "it is for {} certificates, and {} was asked for: its certificates are out already, so take another name",
+                    view.purpose.name(),
+                    spec.purpose.name()
+                ),
+            }),
+            other => Ok(other),
+        }
+    }
+
+    /// Takes over an authority that was made elsewhere. `key_pem` may be encrypted with `key_passphrase`; in the store
+    /// it gets the store's own.
+    pub fn import(
+        &self,
+        name: &str,
+        purpose: Purpose,
+        cert_pem: &str,
+        key_pem: &Secret,
+        key_passphrase: &dyn Fn() -> Result<Secret, PkiError>,
+        now: UnixTime,
+    ) -> Result<(AuthorityView, Vec<String>), PkiError> {
+        AuthoritySpec::new(name, purpose)?;
+        let key = PrivateKey::from_pem(key_pem.expose(), "the authority's key", key_passphrase)?;
+        let authority = Authority::import(name, purpose, cert_pem, key, now)?;
+        let warnings = authority.warnings.clone();
+        let _lock = self.storage.lock()?;
+        if self.authority(name)?.is_some() {
+            return Err(PkiError::AuthorityExists {
+                name: name.to_string(),
+                store: self.location(),
+            });
+        }
+        self.add(authority)?;
+        Ok((self.require(name)?, warnings))
+    }
+
+    /// Unlocks an authority's key, once a run.
+    pub fn unlock(&self, name: &str) -> Result<Arc<Authority>, PkiError> {
+        let view = self.require(name)?;
+        let id = format!("{name}/{}", view.info.serial);
+        let mut unlocked = self
+            .unlocked
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(authority) = unlocked.get(&id) {
+            return Ok(authority.clone());
+        }
+        let path = format!("ca/{id}/key.pem");
+        let what = format!("the key of authority `{name}` in {}", self.location());
+        let key_pem = Secret::new(self.text(&path)?.ok_or_else(|| PkiError::Damaged {
+            path: path.clone(),
+            why: "the authority's key is missing".into(),
+        })?);
+        let key = PrivateKey::from_pem(key_pem.expose(), &what, &|| self.passphrase.get())?;
+        let authority = Arc::new(Authority::assemble(name, view.purpose, view.cert_pem, key)?);
+        unlocked.insert(id, authority.clone());
+        Ok(authority)
+    }
+
+    /// Issues a leaf for `host` and remembers it, without its key.
+    pub fn issue(
+        &self,
+        name: &str,
+        host: &str,
+        request: &Request,
+        now: UnixTime,
+    ) -> Result<Issued, PkiError> {
+        let issued = self.unlock(name)?.issue(request, now)?;
+        let record = IssuedRecord {
+            authority: name.to_string(),
+            host: host.to_string(),
+            profile: request.profile,
+            issued_at: now,
+            info: issued.info.clone(),
+            cert_pem: issued.cert_pem.clone(),
+        };
+        let _lock = self.storage.lock()?;
+        self.write_json(&format!("issued/{}.json", issued.info.serial), &record)?;
+        Ok(issued)
+    }
+
+    /// Every certificate that was signed, by date of issue.
+    pub fn issued(&self) -> Result<Vec<IssuedRecord>, PkiError> {
+        let mut records = Vec::new();
+        for file in self.storage.list("issued/")? {
+            records.extend(self.json::<IssuedRecord>(&file)?);
+        }
+        records.sort_by(|a, b| (a.issued_at, &a.info.serial).cmp(&(b.issued_at, &b.info.serial)));
+        Ok(records)
+    }
+
+    /// Writes a new authority; its record comes last, because it makes the rest valid.
+    fn add(&self, authority: Authority) -> Result<(), PkiError> {
+        let (name, serial) = (authority.name.clone(), authority.info.serial.clone());
+        let passphrase = self.passphrase.get_for_new()?;
+        let key_pem = authority
+            .key
+            .to_encrypted_pem(&passphrase, self.iterations)?;
+        self.storage.write(
+            &format!("ca/{name}/{serial}/key.pem"),
+            key_pem.as_bytes(),
+            0o600,
+        )?;
+        self.storage.write(
+            &format!("ca/{name}/{serial}/cert.pem"),
+            authority.cert_pem.as_bytes(),
+            0o600,
+        )?;
+        let record = AuthorityRecord {
+            purpose: authority.purpose,
+            current: serial.clone(),
+            trusted: vec![serial.clone()],
+        };
+        self.write_json(&format!("ca/{name}/authority.json"), &record)?;
+        let mut unlocked = self
+            .unlocked
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        unlocked.insert(format!("{name}/{serial}"), Arc::new(authority));
+        Ok(())
+    }
+
+    fn generation(&self, name: &str, serial: &str) -> Result<String, PkiError> {
+        let path = format!("ca/{name}/{serial}/cert.pem");
+        self.text(&path)?.ok_or(PkiError::Damaged {
+            path,
+            why: "the certificate is missing".into(),
+        })
+    }
+
+    fn no_authority(&self, name: &str) -> PkiError {
+        PkiError::NoAuthority {
+            name: name.to_string(),
+            store: self.location(),
+        }
+    }
+
+    fn text(&self, path: &str) -> Result<Option<String>, PkiError> {
+        let damaged = |_| PkiError::Damaged {
+            path: path.to_string(),
+            why: "it is not UTF-8".into(),
+        };
+        self.storage
+            .read(path)?
+            .map(|bytes| String::from_utf8(bytes).map_err(damaged))
+            .transpose()
+    }
+
+    fn json<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, PkiError> {
+        let damaged = |error: serde_json::Error| PkiError::Damaged {
+            path: path.to_string(),
+            why: error.to_string(),
+        };
+        self.storage
+            .read(path)?
+            .map(|bytes| serde_json::from_slice(&bytes).map_err(damaged))
+            .transpose()
+    }
+
+    fn write_json<T: Serialize>(&self, path: &str, value: &T) -> Result<(), PkiError> {
+        let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| PkiError::Damaged {
+            path: path.to_string(),
+            why: error.to_string(),
+        })?;
+        bytes.push(b'\n');
+        self.storage.write(path, &bytes, 0o600)
+    }
+}

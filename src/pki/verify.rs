@@ -1,0 +1,243 @@
+//! Whether a set of files would work, before it goes live: servers accept far too much at a reload.
+
+use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime as WebTime};
+use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+
+use super::inspect::{certificates, inspect_der};
+use super::{CertInfo, KeyEvidence, KeyKind, San, UnixTime, date};
+
+/// A set as it lies, or would lie, on a host.
+#[derive(Debug, Clone, Copy)]
+pub struct CertSet<'a> {
+    /// The leaf first, then intermediates, PEM.
+    pub cert: &'a str,
+    /// The authorities that its peers trust, PEM.
+    pub trust: &'a str,
+    /// What is known of the private key.
+    pub key: &'a KeyEvidence,
+}
+
+/// What the set must be good for.
+#[derive(Debug, Clone, Default)]
+pub struct VerifyPolicy {
+    /// It must serve.
+    pub server_auth: bool,
+    /// It must connect.
+    pub client_auth: bool,
+    /// It must be valid for these names.
+    pub names: Vec<San>,
+}
+
+/// One reason why a set would not work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// Not readable at all.
+    #[error("{0}")]
+    Unreadable(String),
+    /// Too late.
+    #[error("the certificate expired at {0}")]
+    Expired(String),
+    /// Too early.
+    #[error(
+        "the certificate becomes valid only at {0}: is this host's or the issuer's clock wrong?"
+    )]
+    NotYetValid(String),
+    /// Not from here.
+    #[error("the certificate does not lead to any of the trusted authorities ({trusted}): {why}")]
+    NoChain {
+        /// Their subjects.
+        trusted: String,
+        /// What the path builder said.
+        why: String,
+    },
+    /// From here, but too late.
+    #[error("the authority {subject} that signed it expired at {date}")]
+    AuthorityExpired {
+        /// Its subject.
+        subject: String,
+        /// Its last moment.
+        date: String,
+    },
+    /// A trust file without an authority.
+    #[error("the trust file holds no self-signed authority, and OpenSSL follows chains to one")]
+    NoAuthority,
+    /// No key.
+    #[error("there is no private key beside it")]
+    KeyMissing,
+    /// No usable key.
+    #[error("its private key cannot be used: {0}")]
+    KeyUnusable(String),
+    /// Another key.
+    #[error("its private key belongs to another certificate")]
+    KeyMismatch,
+    /// Not known whether.
+    #[error("whether its private key belongs to it cannot be told from the file")]
+    KeyUntold,
+    /// Not for servers.
+    #[error("it is not allowed for servers (extended key usage lacks serverAuth)")]
+    NoServerAuth,
+    /// Not for clients.
+    #[error(
+        "it is not allowed for clients (extended key usage lacks clientAuth), and Galera's nodes are both"
+    )]
+    NoClientAuth,
+    /// Not for this name.
+    #[error("it is not valid for {0}")]
+    NameMissing(San),
+    /// Can be broken.
+    #[error("its key ({0}) is too weak")]
+    WeakKey(KeyKind),
+    /// An authority where a leaf should be.
+    #[error("it is an authority's certificate, and servers use leaves")]
+    IsAuthority,
+}
+
+/// Judges a set at the moment `now`: what it says, or everything that is wrong with it.
+pub fn verify(
+    set: CertSet<'_>,
+    policy: &VerifyPolicy,
+    now: UnixTime,
+) -> Result<CertInfo, Vec<Problem>> {
+    let unreadable = |error: super::PkiError| vec![Problem::Unreadable(error.to_string())];
+    let chain = certificates(set.cert, "the certificate file").map_err(unreadable)?;
+    let trust = certificates(set.trust, "the trust file").map_err(unreadable)?;
+    let Some((leaf, intermediates)) = chain.split_first() else {
+        return Err(vec![Problem::NoAuthority]);
+    };
+    let info = inspect_der(leaf, "the certificate file").map_err(unreadable)?;
+    let mut problems = Vec::new();
+    if info.not_after <= now {
+        problems.push(Problem::Expired(date(info.not_after)));
+    }
+    if info.not_before > now {
+        problems.push(Problem::NotYetValid(date(info.not_before)));
+    }
+    if info.is_ca {
+        problems.push(Problem::IsAuthority);
+    }
+    if matches!(info.key, KeyKind::Rsa(bits) if bits < 2048)
+        || matches!(info.key, KeyKind::Ecdsa(bits) if bits < 256)
+        || info.key == KeyKind::Other
+    {
+        problems.push(Problem::WeakKey(info.key));
+    }
+    match set.key {
+        KeyEvidence::Missing => problems.push(Problem::KeyMissing),
+        KeyEvidence::Unusable(why) => problems.push(Problem::KeyUnusable(why.clone())),
+        KeyEvidence::Untold => problems.push(Problem::KeyUntold),
+        KeyEvidence::Public(hash) if *hash != info.public_key_sha256 => {
+            problems.push(Problem::KeyMismatch)
+        }
+        KeyEvidence::Public(_) => {}
+    }
+    if policy.server_auth && !info.server_auth {
+        problems.push(Problem::NoServerAuth);
+    }
+    if policy.client_auth && !info.client_auth {
+        problems.push(Problem::NoClientAuth);
+    }
+    for wanted in &policy.names {
+        if !info.sans.iter().any(|have| have.covers(wanted)) {
+            problems.push(Problem::NameMissing(wanted.clone()));
+        }
+    }
+    // The dates of the leaf were judged above; an authority in its place would only repeat itself here.
+    if !info.is_ca {
+        problems.extend(chain_problem(
+            leaf,
+            intermediates,
+            &trust,
+            &info,
+            policy,
+            now,
+        ));
+    }
+    if problems.is_empty() {
+        Ok(info)
+    } else {
+        Err(problems)
+    }
+}
+
+fn chain_problem(
+    leaf: &[u8],
+    intermediates: &[Vec<u8>],
+    trust: &[Vec<u8>],
+    info: &CertInfo,
+    policy: &VerifyPolicy,
+    now: UnixTime,
+) -> Option<Problem> {
+    let mut roots = Vec::new();
+    let mut between: Vec<CertificateDer<'_>> = intermediates
+        .iter()
+        .map(|der| CertificateDer::from(der.as_slice()))
+        .collect();
+    for der in trust {
+        let root = match inspect_der(der, "the trust file") {
+            Ok(root) => root,
+            Err(error) => return Some(Problem::Unreadable(error.to_string())),
+        };
+        if root.is_self_issued() {
+            roots.push((root, CertificateDer::from(der.as_slice())));
+        } else {
+            between.push(CertificateDer::from(der.as_slice()));
+        }
+    }
+    if roots.is_empty() {
+        return Some(Problem::NoAuthority);
+    }
+    let build = |only_valid: bool| -> Result<(), String> {
+        let anchors: Vec<TrustAnchor<'_>> = roots
+            .iter()
+            .filter(|(root, _)| !only_valid || (root.not_before <= now && now < root.not_after))
+            .filter_map(|(_, der)| anchor_from_trusted_cert(der).ok())
+            .collect();
+        // A leaf outside its dates has been reported; whether its chain holds is another question.
+        let moment = now
+            .clamp(info.not_before, info.not_after)
+            .max(0)
+            .unsigned_abs();
+        let moment = WebTime::since_unix_epoch(std::time::Duration::from_secs(moment));
+        let der = CertificateDer::from(leaf);
+        let cert = EndEntityCert::try_from(&der).map_err(|error| error.to_string())?;
+        let mut usages = Vec::new();
+        if info.server_auth && (policy.server_auth || !info.client_auth) {
+            usages.push(KeyUsage::server_auth());
+        }
+        if info.client_auth && (policy.client_auth || usages.is_empty()) {
+            usages.push(KeyUsage::client_auth());
+        }
+        for usage in usages {
+            cert.verify_for_usage(
+                ALL_VERIFICATION_ALGS,
+                &anchors,
+                &between,
+                moment,
+                usage,
+                None,
+                None,
+            )
+            .map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    };
+    let why = match build(true) {
+        Ok(()) => return None,
+        Err(why) => why,
+    };
+    let out_of_date = roots.iter().find(|(root, _)| root.not_after <= now);
+    if let (Some((root, _)), Ok(())) = (out_of_date, build(false)) {
+        return Some(Problem::AuthorityExpired {
+            subject: root.subject.clone(),
+            date: date(root.not_after),
+        });
+    }
+    let trusted: Vec<_> = roots
+        .iter()
+        .map(|(root, _)| root.subject.as_str())
+        .collect();
+    Some(Problem::NoChain {
+        trusted: trusted.join(", "),
+        why,
+    })
+}
