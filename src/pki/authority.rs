@@ -4,15 +4,13 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, GeneralSubtree,
-    IsCa, Issuer, KeyUsagePurpose, NameConstraints,
+    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, GeneralSubtree, IsCa, Issuer,
+    KeyUsagePurpose, NameConstraints,
 };
 
 use super::inspect::{certificates, inspect_der};
 use super::key::random;
-use super::{
-    CertInfo, KeyType, Lifetime, PkiError, PrivateKey, Purpose, San, Subject, UnixTime, date, pem,
-};
+use super::{CertInfo, KeyType, Lifetime, PkiError, PrivateKey, Purpose, San, Subject, UnixTime, date, pem};
 
 /// What an authority to be made looks like.
 #[derive(Debug, Clone)]
@@ -40,13 +38,8 @@ impl AuthoritySpec {
     pub fn new(name: &str, purpose: Purpose) -> Result<Self, PkiError> {
         let usual = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if name.is_empty() || name.len() > 48 || !name.chars().all(usual) || name.starts_with('-') {
-            let why =
-                "an authority's name is its folder in the store: letters, digits, `-` and `_`"
-                    .to_string();
-            return Err(PkiError::Authority {
-                name: name.to_string(),
-                why,
-            });
+            let why = "an authority's name is its folder in the store: letters, digits, `-` and `_`".to_string();
+            return Err(PkiError::Authority { name: name.to_string(), why });
         }
         Ok(AuthoritySpec {
             name: name.to_string(),
@@ -79,10 +72,7 @@ impl FromStr for NameRule {
         }
         match text.trim().trim_start_matches('.').parse()? {
             San::Dns(name) => Ok(NameRule::Domain(name)),
-            San::Ip(address) => Ok(NameRule::Network(
-                address,
-                if address.is_ipv4() { 32 } else { 128 },
-            )),
+            San::Ip(address) => Ok(NameRule::Network(address, if address.is_ipv4() { 32 } else { 128 })),
         }
     }
 }
@@ -118,12 +108,7 @@ impl Authority {
     /// Makes a self-signed one.
     pub fn create(spec: &AuthoritySpec, now: UnixTime) -> Result<Self, PkiError> {
         let key = PrivateKey::generate(spec.key_type)?;
-        let mut params = base_params(
-            &spec.subject,
-            spec.lifetime,
-            now,
-            now + spec.lifetime.as_seconds(),
-        )?;
+        let mut params = base_params(&spec.subject, spec.lifetime, now, now + spec.lifetime.as_seconds())?;
         params.is_ca = IsCa::Ca(match spec.path_length {
             Some(length) => BasicConstraints::Constrained(length),
             None => BasicConstraints::Unconstrained,
@@ -135,15 +120,8 @@ impl Authority {
                 excluded_subtrees: spec.excluded.iter().map(NameRule::subtree).collect(),
             });
         }
-        let cert = params
-            .self_signed(key.pair())
-            .map_err(PkiError::crypto("sign an authority's certificate"))?;
-        Self::assemble(
-            &spec.name,
-            spec.purpose,
-            pem::encode("CERTIFICATE", cert.der()),
-            key,
-        )
+        let cert = params.self_signed(key.pair()).map_err(PkiError::crypto("sign an authority's certificate"))?;
+        Self::assemble(&spec.name, spec.purpose, pem::encode("CERTIFICATE", cert.der()), key)
     }
 
     /// Takes one that was made elsewhere, after looking whether it can do the work.
@@ -155,38 +133,22 @@ impl Authority {
         now: UnixTime,
     ) -> Result<Self, PkiError> {
         let what = format!("the certificate of authority `{name}`");
-        let unfit = |why: String| PkiError::Authority {
-            name: name.to_string(),
-            why,
-        };
+        let unfit = |why: String| PkiError::Authority { name: name.to_string(), why };
         let all = certificates(cert_pem, &what)?;
-        let cert_pem: String = all
-            .iter()
-            .map(|der| pem::encode("CERTIFICATE", der))
-            .collect();
+        let cert_pem: String = all.iter().map(|der| pem::encode("CERTIFICATE", der)).collect();
         let authority = Self::assemble(name, purpose, cert_pem, key)?;
         let info = &authority.info;
         if !info.is_ca {
-            return Err(unfit(
-                "its certificate is not an authority's: basicConstraints lacks CA:TRUE".into(),
-            ));
+            return Err(unfit("its certificate is not an authority's: basicConstraints lacks CA:TRUE".into()));
         }
         if info.key_cert_sign == Some(false) {
-            return Err(unfit(
-                "its keyUsage does not allow signing certificates (keyCertSign)".into(),
-            ));
+            return Err(unfit("its keyUsage does not allow signing certificates (keyCertSign)".into()));
         }
         if info.not_after <= now {
-            return Err(PkiError::AuthorityExpired {
-                name: name.to_string(),
-                date: date(info.not_after),
-            });
+            return Err(PkiError::AuthorityExpired { name: name.to_string(), date: date(info.not_after) });
         }
         if info.not_before > now {
-            return Err(unfit(format!(
-                "it becomes valid only at {}",
-                date(info.not_before)
-            )));
+            return Err(unfit(format!("it becomes valid only at {}", date(info.not_before))));
         }
         if !info.is_self_issued() {
             let root = all.last().map(|der| inspect_der(der, &what)).transpose()?;
@@ -201,20 +163,12 @@ impl Authority {
     }
 
     /// Puts the parts together, and refuses a key that does not belong to the certificate.
-    pub(crate) fn assemble(
-        name: &str,
-        purpose: Purpose,
-        cert_pem: String,
-        key: PrivateKey,
-    ) -> Result<Self, PkiError> {
+    pub(crate) fn assemble(name: &str, purpose: Purpose, cert_pem: String, key: PrivateKey) -> Result<Self, PkiError> {
         let what = format!("the certificate of authority `{name}`");
         let info = super::inspect(&cert_pem, &what)?;
         if info.public_key_sha256 != key.public_sha256() {
             let why = "its private key does not belong to its certificate".to_string();
-            return Err(PkiError::Authority {
-                name: name.to_string(),
-                why,
-            });
+            return Err(PkiError::Authority { name: name.to_string(), why });
         }
         let mut warnings = Vec::new();
         if info.key_cert_sign.is_none() {
@@ -227,14 +181,7 @@ impl Authority {
                 "authority `{name}` is an intermediate: MariaDB's state transfer breaks on those before 10.11.19, 11.4.13, 11.8.9 and 12.3.3"
             ));
         }
-        Ok(Authority {
-            name: name.to_string(),
-            purpose,
-            cert_pem,
-            info,
-            warnings,
-            key,
-        })
+        Ok(Authority { name: name.to_string(), purpose, cert_pem, info, warnings, key })
     }
 
     /// The parents that a leaf must bring along: everything but the self-signed end.
@@ -250,16 +197,10 @@ impl Authority {
     }
 
     /// Signs `params` for `key`; gives DER.
-    pub(crate) fn sign(
-        &self,
-        params: &CertificateParams,
-        key: &PrivateKey,
-    ) -> Result<Vec<u8>, PkiError> {
+    pub(crate) fn sign(&self, params: &CertificateParams, key: &PrivateKey) -> Result<Vec<u8>, PkiError> {
         let issuer = Issuer::from_ca_cert_pem(&self.cert_pem, self.key.pair())
             .map_err(PkiError::crypto("read an authority's certificate"))?;
-        let cert = params
-            .signed_by(key.pair(), &issuer)
-            .map_err(PkiError::crypto("sign a certificate"))?;
+        let cert = params.signed_by(key.pair(), &issuer).map_err(PkiError::crypto("sign a certificate"))?;
         Ok(cert.der().to_vec())
     }
 }
@@ -297,9 +238,5 @@ where
     T: From<std::time::SystemTime>,
 {
     let offset = std::time::Duration::from_secs(seconds.unsigned_abs());
-    T::from(if seconds < 0 {
-        std::time::UNIX_EPOCH - offset
-    } else {
-        std::time::UNIX_EPOCH + offset
-    })
+    T::from(if seconds < 0 { std::time::UNIX_EPOCH - offset } else { std::time::UNIX_EPOCH + offset })
 }

@@ -29,12 +29,7 @@ impl<'a> Reader<'a> {
             0..=0x7f => (usize::from(first), rest),
             0x81..=0x84 => {
                 let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-                (
-                    bytes
-                        .iter()
-                        .fold(0usize, |sum, byte| (sum << 8) | usize::from(*byte)),
-                    rest,
-                )
+                (bytes.iter().fold(0usize, |sum, byte| (sum << 8) | usize::from(*byte)), rest)
             }
             _ => return None,
         };
@@ -84,13 +79,7 @@ mod tests {
     fn what_is_written_is_read() {
         for length in [0usize, 1, 127, 128, 255, 256, 70_000] {
             let contents = vec![7u8; length];
-            let written = element(
-                SEQUENCE,
-                &[
-                    &element(OCTET_STRING, &[&contents]),
-                    &element(INTEGER, &[&[1]]),
-                ],
-            );
+            let written = element(SEQUENCE, &[&element(OCTET_STRING, &[&contents]), &element(INTEGER, &[&[1]])]);
             let mut inside = Reader::new(&written).sequence().unwrap();
             assert_eq!(inside.take(INTEGER), None, "the wrong tag consumes nothing");
             assert_eq!(inside.take(OCTET_STRING), Some(contents.as_slice()));

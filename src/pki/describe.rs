@@ -33,11 +33,7 @@ pub fn describe(info: &CertInfo) -> String {
 
 /// What a certificate to be issued will say, as far as that is known before it is.
 pub fn describe_planned(request: &Request, issuer: &str, now: super::UnixTime) -> String {
-    let usages = if request.profile.server_auth() {
-        "server, client"
-    } else {
-        "client"
-    };
+    let usages = if request.profile.server_auth() { "server, client" } else { "client" };
     let kind = match request.key_type {
         super::KeyType::EcdsaP256 => "ECDSA P-256",
         super::KeyType::EcdsaP384 => "ECDSA P-384",
@@ -67,8 +63,5 @@ pub fn describe_planned(request: &Request, issuer: &str, now: super::UnixTime) -
 
 /// The change from one description to another, line by line.
 pub fn diff(before: &str, after: &str) -> String {
-    TextDiff::from_lines(before, after)
-        .unified_diff()
-        .context_radius(100)
-        .to_string()
+    TextDiff::from_lines(before, after).unified_diff().context_radius(100).to_string()
 }

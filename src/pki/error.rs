@@ -66,9 +66,7 @@ pub enum PkiError {
         why: String,
     },
     /// An authority that the store does not hold.
-    #[error(
-        "there is no authority `{name}` in {store}: make it with `pki_ca` or `deploy pki init`, or import one"
-    )]
+    #[error("there is no authority `{name}` in {store}: make it with `pki_ca` or `deploy pki init`, or import one")]
     NoAuthority {
         /// Its name.
         name: String,
@@ -86,9 +84,7 @@ pub enum PkiError {
         store: String,
     },
     /// An authority that has run out.
-    #[error(
-        "the authority `{name}` expired at {date}: nothing it signs is valid; rotate it before anything else"
-    )]
+    #[error("the authority `{name}` expired at {date}: nothing it signs is valid; rotate it before anything else")]
     AuthorityExpired {
         /// Its name.
         name: String,
@@ -163,9 +159,6 @@ pub enum PkiError {
 
 impl PkiError {
     pub(crate) fn crypto(doing: &'static str) -> impl Fn(rcgen::Error) -> PkiError {
-        move |error| PkiError::Crypto {
-            doing,
-            why: error.to_string(),
-        }
+        move |error| PkiError::Crypto { doing, why: error.to_string() }
     }
 }

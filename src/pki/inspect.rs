@@ -81,12 +81,7 @@ pub struct CertInfo {
 impl CertInfo {
     /// Its fingerprint as OpenSSL prints it: `AB:CD:…`.
     pub fn fingerprint_colons(&self) -> String {
-        let bytes: Vec<_> = self
-            .fingerprint
-            .as_bytes()
-            .chunks(2)
-            .map(String::from_utf8_lossy)
-            .collect();
+        let bytes: Vec<_> = self.fingerprint.as_bytes().chunks(2).map(String::from_utf8_lossy).collect();
         bytes.join(":").to_ascii_uppercase()
     }
 
@@ -103,27 +98,16 @@ pub fn inspect(text: &str, what: &str) -> Result<CertInfo, PkiError> {
 
 /// Reads all certificates of a PEM text, at least one.
 pub fn inspect_all(text: &str, what: &str) -> Result<Vec<CertInfo>, PkiError> {
-    certificates(text, what)?
-        .iter()
-        .map(|der| inspect_der(der, what))
-        .collect()
+    certificates(text, what)?.iter().map(|der| inspect_der(der, what)).collect()
 }
 
 /// The DER of all certificates of a PEM text, at least one.
 pub(crate) fn certificates(text: &str, what: &str) -> Result<Vec<Vec<u8>>, PkiError> {
-    let bad = |why: String| PkiError::Certificate {
-        what: what.to_string(),
-        why,
-    };
+    let bad = |why: String| PkiError::Certificate { what: what.to_string(), why };
     let found: Vec<_> = pem::blocks(text)
         .map_err(bad)?
         .into_iter()
-        .filter(|block| {
-            matches!(
-                block.label.as_str(),
-                "CERTIFICATE" | "TRUSTED CERTIFICATE" | "X509 CERTIFICATE"
-            )
-        })
+        .filter(|block| matches!(block.label.as_str(), "CERTIFICATE" | "TRUSTED CERTIFICATE" | "X509 CERTIFICATE"))
         .map(|block| block.der.clone())
         .collect();
     if found.is_empty() {
@@ -134,10 +118,7 @@ pub(crate) fn certificates(text: &str, what: &str) -> Result<Vec<Vec<u8>>, PkiEr
 
 /// Reads one certificate.
 pub(crate) fn inspect_der(der: &[u8], what: &str) -> Result<CertInfo, PkiError> {
-    let bad = |why: String| PkiError::Certificate {
-        what: what.to_string(),
-        why,
-    };
+    let bad = |why: String| PkiError::Certificate { what: what.to_string(), why };
     let (rest, cert) = X509Certificate::from_der(der).map_err(|error| bad(error.to_string()))?;
     if !rest.is_empty() {
         return Err(bad("there are bytes behind its end".into()));
@@ -145,12 +126,7 @@ pub(crate) fn inspect_der(der: &[u8], what: &str) -> Result<CertInfo, PkiError> 
     let mut info = CertInfo {
         subject: one_line(cert.subject()),
         issuer: one_line(cert.issuer()),
-        common_name: cert
-            .subject()
-            .iter_common_name()
-            .next()
-            .and_then(|cn| cn.as_str().ok())
-            .map(str::to_string),
+        common_name: cert.subject().iter_common_name().next().and_then(|cn| cn.as_str().ok()).map(str::to_string),
         serial: hex(&cert.serial.to_bytes_be()),
         not_before: cert.validity().not_before.timestamp(),
         not_after: cert.validity().not_after.timestamp(),
@@ -204,12 +180,8 @@ fn san(name: &GeneralName<'_>) -> Option<San> {
     match name {
         GeneralName::DNSName(name) => Some(San::Dns(name.to_ascii_lowercase())),
         GeneralName::IPAddress(bytes) => match bytes.len() {
-            4 => <[u8; 4]>::try_from(*bytes)
-                .ok()
-                .map(|octets| San::Ip(octets.into())),
-            16 => <[u8; 16]>::try_from(*bytes)
-                .ok()
-                .map(|octets| San::Ip(octets.into())),
+            4 => <[u8; 4]>::try_from(*bytes).ok().map(|octets| San::Ip(octets.into())),
+            16 => <[u8; 16]>::try_from(*bytes).ok().map(|octets| San::Ip(octets.into())),
             _ => None,
         },
         _ => None,
@@ -220,9 +192,7 @@ fn key_kind(cert: &X509Certificate<'_>) -> KeyKind {
     match cert.public_key().parsed() {
         Ok(PublicKey::RSA(key)) => KeyKind::Rsa(key.key_size() as u32),
         Ok(PublicKey::EC(point)) => KeyKind::Ecdsa(point.key_size() as u32),
-        _ if cert.public_key().algorithm.algorithm.to_id_string() == "1.3.101.112" => {
-            KeyKind::Ed25519
-        }
+        _ if cert.public_key().algorithm.algorithm.to_id_string() == "1.3.101.112" => KeyKind::Ed25519,
         _ => KeyKind::Other,
     }
 }

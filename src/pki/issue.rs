@@ -3,10 +3,7 @@
 use rcgen::{ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
 
 use super::authority::base_params;
-use super::{
-    Authority, CertInfo, KeyType, Lifetime, PkiError, PrivateKey, Profile, San, Subject, UnixTime,
-    date, pem,
-};
+use super::{Authority, CertInfo, KeyType, Lifetime, PkiError, PrivateKey, Profile, San, Subject, UnixTime, date, pem};
 use crate::secret::Secret;
 
 /// A leaf as it is wanted.
@@ -43,13 +40,8 @@ impl Request {
     /// Refuses what no authority of ours would sign, without an authority: known before any connection.
     pub fn check(&self) -> Result<(), PkiError> {
         if self.profile.server_auth() && self.sans.is_empty() {
-            let why =
-                "a server's certificate needs at least one DNS name or address to be verified by"
-                    .to_string();
-            return Err(PkiError::Name {
-                text: self.subject.common_name.clone(),
-                why,
-            });
+            let why = "a server's certificate needs at least one DNS name or address to be verified by".to_string();
+            return Err(PkiError::Name { text: self.subject.common_name.clone(), why });
         }
         Ok(())
     }
@@ -61,10 +53,7 @@ impl Authority {
         request.check()?;
         request.profile.allowed_by(self.purpose, &self.name)?;
         if self.info.not_after <= now {
-            return Err(PkiError::AuthorityExpired {
-                name: self.name.clone(),
-                date: date(self.info.not_after),
-            });
+            return Err(PkiError::AuthorityExpired { name: self.name.clone(), date: date(self.info.not_after) });
         }
         let mut warnings = self.warnings.clone();
         let wanted_end = now + request.lifetime.as_seconds();
@@ -82,9 +71,7 @@ impl Authority {
         for san in &request.sans {
             params.subject_alt_names.push(match san {
                 San::Dns(name) => SanType::DnsName(
-                    name.as_str()
-                        .try_into()
-                        .map_err(PkiError::crypto("write a name into a certificate"))?,
+                    name.as_str().try_into().map_err(PkiError::crypto("write a name into a certificate"))?,
                 ),
                 San::Ip(address) => SanType::IpAddress(*address),
             });
@@ -95,25 +82,15 @@ impl Authority {
             params.key_usages.push(KeyUsagePurpose::KeyEncipherment);
         }
         if request.profile.server_auth() {
-            params
-                .extended_key_usages
-                .push(ExtendedKeyUsagePurpose::ServerAuth);
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         }
         if request.profile.client_auth() {
-            params
-                .extended_key_usages
-                .push(ExtendedKeyUsagePurpose::ClientAuth);
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
         }
         let key = PrivateKey::generate(request.key_type)?;
         let cert_pem = pem::encode("CERTIFICATE", &self.sign(&params, &key)?);
         let info = super::inspect(&cert_pem, "the new certificate")?;
         let chain_pem = format!("{cert_pem}{}", self.intermediates_pem()?);
-        Ok(Issued {
-            cert_pem,
-            chain_pem,
-            key_pem: key.to_pem(),
-            info,
-            warnings,
-        })
+        Ok(Issued { cert_pem, chain_pem, key_pem: key.to_pem(), info, warnings })
     }
 }

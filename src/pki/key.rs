@@ -49,11 +49,8 @@ impl FromStr for KeyType {
     type Err = PkiError;
 
     fn from_str(text: &str) -> Result<Self, PkiError> {
-        let squeezed: String = text
-            .chars()
-            .filter(char::is_ascii_alphanumeric)
-            .map(|c| c.to_ascii_lowercase())
-            .collect();
+        let squeezed: String =
+            text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
         Ok(match squeezed.as_str() {
             "ecdsap256" | "p256" | "ecdsa" | "ec" | "prime256v1" => KeyType::EcdsaP256,
             "ecdsap384" | "p384" | "secp384r1" => KeyType::EcdsaP384,
@@ -62,11 +59,7 @@ impl FromStr for KeyType {
             "rsa4096" => KeyType::Rsa4096,
             _ => {
                 let known = "ecdsa_p256, ecdsa_p384, ed25519, rsa_3072, rsa_4096";
-                return Err(PkiError::Word {
-                    what: "key type",
-                    text: text.into(),
-                    known,
-                });
+                return Err(PkiError::Word { what: "key type", text: text.into(), known });
             }
         })
     }
@@ -102,15 +95,9 @@ impl PrivateKey {
     /// ring makes no RSA keys; the crate that russh brings does.
     fn rsa(bits: usize) -> Result<Self, PkiError> {
         use rsa::pkcs8::EncodePrivateKey as _;
-        let failed = |why: String| PkiError::Crypto {
-            doing: "make an RSA key",
-            why,
-        };
-        let key = rsa::RsaPrivateKey::new(&mut SystemRng, bits)
-            .map_err(|error| failed(error.to_string()))?;
-        let der = key
-            .to_pkcs8_der()
-            .map_err(|error| failed(error.to_string()))?;
+        let failed = |why: String| PkiError::Crypto { doing: "make an RSA key", why };
+        let key = rsa::RsaPrivateKey::new(&mut SystemRng, bits).map_err(|error| failed(error.to_string()))?;
+        let der = key.to_pkcs8_der().map_err(|error| failed(error.to_string()))?;
         Self::from_pkcs8(der.as_bytes(), "a new key")
     }
 
@@ -125,10 +112,7 @@ impl PrivateKey {
         what: &str,
         passphrase: &dyn Fn() -> Result<Secret, PkiError>,
     ) -> Result<Self, PkiError> {
-        let bad = |why: &str| PkiError::Key {
-            what: what.to_string(),
-            why: why.to_string(),
-        };
+        let bad = |why: &str| PkiError::Key { what: what.to_string(), why: why.to_string() };
         let blocks = pem::blocks(text).map_err(|why| bad(&why))?;
         let block = blocks
             .iter()
@@ -154,27 +138,17 @@ impl PrivateKey {
                     )),
                 })?;
                 // A wrong passphrase passes the padding check once in 256 times, and gives noise.
-                PrivateKeyInfo::try_from(unlocked.as_bytes()).map_err(|_| {
-                    PkiError::WrongPassphrase {
-                        what: what.to_string(),
-                    }
-                })?;
+                PrivateKeyInfo::try_from(unlocked.as_bytes())
+                    .map_err(|_| PkiError::WrongPassphrase { what: what.to_string() })?;
                 Self::from_pkcs8(unlocked.as_bytes(), what)
             }
             "RSA PRIVATE KEY" => {
-                let algorithm = element(
-                    SEQUENCE,
-                    &[&element(OID, &[RSA_ENCRYPTION]), &element(0x05, &[])],
-                );
+                let algorithm = element(SEQUENCE, &[&element(OID, &[RSA_ENCRYPTION]), &element(0x05, &[])]);
                 Self::from_pkcs8(&wrapped(&algorithm, &block.der), what)
             }
             "EC PRIVATE KEY" => {
-                let curve =
-                    curve_of(&block.der).ok_or_else(|| bad("it does not name its curve"))?;
-                let algorithm = element(
-                    SEQUENCE,
-                    &[&element(OID, &[EC_PUBLIC_KEY]), &element(OID, &[curve])],
-                );
+                let curve = curve_of(&block.der).ok_or_else(|| bad("it does not name its curve"))?;
+                let algorithm = element(SEQUENCE, &[&element(OID, &[EC_PUBLIC_KEY]), &element(OID, &[curve])]);
                 Self::from_pkcs8(&wrapped(&algorithm, &block.der), what)
             }
             other => Err(bad(&format!("a {other} is not a key that TLS takes"))),
@@ -182,15 +156,10 @@ impl PrivateKey {
     }
 
     fn from_pkcs8(der: &[u8], what: &str) -> Result<Self, PkiError> {
-        let bad = |why: String| PkiError::Key {
-            what: what.to_string(),
-            why,
-        };
+        let bad = |why: String| PkiError::Key { what: what.to_string(), why };
         let der = plain_ed25519(der).unwrap_or_else(|| Zeroizing::new(der.to_vec()));
         let pair = KeyPair::try_from(der.as_slice()).map_err(|error| {
-            bad(format!(
-                "{error}; RSA of 2048 to 4096 bits, ECDSA P-256 and P-384 and Ed25519 are taken"
-            ))
+            bad(format!("{error}; RSA of 2048 to 4096 bits, ECDSA P-256 and P-384 and Ed25519 are taken"))
         })?;
         Ok(PrivateKey { pair, pkcs8: der })
     }
@@ -222,25 +191,16 @@ impl PrivateKey {
 
     /// PKCS#8 encrypted with AES-256-CBC under a key from PBKDF2-HMAC-SHA256: what `openssl pkcs8 -topk8` makes.
     /// scrypt would be stronger, but OpenSSL refuses its memory at sane parameters.
-    pub fn to_encrypted_pem(
-        &self,
-        passphrase: &Secret,
-        iterations: u32,
-    ) -> Result<String, PkiError> {
-        let failed = |why: String| PkiError::Crypto {
-            doing: "encrypt a private key",
-            why,
-        };
+    pub fn to_encrypted_pem(&self, passphrase: &Secret, iterations: u32) -> Result<String, PkiError> {
+        let failed = |why: String| PkiError::Crypto { doing: "encrypt a private key", why };
         let (mut salt, mut iv) = ([0u8; 16], [0u8; 16]);
         random(&mut salt)?;
         random(&mut iv)?;
         let parameters = pbes2::Parameters::pbkdf2_sha256_aes256cbc(iterations, &salt, &iv)
             .map_err(|error| failed(error.to_string()))?;
-        let info = PrivateKeyInfo::try_from(self.pkcs8.as_slice())
-            .map_err(|error| failed(error.to_string()))?;
-        let locked = info
-            .encrypt_with_params(parameters, passphrase.expose())
-            .map_err(|error| failed(error.to_string()))?;
+        let info = PrivateKeyInfo::try_from(self.pkcs8.as_slice()).map_err(|error| failed(error.to_string()))?;
+        let locked =
+            info.encrypt_with_params(parameters, passphrase.expose()).map_err(|error| failed(error.to_string()))?;
         Ok(pem::encode("ENCRYPTED PRIVATE KEY", locked.as_bytes()))
     }
 }
@@ -249,10 +209,7 @@ impl PrivateKey {
 pub(crate) fn random(bytes: &mut [u8]) -> Result<(), PkiError> {
     rand::rngs::OsRng
         .try_fill_bytes(bytes)
-        .map_err(|error| PkiError::Crypto {
-            doing: "read random bytes",
-            why: error.to_string(),
-        })
+        .map_err(|error| PkiError::Crypto { doing: "read random bytes", why: error.to_string() })
 }
 
 /// Version 1 of an Ed25519 key: ring writes version 2, which OpenSSL 3.0 and with it MariaDB refuse.
@@ -270,10 +227,7 @@ fn plain_ed25519(der: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
 /// `PrivateKeyInfo`, version 1.
 fn wrapped(algorithm: &[u8], private: &[u8]) -> Zeroizing<Vec<u8>> {
     let private = Zeroizing::new(element(OCTET_STRING, &[private]));
-    Zeroizing::new(element(
-        SEQUENCE,
-        &[&element(INTEGER, &[&[0]]), algorithm, &private],
-    ))
+    Zeroizing::new(element(SEQUENCE, &[&element(INTEGER, &[&[0]]), algorithm, &private]))
 }
 
 fn curve_of(sec1: &[u8]) -> Option<&[u8]> {

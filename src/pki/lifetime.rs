@@ -55,11 +55,7 @@ impl Lifetime {
     /// The lifetime counted from issue of a certificate whose dates are `span` seconds apart, backdating taken
     /// off again.
     pub fn of_span(span: i64) -> Self {
-        if span >= 11 * HOUR {
-            Lifetime(span - HOUR)
-        } else {
-            Lifetime(span.saturating_mul(10) / 11)
-        }
+        if span >= 11 * HOUR { Lifetime(span - HOUR) } else { Lifetime(span.saturating_mul(10) / 11) }
     }
 }
 
@@ -67,9 +63,7 @@ impl FromStr for Lifetime {
     type Err = PkiError;
 
     fn from_str(text: &str) -> Result<Self, PkiError> {
-        let bad = || PkiError::Lifetime {
-            text: text.to_string(),
-        };
+        let bad = || PkiError::Lifetime { text: text.to_string() };
         let trimmed = text.trim();
         let digits = trimmed.trim_end_matches(|c: char| c.is_ascii_alphabetic());
         let unit = match trimmed.strip_prefix(digits).unwrap_or_default() {
@@ -130,41 +124,18 @@ mod tests {
             ("90s", 90, "90s"),
         ] {
             let lifetime: Lifetime = text.parse().unwrap();
-            assert_eq!(
-                (lifetime.as_seconds(), lifetime.to_string().as_str()),
-                (seconds, written)
-            );
+            assert_eq!((lifetime.as_seconds(), lifetime.to_string().as_str()), (seconds, written));
         }
-        for text in [
-            "",
-            "d",
-            "-1d",
-            "1.5d",
-            "10 fortnights",
-            "30s",
-            "200y",
-            "99999999999999999999d",
-        ] {
+        for text in ["", "d", "-1d", "1.5d", "10 fortnights", "30s", "200y", "99999999999999999999d"] {
             assert!(text.parse::<Lifetime>().is_err(), "{text:?}");
         }
     }
 
     #[test]
     fn backdating_is_taken_off_again() {
-        for lifetime in [
-            60,
-            600,
-            9 * HOUR,
-            10 * HOUR,
-            11 * HOUR,
-            90 * DAY,
-            3650 * DAY,
-        ] {
+        for lifetime in [60, 600, 9 * HOUR, 10 * HOUR, 11 * HOUR, 90 * DAY, 3650 * DAY] {
             let lifetime = Lifetime::seconds(lifetime);
-            assert_eq!(
-                Lifetime::of_span(lifetime.as_seconds() + lifetime.backdating()),
-                lifetime
-            );
+            assert_eq!(Lifetime::of_span(lifetime.as_seconds() + lifetime.backdating()), lifetime);
         }
         assert_eq!(Lifetime::days(90).backdating(), HOUR);
         assert_eq!(Lifetime::seconds(600).backdating(), 60);

@@ -21,18 +21,13 @@ pub enum San {
 impl San {
     /// A host name, checked.
     pub fn dns(text: &str) -> Result<San, PkiError> {
-        let bad = |why: &str| PkiError::Name {
-            text: text.to_string(),
-            why: why.to_string(),
-        };
+        let bad = |why: &str| PkiError::Name { text: text.to_string(), why: why.to_string() };
         let name = text.trim();
         if name.is_empty() {
             return Err(bad("it is empty"));
         }
         if !name.is_ascii() {
-            return Err(bad(
-                "host names in certificates are ASCII; write its punycode form (xn--…)",
-            ));
+            return Err(bad("host names in certificates are ASCII; write its punycode form (xn--…)"));
         }
         if name.len() > 253 {
             return Err(bad("a host name has at most 253 characters"));
@@ -54,10 +49,7 @@ impl San {
             if label.starts_with('-') || label.ends_with('-') {
                 return Err(bad("a label neither begins nor ends with a hyphen"));
             }
-            if let Some(wrong) = label
-                .chars()
-                .find(|c| !(c.is_ascii_alphanumeric() || *c == '-' || *c == '_'))
-            {
+            if let Some(wrong) = label.chars().find(|c| !(c.is_ascii_alphanumeric() || *c == '-' || *c == '_')) {
                 return Err(bad(&match wrong {
                     '*' => "`*` stands only for the whole first label".to_string(),
                     ':' | '/' => format!("`{wrong}` belongs to addresses, and this is none"),
@@ -68,33 +60,19 @@ impl San {
         if wild && !rest.contains('.') {
             return Err(bad("a wildcard needs two labels behind it"));
         }
-        if rest
-            .rsplit('.')
-            .next()
-            .is_some_and(|last| last.chars().all(|c| c.is_ascii_digit()))
-        {
-            return Err(bad(
-                "it is neither an address nor a host name, which cannot end in a number",
-            ));
+        if rest.rsplit('.').next().is_some_and(|last| last.chars().all(|c| c.is_ascii_digit())) {
+            return Err(bad("it is neither an address nor a host name, which cannot end in a number"));
         }
         Ok(San::Dns(name.to_ascii_lowercase()))
     }
 
     /// An address, checked.
     pub fn ip(text: &str) -> Result<San, PkiError> {
-        let bad = |why: &str| PkiError::Name {
-            text: text.to_string(),
-            why: why.to_string(),
-        };
+        let bad = |why: &str| PkiError::Name { text: text.to_string(), why: why.to_string() };
         match text.trim() {
             "" => Err(bad("it is empty")),
-            one if one.contains('/') => {
-                Err(bad("a certificate names single addresses, not networks"))
-            }
-            one => one
-                .parse()
-                .map(San::Ip)
-                .map_err(|_| bad("it is no IPv4 or IPv6 address")),
+            one if one.contains('/') => Err(bad("a certificate names single addresses, not networks")),
+            one => one.parse().map(San::Ip).map_err(|_| bad("it is no IPv4 or IPv6 address")),
         }
     }
 
@@ -104,8 +82,7 @@ impl San {
             (San::Dns(have), San::Dns(want)) => {
                 have == want
                     || have.strip_prefix("*.").is_some_and(|parent| {
-                        want.split_once('.')
-                            .is_some_and(|(first, rest)| first != "*" && rest == parent)
+                        want.split_once('.').is_some_and(|(first, rest)| first != "*" && rest == parent)
                     })
             }
             _ => self == wanted,
@@ -173,10 +150,7 @@ impl Subject {
     /// A subject, checked.
     pub fn new(common_name: &str, organization: Option<&str>) -> Result<Self, PkiError> {
         for text in [Some(common_name), organization].into_iter().flatten() {
-            let bad = |why: &str| PkiError::Subject {
-                text: text.to_string(),
-                why: why.to_string(),
-            };
+            let bad = |why: &str| PkiError::Subject { text: text.to_string(), why: why.to_string() };
             if text.trim().is_empty() {
                 return Err(bad("it is empty"));
             }
@@ -188,24 +162,15 @@ impl Subject {
             }
             // `REQUIRE SUBJECT '/O=…/CN=…'` compares one line in which these two have a meaning.
             if text.contains(['/', '=']) {
-                return Err(bad(
-                    "`/` and `=` make the form that databases compare ambiguous",
-                ));
+                return Err(bad("`/` and `=` make the form that databases compare ambiguous"));
             }
         }
-        Ok(Subject {
-            common_name: common_name.to_string(),
-            organization: organization.map(str::to_string),
-        })
+        Ok(Subject { common_name: common_name.to_string(), organization: organization.map(str::to_string) })
     }
 
     /// The form that `REQUIRE SUBJECT` compares: `/O=example/CN=app`.
     pub fn one_line(&self) -> String {
-        let organization = self
-            .organization
-            .as_ref()
-            .map(|name| format!("/O={name}"))
-            .unwrap_or_default();
+        let organization = self.organization.as_ref().map(|name| format!("/O={name}")).unwrap_or_default();
         format!("{organization}/CN={}", self.common_name)
     }
 }
@@ -252,10 +217,7 @@ mod tests {
             ("{{ inventory_hostname }}", "not allowed"),
         ] {
             let error = text.parse::<San>().unwrap_err().to_string();
-            assert!(
-                error.contains(why) && error.contains(text.trim_start_matches("IP:")),
-                "{text:?}: {error}"
-            );
+            assert!(error.contains(why) && error.contains(text.trim_start_matches("IP:")), "{text:?}: {error}");
         }
         assert!(San::dns(&"a".repeat(64)).is_err());
         assert!(San::dns(&vec!["abcdefgh"; 40].join(".")).is_err());
@@ -263,8 +225,7 @@ mod tests {
 
     #[test]
     fn a_wildcard_covers_one_label() {
-        let covers =
-            |have: &str, want: &str| have.parse::<San>().unwrap().covers(&want.parse().unwrap());
+        let covers = |have: &str, want: &str| have.parse::<San>().unwrap().covers(&want.parse().unwrap());
         assert!(covers("*.db.lan", "a.db.lan"));
         assert!(!covers("*.db.lan", "a.b.db.lan"));
         assert!(!covers("*.db.lan", "db.lan"));
@@ -275,10 +236,7 @@ mod tests {
 
     #[test]
     fn subjects_are_checked() {
-        assert_eq!(
-            Subject::new("app", Some("Example")).unwrap().one_line(),
-            "/O=Example/CN=app"
-        );
+        assert_eq!(Subject::new("app", Some("Example")).unwrap().one_line(), "/O=Example/CN=app");
         for bad in ["", "a/b", "a=b", "a\nb", &"x".repeat(65)] {
             assert!(Subject::new(bad, None).is_err(), "{bad:?}");
         }

@@ -21,18 +21,12 @@ pub struct Passphrase {
 impl Passphrase {
     /// From `file` if one is named, otherwise from the environment, otherwise from the terminal.
     pub fn from(file: Option<PathBuf>) -> Self {
-        Passphrase {
-            file,
-            known: Mutex::new(None),
-        }
+        Passphrase { file, known: Mutex::new(None) }
     }
 
     /// One that is known already.
     pub fn given(passphrase: Secret) -> Self {
-        Passphrase {
-            file: None,
-            known: Mutex::new(Some(passphrase)),
-        }
+        Passphrase { file: None, known: Mutex::new(Some(passphrase)) }
     }
 
     /// The passphrase of existing keys.
@@ -46,10 +40,7 @@ impl Passphrase {
     }
 
     fn obtain(&self, twice: bool) -> Result<Secret, PkiError> {
-        let mut known = self
-            .known
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut known = self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(passphrase) = known.as_ref() {
             return Ok(passphrase.clone());
         }
@@ -58,21 +49,14 @@ impl Passphrase {
             None => match std::env::var(ENVIRONMENT) {
                 Ok(text) => Secret::new(text),
                 Err(std::env::VarError::NotUnicode(_)) => {
-                    return Err(PkiError::NoPassphrase {
-                        why: format!("{ENVIRONMENT} is not UTF-8"),
-                    });
+                    return Err(PkiError::NoPassphrase { why: format!("{ENVIRONMENT} is not UTF-8") });
                 }
                 Err(std::env::VarError::NotPresent) => prompt(twice)?,
             },
         };
         if found.is_empty() {
-            let source = self
-                .file
-                .as_ref()
-                .map_or(ENVIRONMENT.to_string(), |file| file.display().to_string());
-            return Err(PkiError::NoPassphrase {
-                why: format!("{source} is empty"),
-            });
+            let source = self.file.as_ref().map_or(ENVIRONMENT.to_string(), |file| file.display().to_string());
+            return Err(PkiError::NoPassphrase { why: format!("{source} is empty") });
         }
         *known = Some(found.clone());
         Ok(found)
@@ -80,18 +64,10 @@ impl Passphrase {
 }
 
 fn read_file(file: &PathBuf) -> Result<Secret, PkiError> {
-    let failed = |source| PkiError::Io {
-        path: file.display().to_string(),
-        doing: "read the passphrase",
-        source,
-    };
+    let failed = |source| PkiError::Io { path: file.display().to_string(), doing: "read the passphrase", source };
     let mode = std::fs::metadata(file).map_err(failed)?.mode();
     if mode & 0o077 != 0 {
-        let why = format!(
-            "others can reach {} (mode {:04o}); make it 0600",
-            file.display(),
-            mode & 0o7777
-        );
+        let why = format!("others can reach {} (mode {:04o}); make it 0600", file.display(), mode & 0o7777);
         return Err(PkiError::NoPassphrase { why });
     }
     let text = zeroize::Zeroizing::new(std::fs::read_to_string(file).map_err(failed)?);
@@ -100,23 +76,18 @@ fn read_file(file: &PathBuf) -> Result<Secret, PkiError> {
 }
 
 fn prompt(twice: bool) -> Result<Secret, PkiError> {
-    let failed = |error: std::io::Error| PkiError::NoPassphrase {
-        why: format!("the terminal: {error}"),
-    };
+    let failed = |error: std::io::Error| PkiError::NoPassphrase { why: format!("the terminal: {error}") };
     if !std::io::stdin().is_terminal() {
         let why = format!(
             "set `pki_passphrase_file` to a file of mode 0600, or {ENVIRONMENT}; there is no terminal to ask at"
         );
         return Err(PkiError::NoPassphrase { why });
     }
-    let first =
-        Secret::new(rpassword::prompt_password("Passphrase for the CA keys: ").map_err(failed)?);
+    let first = Secret::new(rpassword::prompt_password("Passphrase for the CA keys: ").map_err(failed)?);
     if twice {
         let second = Secret::new(rpassword::prompt_password("The same again: ").map_err(failed)?);
         if first != second {
-            return Err(PkiError::NoPassphrase {
-                why: "the two were different".into(),
-            });
+            return Err(PkiError::NoPassphrase { why: "the two were different".into() });
         }
     }
     Ok(first)
@@ -148,12 +119,6 @@ mod tests {
             }
             std::fs::remove_file(&file).unwrap();
         }
-        assert!(
-            Passphrase::from(Some(file))
-                .get()
-                .unwrap_err()
-                .to_string()
-                .contains("cannot read the passphrase")
-        );
+        assert!(Passphrase::from(Some(file)).get().unwrap_err().to_string().contains("cannot read the passphrase"));
     }
 }

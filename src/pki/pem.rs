@@ -26,11 +26,7 @@ pub fn blocks(text: &str) -> Result<Vec<Block>, String> {
     let mut found = Vec::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
-        let Some(label) = line
-            .trim()
-            .strip_prefix("-----BEGIN ")
-            .and_then(|rest| rest.strip_suffix("-----"))
-        else {
+        let Some(label) = line.trim().strip_prefix("-----BEGIN ").and_then(|rest| rest.strip_suffix("-----")) else {
             continue;
         };
         let number = found.len() + 1;
@@ -55,16 +51,8 @@ pub fn blocks(text: &str) -> Result<Vec<Block>, String> {
         let der = STANDARD.decode(&encoded);
         encoded.zeroize();
         match der {
-            Ok(der) => found.push(Block {
-                label: label.to_string(),
-                has_headers,
-                der,
-            }),
-            Err(_) if has_headers => found.push(Block {
-                label: label.to_string(),
-                has_headers,
-                der: Vec::new(),
-            }),
+            Ok(der) => found.push(Block { label: label.to_string(), has_headers, der }),
+            Err(_) if has_headers => found.push(Block { label: label.to_string(), has_headers, der: Vec::new() }),
             Err(_) => return Err(format!("block {number} ({label}) is not base64")),
         }
     }
@@ -94,23 +82,11 @@ mod tests {
     #[test]
     fn blocks_survive_a_round_trip_and_noise_is_skipped() {
         let long: Vec<u8> = (0..200).collect();
-        let text = format!(
-            "a comment\n{}\r\nmore\n{}",
-            encode("CERTIFICATE", &long),
-            encode("PRIVATE KEY", &[1, 2, 3])
-        );
+        let text =
+            format!("a comment\n{}\r\nmore\n{}", encode("CERTIFICATE", &long), encode("PRIVATE KEY", &[1, 2, 3]));
         let found = blocks(&text).unwrap();
-        let seen: Vec<_> = found
-            .iter()
-            .map(|block| (block.label.as_str(), block.der.as_slice()))
-            .collect();
-        assert_eq!(
-            seen,
-            [
-                ("CERTIFICATE", long.as_slice()),
-                ("PRIVATE KEY", [1, 2, 3].as_slice())
-            ]
-        );
+        let seen: Vec<_> = found.iter().map(|block| (block.label.as_str(), block.der.as_slice())).collect();
+        assert_eq!(seen, [("CERTIFICATE", long.as_slice()), ("PRIVATE KEY", [1, 2, 3].as_slice())]);
         assert!(blocks("nothing here").unwrap().is_empty());
     }
 
@@ -121,9 +97,6 @@ mod tests {
             blocks(&text.replace("-----END", "")).err().as_deref(),
             Some("block 1 (CERTIFICATE) has no line `-----END CERTIFICATE-----`")
         );
-        assert_eq!(
-            blocks(&text.replace("AAAA", "A*A")).err().as_deref(),
-            Some("block 1 (CERTIFICATE) is not base64")
-        );
+        assert_eq!(blocks(&text.replace("AAAA", "A*A")).err().as_deref(), Some("block 1 (CERTIFICATE) is not base64"));
     }
 }

@@ -70,12 +70,7 @@ impl Profile {
             }
             _ => return Ok(()),
         };
-        Err(PkiError::Forbidden {
-            name: authority.to_string(),
-            purpose: purpose.name(),
-            profile: self.name(),
-            why,
-        })
+        Err(PkiError::Forbidden { name: authority.to_string(), purpose: purpose.name(), profile: self.name(), why })
     }
 }
 
@@ -86,11 +81,7 @@ impl FromStr for Purpose {
         match text {
             "cluster" => Ok(Purpose::Cluster),
             "client" => Ok(Purpose::Client),
-            _ => Err(PkiError::Word {
-                what: "purpose of an authority",
-                text: text.into(),
-                known: "cluster, client",
-            }),
+            _ => Err(PkiError::Word { what: "purpose of an authority", text: text.into(), known: "cluster, client" }),
         }
     }
 }
@@ -103,11 +94,9 @@ impl FromStr for Profile {
             "cluster" | "node" => Ok(Profile::Cluster),
             "server" => Ok(Profile::Server),
             "client" => Ok(Profile::Client),
-            _ => Err(PkiError::Word {
-                what: "certificate profile",
-                text: text.into(),
-                known: "cluster, server, client",
-            }),
+            _ => {
+                Err(PkiError::Word { what: "certificate profile", text: text.into(), known: "cluster, server, client" })
+            }
         }
     }
 }
@@ -118,8 +107,7 @@ mod tests {
 
     #[test]
     fn the_clusters_authority_signs_no_application() {
-        let allowed =
-            |purpose: Purpose, profile: Profile| profile.allowed_by(purpose, "ca").is_ok();
+        let allowed = |purpose: Purpose, profile: Profile| profile.allowed_by(purpose, "ca").is_ok();
         for (purpose, profile, want) in [
             (Purpose::Cluster, Profile::Cluster, true),
             (Purpose::Cluster, Profile::Server, true),

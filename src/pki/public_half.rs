@@ -44,25 +44,18 @@ pub fn public_half(text: &str) -> KeyEvidence {
         Ok(blocks) => blocks,
         Err(what) => return KeyEvidence::Unusable(what),
     };
-    let Some(key) = blocks
-        .iter()
-        .find(|block| block.label.ends_with("PRIVATE KEY"))
-    else {
+    let Some(key) = blocks.iter().find(|block| block.label.ends_with("PRIVATE KEY")) else {
         return KeyEvidence::Unusable("it holds no private key in PEM form".into());
     };
     if key.label == "ENCRYPTED PRIVATE KEY" || key.has_headers {
-        return KeyEvidence::Unusable(
-            "it is encrypted, and a server could not read it without a passphrase".into(),
-        );
+        return KeyEvidence::Unusable("it is encrypted, and a server could not read it without a passphrase".into());
     }
     let info = match key.label.as_str() {
         "PRIVATE KEY" => pkcs8(&key.der),
         "EC PRIVATE KEY" => sec1(&key.der, None),
         "RSA PRIVATE KEY" => rsa(&key.der),
         other => {
-            return KeyEvidence::Unusable(format!(
-                "it holds a {other}, which TLS servers do not take"
-            ));
+            return KeyEvidence::Unusable(format!("it holds a {other}, which TLS servers do not take"));
         }
     };
     match info {
@@ -116,14 +109,9 @@ fn sec1(der: &[u8], curve: Option<&[u8]>) -> Option<Half> {
     let mut key = Reader::new(der).sequence()?;
     key.take(INTEGER)?;
     key.take(OCTET_STRING)?;
-    let inside = key
-        .take(0xa0)
-        .and_then(|parameters| Reader::new(parameters).take(OID));
+    let inside = key.take(0xa0).and_then(|parameters| Reader::new(parameters).take(OID));
     let curve = curve.or(inside)?;
-    let Some(public) = key
-        .take(0xa1)
-        .and_then(|public| Reader::new(public).take(BIT_STRING))
-    else {
+    let Some(public) = key.take(0xa1).and_then(|public| Reader::new(public).take(BIT_STRING)) else {
         return Some(Half::Absent);
     };
     let algorithm = [element(OID, &[EC_PUBLIC_KEY]), element(OID, &[curve])].concat();
@@ -138,20 +126,11 @@ fn rsa(der: &[u8]) -> Option<Half> {
     let exponent = element(INTEGER, &[key.take(INTEGER)?]);
     let public = element(SEQUENCE, &[&modulus, &exponent]);
     let algorithm = [element(OID, &[RSA_ENCRYPTION]), element(0x05, &[])].concat();
-    Some(Half::Spki(spki(
-        &algorithm,
-        &[&[0u8], public.as_slice()].concat(),
-    )))
+    Some(Half::Spki(spki(&algorithm, &[&[0u8], public.as_slice()].concat())))
 }
 
 fn spki(algorithm: &[u8], bits: &[u8]) -> Vec<u8> {
-    element(
-        SEQUENCE,
-        &[
-            &element(SEQUENCE, &[algorithm]),
-            &element(BIT_STRING, &[bits]),
-        ],
-    )
+    element(SEQUENCE, &[&element(SEQUENCE, &[algorithm]), &element(BIT_STRING, &[bits])])
 }
 
 /// Lower-case hexadecimal.
@@ -167,10 +146,7 @@ mod tests {
     fn what_is_no_key_is_said_in_words() {
         for (text, want) in [
             ("", "it holds no private key in PEM form"),
-            (
-                "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-                "it holds no private key in PEM form",
-            ),
+            ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "it holds no private key in PEM form"),
             (
                 "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
                 "it is encrypted, and a server could not read it without a passphrase",

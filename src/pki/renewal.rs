@@ -5,9 +5,7 @@ use std::fmt;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::inspect::{certificates, inspect_der};
-use super::{
-    CertInfo, KeyEvidence, KeyKind, KeyType, Lifetime, PkiError, Request, San, UnixTime, date,
-};
+use super::{CertInfo, KeyEvidence, KeyKind, KeyType, Lifetime, PkiError, Request, San, UnixTime, date};
 
 /// What lies on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,19 +104,11 @@ impl fmt::Display for Reason {
             Reason::KeyMissing => f.write_str("there is no private key beside it"),
             Reason::KeyUnusable(why) => write!(f, "its private key cannot be used: {why}"),
             Reason::KeyMismatch => f.write_str("its private key belongs to another certificate"),
-            Reason::KeyUntold => {
-                f.write_str("whether its private key belongs to it cannot be told")
-            }
+            Reason::KeyUntold => f.write_str("whether its private key belongs to it cannot be told"),
             Reason::Issuer(issuer) => write!(f, "it was signed by another authority ({issuer})"),
             Reason::Subject(old, new) => write!(f, "its subject is {old} and should be {new}"),
             Reason::Names(added, removed) => {
-                let list = |names: &[San]| {
-                    names
-                        .iter()
-                        .map(San::to_string)
-                        .collect::<Vec<_>>()
-                        .join(", ")
-                };
+                let list = |names: &[San]| names.iter().map(San::to_string).collect::<Vec<_>>().join(", ");
                 match (added.is_empty(), removed.is_empty()) {
                     (false, true) => write!(f, "it lacks {}", list(added)),
                     (true, _) => write!(f, "it names {}, which is not wanted", list(removed)),
@@ -135,11 +125,7 @@ impl fmt::Display for Reason {
             Reason::Due(since) => write!(f, "its renewal is due since {}", date(*since)),
             Reason::Expired(end) => write!(f, "it expired at {}", date(*end)),
             Reason::NotYetValid(begin) => write!(f, "it becomes valid only at {}", date(*begin)),
-            Reason::BeforeNextRun(end) => write!(
-                f,
-                "it would expire before the next scheduled run, at {}",
-                date(*end)
-            ),
+            Reason::BeforeNextRun(end) => write!(f, "it would expire before the next scheduled run, at {}", date(*end)),
             Reason::Forced => f.write_str("renewal is forced"),
         }
     }
@@ -155,42 +141,25 @@ pub fn renew_at(info: &CertInfo, policy: &RenewalPolicy) -> UnixTime {
 }
 
 /// Decides. An authority that cannot sign any more is an error whatever lies on the host.
-pub fn renewal(
-    found: &Found,
-    wanted: Wanted<'_>,
-    policy: &RenewalPolicy,
-    now: UnixTime,
-) -> Result<Decision, PkiError> {
+pub fn renewal(found: &Found, wanted: Wanted<'_>, policy: &RenewalPolicy, now: UnixTime) -> Result<Decision, PkiError> {
     let request = wanted.request;
-    if let Some(margin) = policy
-        .renew_before
-        .filter(|margin| *margin >= request.lifetime)
-    {
+    if let Some(margin) = policy.renew_before.filter(|margin| *margin >= request.lifetime) {
         let why = format!(
             "a margin of {margin} before the end is no shorter than the lifetime of {}: every run would renew",
             request.lifetime
         );
-        return Err(PkiError::Authority {
-            name: wanted.authority.to_string(),
-            why,
-        });
+        return Err(PkiError::Authority { name: wanted.authority.to_string(), why });
     }
     let what = format!("the certificate of authority `{}`", wanted.authority);
     let authority = certificates(wanted.authority_pem, &what)?.swap_remove(0);
     let authority_info = inspect_der(&authority, &what)?;
     if authority_info.not_after <= now {
         let date = date(authority_info.not_after);
-        return Err(PkiError::AuthorityExpired {
-            name: wanted.authority.to_string(),
-            date,
-        });
+        return Err(PkiError::AuthorityExpired { name: wanted.authority.to_string(), date });
     }
 
     let Some(text) = &found.cert else {
-        return Ok(Decision::Renew {
-            reason: Reason::Absent,
-            old: None,
-        });
+        return Ok(Decision::Renew { reason: Reason::Absent, old: None });
     };
     let read = certificates(text, "the certificate on the host").and_then(|mut all| {
         let der = all.swap_remove(0);
@@ -199,32 +168,18 @@ pub fn renewal(
     let (der, info) = match read {
         Ok(read) => read,
         Err(error) => {
-            return Ok(Decision::Renew {
-                reason: Reason::Unreadable(error.to_string()),
-                old: None,
-            });
+            return Ok(Decision::Renew { reason: Reason::Unreadable(error.to_string()), old: None });
         }
     };
     let due = renew_at(&info, policy);
-    let reason = first_reason(
-        &info, &der, &found.key, request, &authority, policy, due, now,
-    );
+    let reason = first_reason(&info, &der, &found.key, request, &authority, policy, due, now);
     Ok(match reason {
-        Some(reason) => Decision::Renew {
-            reason,
-            old: Some(Box::new(info)),
-        },
-        None => Decision::Keep {
-            info: Box::new(info),
-            renew_at: due,
-        },
+        Some(reason) => Decision::Renew { reason, old: Some(Box::new(info)) },
+        None => Decision::Keep { info: Box::new(info), renew_at: due },
     })
 }
 
-#[allow(
-    clippy::too_many_arguments,
-    reason = "one private caller; a struct would only repeat the names"
-)]
+#[allow(clippy::too_many_arguments, reason = "one private caller; a struct would only repeat the names")]
 fn first_reason(
     info: &CertInfo,
     der: &[u8],
@@ -257,29 +212,13 @@ fn first_reason(
     if info.subject != subject {
         return Some(Reason::Subject(info.subject.clone(), subject));
     }
-    let added: Vec<_> = request
-        .sans
-        .iter()
-        .filter(|san| !info.sans.contains(san))
-        .cloned()
-        .collect();
-    let removed: Vec<_> = info
-        .sans
-        .iter()
-        .filter(|san| !request.sans.contains(san))
-        .cloned()
-        .collect();
+    let added: Vec<_> = request.sans.iter().filter(|san| !info.sans.contains(san)).cloned().collect();
+    let removed: Vec<_> = info.sans.iter().filter(|san| !request.sans.contains(san)).cloned().collect();
     if !added.is_empty() || !removed.is_empty() {
         return Some(Reason::Names(added, removed));
     }
     let usages = (info.has_usages, info.server_auth, info.client_auth);
-    if usages
-        != (
-            true,
-            request.profile.server_auth(),
-            request.profile.client_auth(),
-        )
-    {
+    if usages != (true, request.profile.server_auth(), request.profile.client_auth()) {
         return Some(Reason::Usages);
     }
     if !same_kind(info.key, request.key_type) {
@@ -295,10 +234,7 @@ fn first_reason(
     if due <= now {
         return Some(Reason::Due(due));
     }
-    if policy
-        .next_run
-        .is_some_and(|next| info.not_after <= now + next.as_seconds())
-    {
+    if policy.next_run.is_some_and(|next| info.not_after <= now + next.as_seconds()) {
         return Some(Reason::BeforeNextRun(info.not_after));
     }
     None
@@ -316,13 +252,8 @@ fn same_kind(have: KeyKind, want: KeyType) -> bool {
 
 /// Whether the signature on `der` is that of `authority`.
 fn signed_by(der: &[u8], authority: &[u8]) -> bool {
-    match (
-        X509Certificate::from_der(der),
-        X509Certificate::from_der(authority),
-    ) {
-        (Ok((_, cert)), Ok((_, authority))) => {
-            cert.verify_signature(Some(authority.public_key())).is_ok()
-        }
+    match (X509Certificate::from_der(der), X509Certificate::from_der(authority)) {
+        (Ok((_, cert)), Ok((_, authority))) => cert.verify_signature(Some(authority.public_key())).is_ok(),
         _ => false,
     }
 }

@@ -45,10 +45,7 @@ impl DirStorage {
     /// Opens a place after looking whether it is private. It need not exist yet; nothing is made here.
     pub fn open(root: &Path) -> Result<Self, PkiError> {
         let root = std::path::absolute(root).map_err(|source| io_error(root, "find", source))?;
-        let storage = DirStorage {
-            root,
-            patience: Duration::from_secs(60),
-        };
+        let storage = DirStorage { root, patience: Duration::from_secs(60) };
         storage.refuse_unsafe()?;
         Ok(storage)
     }
@@ -60,25 +57,17 @@ impl DirStorage {
     }
 
     fn refuse_unsafe(&self) -> Result<(), PkiError> {
-        let refused = |why: String| PkiError::Unsafe {
-            path: self.root.display().to_string(),
-            why,
-        };
+        let refused = |why: String| PkiError::Unsafe { path: self.root.display().to_string(), why };
         match fs::metadata(&self.root) {
             Ok(found) if !found.is_dir() => return Err(refused("it is not a directory".into())),
             Ok(found) => {
                 let mode = found.mode() & 0o7777;
                 if mode & 0o077 != 0 {
-                    return Err(refused(format!(
-                        "others can reach it (mode {mode:04o}); `chmod 0700` it"
-                    )));
+                    return Err(refused(format!("others can reach it (mode {mode:04o}); `chmod 0700` it")));
                 }
                 let me = rustix::process::geteuid().as_raw();
                 if found.uid() != me && me != 0 {
-                    return Err(refused(format!(
-                        "it belongs to user id {}, and this is {me}",
-                        found.uid()
-                    )));
+                    return Err(refused(format!("it belongs to user id {}, and this is {me}", found.uid())));
                 }
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -90,9 +79,7 @@ impl DirStorage {
             Some(real.join(self.root.strip_prefix(ancestor).ok()?))
         });
         let real = existing.unwrap_or_else(|| self.root.clone());
-        if let Some(tree) = real
-            .ancestors()
-            .find(|ancestor| ancestor.join(".git").exists())
+        if let Some(tree) = real.ancestors().find(|ancestor| ancestor.join(".git").exists())
             && !ignored_by_git(tree, &real.join("ca/key.pem"))
         {
             return Err(refused(format!(
@@ -109,19 +96,12 @@ impl DirStorage {
             Ok(self.root.join(name))
         } else {
             let why = "it is no name inside the store".to_string();
-            Err(PkiError::Damaged {
-                path: name.to_string(),
-                why,
-            })
+            Err(PkiError::Damaged { path: name.to_string(), why })
         }
     }
 
     fn make_dir(&self, dir: &Path) -> Result<(), PkiError> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .map_err(|source| io_error(dir, "make", source))
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| io_error(dir, "make", source))
     }
 }
 
@@ -130,30 +110,18 @@ impl Storage for DirStorage {
         let path = self.path(name)?;
         let mut file = match fs::File::open(&path) {
             Ok(file) => file,
-            Err(error)
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 return Ok(None);
             }
             Err(source) => return Err(io_error(&path, "read", source)),
         };
-        let mode = file
-            .metadata()
-            .map_err(|source| io_error(&path, "look at", source))?
-            .mode();
+        let mode = file.metadata().map_err(|source| io_error(&path, "look at", source))?.mode();
         if name.ends_with("key.pem") && mode & 0o077 != 0 {
-            let why = format!(
-                "others can reach it (mode {:04o}); `chmod 0600` it",
-                mode & 0o7777
-            );
-            return Err(PkiError::Unsafe {
-                path: path.display().to_string(),
-                why,
-            });
+            let why = format!("others can reach it (mode {:04o}); `chmod 0600` it", mode & 0o7777);
+            return Err(PkiError::Unsafe { path: path.display().to_string(), why });
         }
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)
-            .map_err(|source| io_error(&path, "read", source))?;
+        file.read_to_end(&mut bytes).map_err(|source| io_error(&path, "read", source))?;
         Ok(Some(bytes))
     }
 
@@ -163,12 +131,8 @@ impl Storage for DirStorage {
         self.make_dir(dir)?;
         let temporary = dir.join(format!(".new.{}", std::process::id()));
         let written = (|| {
-            let mut file = fs::OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(mode)
-                .open(&temporary)?;
+            let mut file =
+                fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
             file.write_all(bytes)?;
             file.sync_all()?;
             fs::rename(&temporary, &path)?;
@@ -195,16 +159,12 @@ impl Storage for DirStorage {
                 let Some(name) = path.strip_prefix(&self.root).ok().and_then(Path::to_str) else {
                     continue;
                 };
-                let kind = entry
-                    .file_type()
-                    .map_err(|source| io_error(&path, "look at", source))?;
+                let kind = entry.file_type().map_err(|source| io_error(&path, "look at", source))?;
                 if kind.is_dir() {
                     if name.starts_with(prefix) || prefix.starts_with(name) {
                         pending.push(path);
                     }
-                } else if name.starts_with(prefix)
-                    && !entry.file_name().to_string_lossy().starts_with('.')
-                {
+                } else if name.starts_with(prefix) && !entry.file_name().to_string_lossy().starts_with('.') {
                     names.push(name.to_string());
                 }
             }
@@ -228,34 +188,22 @@ impl Storage for DirStorage {
         loop {
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => break,
-                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR)
-                    if begin.elapsed() < self.patience =>
-                {
+                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) if begin.elapsed() < self.patience => {
                     std::thread::sleep(Duration::from_millis(50));
                 }
                 Err(rustix::io::Errno::WOULDBLOCK) => {
                     let mut holder = String::new();
                     let _ = file.read_to_string(&mut holder);
-                    let holder = if holder.is_empty() {
-                        "another run".to_string()
-                    } else {
-                        holder
-                    };
+                    let holder = if holder.is_empty() { "another run".to_string() } else { holder };
                     let path = self.root.display().to_string();
-                    return Err(PkiError::Locked {
-                        path,
-                        holder,
-                        seconds: begin.elapsed().as_secs(),
-                    });
+                    return Err(PkiError::Locked { path, holder, seconds: begin.elapsed().as_secs() });
                 }
                 Err(errno) => return Err(io_error(&path, "lock", errno.into())),
             }
         }
         // Who holds it is only for people; the lock itself is the kernel's.
-        let noted = file
-            .set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| write!(file, "process {}", std::process::id()));
+        let noted =
+            file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "process {}", std::process::id()));
         noted.map_err(|source| io_error(&path, "write", source))?;
         Ok(Locked(Some(file)))
     }
@@ -274,16 +222,11 @@ pub struct OverlayStorage<S> {
 impl<S: Storage> OverlayStorage<S> {
     /// A layer over `below`.
     pub fn over(below: S) -> Self {
-        OverlayStorage {
-            below,
-            written: Mutex::new(BTreeMap::new()),
-        }
+        OverlayStorage { below, written: Mutex::new(BTreeMap::new()) }
     }
 
     fn written(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Vec<u8>>> {
-        self.written
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.written.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -302,12 +245,7 @@ impl<S: Storage> Storage for OverlayStorage<S> {
 
     fn list(&self, prefix: &str) -> Result<Vec<String>, PkiError> {
         let mut names = self.below.list(prefix)?;
-        names.extend(
-            self.written()
-                .keys()
-                .filter(|name| name.starts_with(prefix))
-                .cloned(),
-        );
+        names.extend(self.written().keys().filter(|name| name.starts_with(prefix)).cloned());
         names.sort();
         names.dedup();
         Ok(names)
@@ -327,11 +265,7 @@ impl<S: Storage> Storage for OverlayStorage<S> {
 }
 
 fn io_error(path: &Path, doing: &'static str, source: std::io::Error) -> PkiError {
-    PkiError::Io {
-        path: path.display().to_string(),
-        doing,
-        source,
-    }
+    PkiError::Io { path: path.display().to_string(), doing, source }
 }
 
 /// Whether git would leave `path` out. Without git there is no proof, and the answer is no.

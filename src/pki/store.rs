@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Authority, AuthoritySpec, CertInfo, Issued, Passphrase, PkiError, PrivateKey, Profile, Purpose,
-    Request, Storage, UnixTime, date, inspect,
+    Authority, AuthoritySpec, CertInfo, Issued, Passphrase, PkiError, PrivateKey, Profile, Purpose, Request, Storage,
+    UnixTime, date, inspect,
 };
 use crate::secret::Secret;
 
@@ -25,13 +25,8 @@ const KDF_ITERATIONS: u32 = 600_000;
 
 /// Where a store is when the inventory does not say: `${XDG_STATE_HOME:-~/.local/state}/deploy/pki/<name>`.
 pub fn default_path(name: &str) -> Option<PathBuf> {
-    let absolute = |variable: &str| {
-        std::env::var_os(variable)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    let state = absolute("XDG_STATE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))?;
+    let absolute = |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))?;
     Some(state.join("deploy/pki").join(name))
 }
 
@@ -65,10 +60,7 @@ impl AuthorityView {
     /// An error when it has run out: asked before any connection is made.
     pub fn refuse_expired(&self, now: UnixTime) -> Result<(), PkiError> {
         if self.info.not_after <= now {
-            return Err(PkiError::AuthorityExpired {
-                name: self.name.clone(),
-                date: date(self.info.not_after),
-            });
+            return Err(PkiError::AuthorityExpired { name: self.name.clone(), date: date(self.info.not_after) });
         }
         Ok(())
     }
@@ -102,12 +94,7 @@ pub struct Store {
 impl Store {
     /// Over a storage. The passphrase is asked for when a key is needed, once.
     pub fn new(storage: Box<dyn Storage>, passphrase: Passphrase) -> Self {
-        Store {
-            storage,
-            passphrase,
-            iterations: KDF_ITERATIONS,
-            unlocked: Mutex::new(BTreeMap::new()),
-        }
+        Store { storage, passphrase, iterations: KDF_ITERATIONS, unlocked: Mutex::new(BTreeMap::new()) }
     }
 
     /// Fewer rounds, for tests.
@@ -130,40 +117,22 @@ impl Store {
     /// The names of all authorities.
     pub fn authorities(&self) -> Result<Vec<String>, PkiError> {
         let files = self.storage.list("ca/")?;
-        let name = |file: &String| {
-            Some(
-                file.strip_prefix("ca/")?
-                    .strip_suffix("/authority.json")?
-                    .to_string(),
-            )
-        };
+        let name = |file: &String| Some(file.strip_prefix("ca/")?.strip_suffix("/authority.json")?.to_string());
         Ok(files.iter().filter_map(name).collect())
     }
 
     /// An authority without its key, if there is one of that name.
     pub fn authority(&self, name: &str) -> Result<Option<AuthorityView>, PkiError> {
-        let Some(record): Option<AuthorityRecord> =
-            self.json(&format!("ca/{name}/authority.json"))?
-        else {
+        let Some(record): Option<AuthorityRecord> = self.json(&format!("ca/{name}/authority.json"))? else {
             return Ok(None);
         };
         let cert_pem = self.generation(name, &record.current)?;
         let info = inspect(&cert_pem, &format!("the certificate of authority `{name}`"))?;
         let mut bundle_pem = cert_pem.clone();
-        for serial in record
-            .trusted
-            .iter()
-            .filter(|serial| **serial != record.current)
-        {
+        for serial in record.trusted.iter().filter(|serial| **serial != record.current) {
             bundle_pem.push_str(&self.generation(name, serial)?);
         }
-        Ok(Some(AuthorityView {
-            name: name.to_string(),
-            purpose: record.purpose,
-            cert_pem,
-            bundle_pem,
-            info,
-        }))
+        Ok(Some(AuthorityView { name: name.to_string(), purpose: record.purpose, cert_pem, bundle_pem, info }))
     }
 
     /// The same, and its absence is an error.
@@ -173,11 +142,7 @@ impl Store {
 
     /// Makes the authority unless it is there; says whether it was made. One that is there is not changed, whatever the
     /// specification says, unless it is for another purpose, which is an error.
-    pub fn ensure(
-        &self,
-        spec: &AuthoritySpec,
-        now: UnixTime,
-    ) -> Result<(AuthorityView, bool), PkiError> {
+    pub fn ensure(&self, spec: &AuthoritySpec, now: UnixTime) -> Result<(AuthorityView, bool), PkiError> {
         if let Some(view) = self.existing(spec)? {
             return Ok((view, false));
         }
@@ -220,10 +185,7 @@ impl Store {
         let warnings = authority.warnings.clone();
         let _lock = self.storage.lock()?;
         if self.authority(name)?.is_some() {
-            return Err(PkiError::AuthorityExists {
-                name: name.to_string(),
-                store: self.location(),
-            });
+            return Err(PkiError::AuthorityExists { name: name.to_string(), store: self.location() });
         }
         self.add(authority)?;
         Ok((self.require(name)?, warnings))
@@ -233,19 +195,17 @@ impl Store {
     pub fn unlock(&self, name: &str) -> Result<Arc<Authority>, PkiError> {
         let view = self.require(name)?;
         let id = format!("{name}/{}", view.info.serial);
-        let mut unlocked = self
-            .unlocked
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut unlocked = self.unlocked.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(authority) = unlocked.get(&id) {
             return Ok(authority.clone());
         }
         let path = format!("ca/{id}/key.pem");
         let what = format!("the key of authority `{name}` in {}", self.location());
-        let key_pem = Secret::new(self.text(&path)?.ok_or_else(|| PkiError::Damaged {
-            path: path.clone(),
-            why: "the authority's key is missing".into(),
-        })?);
+        let key_pem =
+            Secret::new(self.text(&path)?.ok_or_else(|| PkiError::Damaged {
+                path: path.clone(),
+                why: "the authority's key is missing".into(),
+            })?);
         let key = PrivateKey::from_pem(key_pem.expose(), &what, &|| self.passphrase.get())?;
         let authority = Arc::new(Authority::assemble(name, view.purpose, view.cert_pem, key)?);
         unlocked.insert(id, authority.clone());
@@ -253,13 +213,7 @@ impl Store {
     }
 
     /// Issues a leaf for `host` and remembers it, without its key.
-    pub fn issue(
-        &self,
-        name: &str,
-        host: &str,
-        request: &Request,
-        now: UnixTime,
-    ) -> Result<Issued, PkiError> {
+    pub fn issue(&self, name: &str, host: &str, request: &Request, now: UnixTime) -> Result<Issued, PkiError> {
         let issued = self.unlock(name)?.issue(request, now)?;
         let record = IssuedRecord {
             authority: name.to_string(),
@@ -288,75 +242,39 @@ impl Store {
     fn add(&self, authority: Authority) -> Result<(), PkiError> {
         let (name, serial) = (authority.name.clone(), authority.info.serial.clone());
         let passphrase = self.passphrase.get_for_new()?;
-        let key_pem = authority
-            .key
-            .to_encrypted_pem(&passphrase, self.iterations)?;
-        self.storage.write(
-            &format!("ca/{name}/{serial}/key.pem"),
-            key_pem.as_bytes(),
-            0o600,
-        )?;
-        self.storage.write(
-            &format!("ca/{name}/{serial}/cert.pem"),
-            authority.cert_pem.as_bytes(),
-            0o600,
-        )?;
-        let record = AuthorityRecord {
-            purpose: authority.purpose,
-            current: serial.clone(),
-            trusted: vec![serial.clone()],
-        };
+        let key_pem = authority.key.to_encrypted_pem(&passphrase, self.iterations)?;
+        self.storage.write(&format!("ca/{name}/{serial}/key.pem"), key_pem.as_bytes(), 0o600)?;
+        self.storage.write(&format!("ca/{name}/{serial}/cert.pem"), authority.cert_pem.as_bytes(), 0o600)?;
+        let record =
+            AuthorityRecord { purpose: authority.purpose, current: serial.clone(), trusted: vec![serial.clone()] };
         self.write_json(&format!("ca/{name}/authority.json"), &record)?;
-        let mut unlocked = self
-            .unlocked
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut unlocked = self.unlocked.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         unlocked.insert(format!("{name}/{serial}"), Arc::new(authority));
         Ok(())
     }
 
     fn generation(&self, name: &str, serial: &str) -> Result<String, PkiError> {
         let path = format!("ca/{name}/{serial}/cert.pem");
-        self.text(&path)?.ok_or(PkiError::Damaged {
-            path,
-            why: "the certificate is missing".into(),
-        })
+        self.text(&path)?.ok_or(PkiError::Damaged { path, why: "the certificate is missing".into() })
     }
 
     fn no_authority(&self, name: &str) -> PkiError {
-        PkiError::NoAuthority {
-            name: name.to_string(),
-            store: self.location(),
-        }
+        PkiError::NoAuthority { name: name.to_string(), store: self.location() }
     }
 
     fn text(&self, path: &str) -> Result<Option<String>, PkiError> {
-        let damaged = |_| PkiError::Damaged {
-            path: path.to_string(),
-            why: "it is not UTF-8".into(),
-        };
-        self.storage
-            .read(path)?
-            .map(|bytes| String::from_utf8(bytes).map_err(damaged))
-            .transpose()
+        let damaged = |_| PkiError::Damaged { path: path.to_string(), why: "it is not UTF-8".into() };
+        self.storage.read(path)?.map(|bytes| String::from_utf8(bytes).map_err(damaged)).transpose()
     }
 
     fn json<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, PkiError> {
-        let damaged = |error: serde_json::Error| PkiError::Damaged {
-            path: path.to_string(),
-            why: error.to_string(),
-        };
-        self.storage
-            .read(path)?
-            .map(|bytes| serde_json::from_slice(&bytes).map_err(damaged))
-            .transpose()
+        let damaged = |error: serde_json::Error| PkiError::Damaged { path: path.to_string(), why: error.to_string() };
+        self.storage.read(path)?.map(|bytes| serde_json::from_slice(&bytes).map_err(damaged)).transpose()
     }
 
     fn write_json<T: Serialize>(&self, path: &str, value: &T) -> Result<(), PkiError> {
-        let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| PkiError::Damaged {
-            path: path.to_string(),
-            why: error.to_string(),
-        })?;
+        let mut bytes = serde_json::to_vec_pretty(value)
+            .map_err(|error| PkiError::Damaged { path: path.to_string(), why: error.to_string() })?;
         bytes.push(b'\n');
         self.storage.write(path, &bytes, 0o600)
     }

@@ -38,9 +38,7 @@ pub enum Problem {
     #[error("the certificate expired at {0}")]
     Expired(String),
     /// Too early.
-    #[error(
-        "the certificate becomes valid only at {0}: is this host's or the issuer's clock wrong?"
-    )]
+    #[error("the certificate becomes valid only at {0}: is this host's or the issuer's clock wrong?")]
     NotYetValid(String),
     /// Not from here.
     #[error("the certificate does not lead to any of the trusted authorities ({trusted}): {why}")]
@@ -77,9 +75,7 @@ pub enum Problem {
     #[error("it is not allowed for servers (extended key usage lacks serverAuth)")]
     NoServerAuth,
     /// Not for clients.
-    #[error(
-        "it is not allowed for clients (extended key usage lacks clientAuth), and Galera's nodes are both"
-    )]
+    #[error("it is not allowed for clients (extended key usage lacks clientAuth), and Galera's nodes are both")]
     NoClientAuth,
     /// Not for this name.
     #[error("it is not valid for {0}")]
@@ -93,11 +89,7 @@ pub enum Problem {
 }
 
 /// Judges a set at the moment `now`: what it says, or everything that is wrong with it.
-pub fn verify(
-    set: CertSet<'_>,
-    policy: &VerifyPolicy,
-    now: UnixTime,
-) -> Result<CertInfo, Vec<Problem>> {
+pub fn verify(set: CertSet<'_>, policy: &VerifyPolicy, now: UnixTime) -> Result<CertInfo, Vec<Problem>> {
     let unreadable = |error: super::PkiError| vec![Problem::Unreadable(error.to_string())];
     let chain = certificates(set.cert, "the certificate file").map_err(unreadable)?;
     let trust = certificates(set.trust, "the trust file").map_err(unreadable)?;
@@ -125,9 +117,7 @@ pub fn verify(
         KeyEvidence::Missing => problems.push(Problem::KeyMissing),
         KeyEvidence::Unusable(why) => problems.push(Problem::KeyUnusable(why.clone())),
         KeyEvidence::Untold => problems.push(Problem::KeyUntold),
-        KeyEvidence::Public(hash) if *hash != info.public_key_sha256 => {
-            problems.push(Problem::KeyMismatch)
-        }
+        KeyEvidence::Public(hash) if *hash != info.public_key_sha256 => problems.push(Problem::KeyMismatch),
         KeyEvidence::Public(_) => {}
     }
     if policy.server_auth && !info.server_auth {
@@ -143,20 +133,9 @@ pub fn verify(
     }
     // The dates of the leaf were judged above; an authority in its place would only repeat itself here.
     if !info.is_ca {
-        problems.extend(chain_problem(
-            leaf,
-            intermediates,
-            &trust,
-            &info,
-            policy,
-            now,
-        ));
+        problems.extend(chain_problem(leaf, intermediates, &trust, &info, policy, now));
     }
-    if problems.is_empty() {
-        Ok(info)
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok(info) } else { Err(problems) }
 }
 
 fn chain_problem(
@@ -168,10 +147,8 @@ fn chain_problem(
     now: UnixTime,
 ) -> Option<Problem> {
     let mut roots = Vec::new();
-    let mut between: Vec<CertificateDer<'_>> = intermediates
-        .iter()
-        .map(|der| CertificateDer::from(der.as_slice()))
-        .collect();
+    let mut between: Vec<CertificateDer<'_>> =
+        intermediates.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
     for der in trust {
         let root = match inspect_der(der, "the trust file") {
             Ok(root) => root,
@@ -193,10 +170,7 @@ fn chain_problem(
             .filter_map(|(_, der)| anchor_from_trusted_cert(der).ok())
             .collect();
         // A leaf outside its dates has been reported; whether its chain holds is another question.
-        let moment = now
-            .clamp(info.not_before, info.not_after)
-            .max(0)
-            .unsigned_abs();
+        let moment = now.clamp(info.not_before, info.not_after).max(0).unsigned_abs();
         let moment = WebTime::since_unix_epoch(std::time::Duration::from_secs(moment));
         let der = CertificateDer::from(leaf);
         let cert = EndEntityCert::try_from(&der).map_err(|error| error.to_string())?;
@@ -208,16 +182,8 @@ fn chain_problem(
             usages.push(KeyUsage::client_auth());
         }
         for usage in usages {
-            cert.verify_for_usage(
-                ALL_VERIFICATION_ALGS,
-                &anchors,
-                &between,
-                moment,
-                usage,
-                None,
-                None,
-            )
-            .map_err(|error| error.to_string())?;
+            cert.verify_for_usage(ALL_VERIFICATION_ALGS, &anchors, &between, moment, usage, None, None)
+                .map_err(|error| error.to_string())?;
         }
         Ok(())
     };
@@ -227,17 +193,8 @@ fn chain_problem(
     };
     let out_of_date = roots.iter().find(|(root, _)| root.not_after <= now);
     if let (Some((root, _)), Ok(())) = (out_of_date, build(false)) {
-        return Some(Problem::AuthorityExpired {
-            subject: root.subject.clone(),
-            date: date(root.not_after),
-        });
+        return Some(Problem::AuthorityExpired { subject: root.subject.clone(), date: date(root.not_after) });
     }
-    let trusted: Vec<_> = roots
-        .iter()
-        .map(|(root, _)| root.subject.as_str())
-        .collect();
-    Some(Problem::NoChain {
-        trusted: trusted.join(", "),
-        why,
-    })
+    let trusted: Vec<_> = roots.iter().map(|(root, _)| root.subject.as_str()).collect();
+    Some(Problem::NoChain { trusted: trusted.join(", "), why })
 }
