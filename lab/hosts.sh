@@ -105,6 +105,13 @@ define_host() {
 
 # ---- its disk ------------------------------------------------------------------
 
+# Sets `image`. The builder is our direct child, so that it dies with us; only then is
+# it asked where the image is.
+get_image() {
+    setpriv --pdeathsig KILL "$LAB_DIR/image" "$@" >/dev/null 9>&-
+    image=$("$LAB_DIR/image" 9>&-)
+}
+
 # An empty layer over the image, with what makes this host itself. `image` is written
 # last: a disk without it is half made and made anew.
 new_disk() {
