@@ -8,6 +8,7 @@
 #[macro_use]
 mod arguments;
 mod commands;
+pub mod control;
 mod outcome;
 mod registry;
 pub mod scalars;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 /// All modules; each family lists its own.
-const FAMILIES: &[&[&Module]] = &[super::commands::MODULES];
+const FAMILIES: &[&[&Module]] = &[super::commands::MODULES, super::control::MODULES];
 
 static INDEX: LazyLock<HashMap<&'static str, &'static Module>> = LazyLock::new(|| {
     let mut index = HashMap::new();

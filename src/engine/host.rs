@@ -1,0 +1,258 @@
+//! One host for the whole run: what it has become known by, and how it fares.
+
+use super::event::{Counters, TaskStatus};
+use super::position::Position;
+use crate::template::{Layer, Raw, Value};
+use indexmap::IndexMap;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// When something was set: the play's number, and where in it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stamp {
+    /// Number of the play in the run.
+    pub play: usize,
+    /// Position in the play.
+    pub position: Position,
+}
+
+/// Which of a host's layers a variable was put into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `ansible_facts` and the variables made of them.
+    Fact,
+    /// `include_vars`.
+    Included,
+    /// `set_fact` and `register`.
+    Assigned,
+}
+
+/// Why a host takes part no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// A task failed.
+    Failed,
+    /// It could not be reached.
+    Unreachable,
+}
+
+/// The layers a run adds to a host's variables.
+#[derive(Clone, Default)]
+pub struct Layers {
+    /// Facts, below the play's variables.
+    pub facts: Arc<Layer>,
+    /// `include_vars`.
+    pub included: Arc<Layer>,
+    /// `set_fact` and registered results.
+    pub assigned: Arc<Layer>,
+}
+
+impl Layers {
+    fn of(&mut self, kind: Kind) -> &mut Layer {
+        Arc::make_mut(match kind {
+            Kind::Fact => &mut self.facts,
+            Kind::Included => &mut self.included,
+            Kind::Assigned => &mut self.assigned,
+        })
+    }
+}
+
+#[derive(Default)]
+struct Data {
+    layers: Layers,
+    /// Everything that was set, so that other hosts see what stood at their own place in the play.
+    history: Vec<(Stamp, Kind, Arc<str>, Raw)>,
+    counters: Counters,
+    gone: Option<Gone>,
+    notified: BTreeSet<usize>,
+    perhaps_notified: BTreeSet<usize>,
+}
+
+/// A host in a run.
+pub struct Host {
+    /// Its inventory name.
+    pub name: Arc<str>,
+    data: Mutex<Data>,
+}
+
+impl Host {
+    /// A host of which nothing is known yet.
+    pub fn new(name: Arc<str>) -> Self {
+        Host { name, data: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Data> {
+        self.data.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The layers as they are now.
+    pub fn layers(&self) -> Layers {
+        self.lock().layers.clone()
+    }
+
+    /// The layers as they were before `stamp`: this host may have run ahead of the one that asks.
+    pub fn layers_before(&self, stamp: &Stamp) -> Layers {
+        let data = self.lock();
+        if data.history.iter().all(|(set, ..)| set < stamp) {
+            return data.layers.clone();
+        }
+        let mut layers = Layers::default();
+        for (_, kind, name, raw) in data.history.iter().filter(|(set, ..)| set < stamp) {
+            layers.of(*kind).insert(name.clone(), raw.clone());
+        }
+        layers
+    }
+
+    /// Sets a variable.
+    pub fn set(&self, stamp: &Stamp, kind: Kind, name: &str, raw: Raw) {
+        let name: Arc<str> = name.into();
+        let mut data = self.lock();
+        data.layers.of(kind).insert(name.clone(), raw.clone());
+        // A pending result and the result itself are one entry.
+        data.history.retain(|(set, old_kind, old, _)| !(set == stamp && *old_kind == kind && *old == name));
+        data.history.push((stamp.clone(), kind, name, raw));
+    }
+
+    /// Adds facts: under `ansible_facts` without their prefix, and as variables with it, as Ansible injects them.
+    pub fn set_facts(&self, stamp: &Stamp, facts: &serde_json::Map<String, serde_json::Value>) {
+        let mut all: IndexMap<String, Value> = IndexMap::new();
+        if let Some(Raw::Value(known)) = self.lock().layers.facts.get("ansible_facts") {
+            if let Ok(keys) = known.try_iter() {
+                for key in keys {
+                    if let (Some(name), Ok(value)) = (key.as_str(), known.get_item(&key)) {
+                        all.insert(name.to_string(), value);
+                    }
+                }
+            }
+        }
+        for (name, value) in facts {
+            let value = crate::template::from_json(value);
+            let short = name.strip_prefix("ansible_").unwrap_or(name);
+            all.insert(short.to_string(), value.clone());
+            // `ansible_local` and module facts keep their own names; package and service facts are not prefixed.
+            let injected = if matches!(short, "packages" | "services") { short.to_string() } else { format!("ansible_{short}") };
+            self.set(stamp, Kind::Fact, &injected, Raw::Value(value));
+        }
+        self.set(stamp, Kind::Fact, "ansible_facts", Raw::Value(Value::from_iter(all)));
+    }
+
+    /// Forgets facts and, if asked, nothing else (`meta: clear_facts`).
+    pub fn clear_facts(&self) {
+        let mut data = self.lock();
+        data.layers.facts = Arc::default();
+        data.history.retain(|(_, kind, ..)| *kind != Kind::Fact);
+    }
+
+    /// Why it takes part no longer, if so.
+    pub fn gone(&self) -> Option<Gone> {
+        self.lock().gone
+    }
+
+    /// It takes part no longer; the first reason stands.
+    pub fn leave(&self, why: Gone) {
+        self.lock().gone.get_or_insert(why);
+    }
+
+    /// It may take part again (`meta: clear_host_errors`).
+    pub fn forgive(&self) {
+        self.lock().gone = None;
+    }
+
+    /// Counts a result.
+    pub fn count(&self, status: TaskStatus, ignored: bool) {
+        let mut data = self.lock();
+        let c = &mut data.counters;
+        match status {
+            TaskStatus::Ok => c.ok += 1,
+            TaskStatus::Changed => {
+                c.ok += 1;
+                c.changed += 1;
+            }
+            TaskStatus::Skipped => c.skipped += 1,
+            TaskStatus::Unknown => c.unknown += 1,
+            TaskStatus::Failed if ignored => {
+                c.ok += 1;
+                c.ignored += 1;
+            }
+            TaskStatus::Failed => c.failed += 1,
+            TaskStatus::Unreachable => c.unreachable += 1,
+        }
+    }
+
+    /// A failure was taken by a rescue section: it no longer counts as one.
+    pub fn rescued(&self) {
+        let mut data = self.lock();
+        data.counters.rescued += 1;
+        data.counters.failed = data.counters.failed.saturating_sub(1);
+    }
+
+    /// What it counted so far.
+    pub fn counters(&self) -> Counters {
+        self.lock().counters
+    }
+
+    /// Notifies a handler of the play, by number; `certainly` is false when a check could not tell.
+    pub fn notify(&self, handler: usize, certainly: bool) {
+        let mut data = self.lock();
+        if certainly {
+            data.notified.insert(handler);
+        } else {
+            data.perhaps_notified.insert(handler);
+        }
+    }
+
+    /// Takes a handler off the list; says whether it was notified, and whether certainly.
+    pub fn take_notified(&self, handler: usize) -> Option<bool> {
+        let mut data = self.lock();
+        let perhaps = data.perhaps_notified.remove(&handler);
+        if data.notified.remove(&handler) { Some(true) } else { perhaps.then_some(false) }
+    }
+
+    /// Handlers notified and not run, in order.
+    pub fn owed(&self) -> Vec<usize> {
+        self.lock().notified.iter().copied().collect()
+    }
+
+    /// Forgets what was notified: handlers belong to one play.
+    pub fn forget_notified(&self) {
+        let mut data = self.lock();
+        data.notified.clear();
+        data.perhaps_notified.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(index: usize) -> Stamp {
+        Stamp { play: 0, position: Position::start().child(index) }
+    }
+
+    #[test]
+    fn others_see_what_stood_at_their_place() {
+        let host = Host::new("db1".into());
+        host.set(&stamp(1), Kind::Assigned, "x", Raw::Value(Value::from(1)));
+        host.set(&stamp(5), Kind::Assigned, "x", Raw::Value(Value::from(5)));
+        let value = |layers: Layers| match layers.assigned.get("x") {
+            Some(Raw::Value(value)) => Some(value.to_string()),
+            _ => None,
+        };
+        assert_eq!(value(host.layers()), Some("5".into()));
+        assert_eq!(value(host.layers_before(&stamp(3))), Some("1".into()));
+        assert_eq!(value(host.layers_before(&stamp(1))), None);
+    }
+
+    #[test]
+    fn facts_have_both_names_and_add_up() {
+        let host = Host::new("db1".into());
+        let facts = |json: serde_json::Value| json.as_object().unwrap().clone();
+        host.set_facts(&stamp(0), &facts(serde_json::json!({"ansible_os_family": "Debian"})));
+        host.set_facts(&stamp(1), &facts(serde_json::json!({"packages": {"a": 1}})));
+        let layers = host.layers();
+        assert!(layers.facts.contains_key("ansible_os_family") && layers.facts.contains_key("packages"));
+        let Some(Raw::Value(all)) = layers.facts.get("ansible_facts") else { panic!() };
+        assert_eq!(all.get_attr("os_family").unwrap().to_string(), "Debian");
+        assert!(!all.get_attr("packages").unwrap().is_undefined());
+    }
+}

@@ -1,0 +1,59 @@
+//! Modules that are part of the play's logic: the engine carries them out on the controller, no host is asked.
+
+mod add_host;
+mod assert;
+mod debug;
+mod fail;
+mod group_by;
+mod include;
+mod meta;
+mod pause;
+mod set_fact;
+
+pub use add_host::AddHost;
+pub use assert::Assert;
+pub use debug::Debug;
+pub use fail::Fail;
+pub use group_by::GroupBy;
+pub use include::{IncludeRole, IncludeTasks, IncludeVars};
+pub use meta::{Meta, MetaAction};
+pub use pause::Pause;
+pub use set_fact::SetFact;
+
+use super::Module;
+
+/// The modules of this family.
+pub const MODULES: &[&Module] = &[
+    &add_host::MODULE,
+    &assert::MODULE,
+    &debug::MODULE,
+    &fail::MODULE,
+    &group_by::MODULE,
+    &include::IMPORT_ROLE,
+    &include::IMPORT_TASKS,
+    &include::INCLUDE_ROLE,
+    &include::INCLUDE_TASKS,
+    &include::INCLUDE_VARS,
+    &meta::MODULE,
+    &pause::MODULE,
+    &set_fact::MODULE,
+];
+
+/// A module of this family.
+const fn control(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    free_form: super::FreeForm,
+    arguments: super::Arguments,
+) -> Module {
+    Module {
+        name,
+        aliases,
+        reach: super::Reach::Control,
+        free_form,
+        arguments,
+        run: None,
+        #[cfg(feature = "controller")]
+        action: None,
+    }
+}
