@@ -12,6 +12,7 @@ mod error;
 mod exec;
 mod predictions;
 pub(crate) mod process;
+pub mod units;
 
 pub use change::{Change, ChangeKind, Domain, Facet, Subject, Undo};
 pub use error::MachineError;

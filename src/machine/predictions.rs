@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Predictions {
     /// Users and groups.
     pub accounts: super::accounts::Accounts,
+    /// Units.
+    pub units: super::units::Units,
 }
 
 impl Machine {
