@@ -83,6 +83,7 @@ impl Machine {
 
     /// Adds to the change list. Domains call this, modules do not.
     pub(crate) fn record(&mut self, change: Change) {
+        self.predictions.anything |= self.predicted();
         self.changes.push(change);
     }
 

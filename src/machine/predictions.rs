@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Predictions {
+    /// A task of this check would have changed something.
+    pub anything: bool,
     /// Users and groups.
     pub accounts: super::accounts::Accounts,
     /// Units.
@@ -14,6 +16,11 @@ pub(crate) struct Predictions {
 }
 
 impl Machine {
+    /// Whether earlier tasks of this check would have changed anything.
+    pub fn foresees_anything(&self) -> bool {
+        self.predicted() && self.predictions.anything
+    }
+
     /// The overlay of this machine, to be handed to a child of another identity.
     pub fn overlay(&self) -> Result<Overlay> {
         let value = serde_json::to_value(&self.predictions)

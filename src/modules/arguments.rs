@@ -115,6 +115,7 @@ macro_rules! arguments {
         $(#[$meta])*
         #[derive(Debug, serde::Deserialize)]
         #[serde(deny_unknown_fields)]
+        #[allow(dead_code)] // some arguments are accepted for Ansible's sake and mean nothing here
         pub struct $name { $($(#[$field_meta])* pub $field: $kind),* }
 
         impl $name {

@@ -12,6 +12,7 @@ pub mod control;
 mod outcome;
 mod registry;
 pub mod scalars;
+mod services;
 
 #[cfg(feature = "controller")]
 mod action;

@@ -5,7 +5,12 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 /// All modules; each family lists its own.
-const FAMILIES: &[&[&Module]] = &[super::commands::MODULES, super::control::MODULES];
+#[rustfmt::skip] // one a line, so that families can be added side by side
+const FAMILIES: &[&[&Module]] = &[
+    super::commands::MODULES,
+    super::control::MODULES,
+    super::services::MODULES,
+];
 
 static INDEX: LazyLock<HashMap<&'static str, &'static Module>> = LazyLock::new(|| {
     let mut index = HashMap::new();

@@ -1,8 +1,14 @@
 //! Commands, and the module that only answers.
 
+mod clock;
+mod command;
 mod ping;
+mod raw;
+mod run;
+mod shell;
+mod words;
 
 use super::Module;
 
 /// The modules of this family.
-pub const MODULES: &[&Module] = &[&ping::PING];
+pub const MODULES: &[&Module] = &[&ping::PING, &command::COMMAND, &shell::SHELL, &raw::RAW];

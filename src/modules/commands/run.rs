@@ -1,0 +1,288 @@
+//! What the command modules have in common: `creates` and `removes`, running, and the return values.
+
+use super::{clock, words};
+use crate::machine::{Command, Machine, MachineError, Output};
+use crate::modules::{ModuleError, Outcome, Status};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// What is to be run, understood.
+#[derive(Default)]
+pub struct Wanted {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// What is shown as `cmd`.
+    pub shown: Value,
+    /// Working directory.
+    pub chdir: Option<String>,
+    /// Not run when this exists (a glob pattern is allowed).
+    pub creates: Option<String>,
+    /// Not run when this does not exist (a glob pattern is allowed).
+    pub removes: Option<String>,
+    /// Standard input.
+    pub stdin: Option<Vec<u8>>,
+    /// Drop line ends at the end of the output.
+    pub strip_empty_ends: bool,
+    /// Declared to change nothing: it is run in a check too.
+    pub probe: bool,
+}
+
+/// Runs it, or says why not.
+pub fn run(wanted: &Wanted, machine: &mut Machine) -> Result<Outcome, ModuleError> {
+    let chdir = wanted.chdir.as_deref().map(|d| words::expand(d, |_| None, |user| home(machine, user)));
+    if let Some(outcome) = unneeded(wanted, chdir.as_deref(), machine)? {
+        return Ok(outcome);
+    }
+    let command = Command { argv: wanted.argv.clone(), chdir, stdin: wanted.stdin.clone(), ..Command::default() };
+    let start = SystemTime::now();
+    let result = match machine.predicted() && wanted.probe {
+        true => machine.probe(&command),
+        false => machine.exec(&command),
+    };
+    let end = SystemTime::now();
+    match result {
+        Ok(output) => {
+            if !output.success() && machine.predicted() && machine.foresees_anything() {
+                return Err(MachineError::unknown(format!(
+                    "this read-only command ended with status {} on the host as it is, but earlier tasks of the \
+                     check would have changed the host",
+                    output.rc
+                ))
+                .into());
+            }
+            Ok(finish(wanted, &output, start, end))
+        }
+        Err(MachineError::MissingProgram { program, .. }) if machine.predicted() && machine.foresees_anything() => {
+            Err(MachineError::unknown(format!(
+                "the host has no `{program}` yet, and earlier tasks of the check would change the host"
+            ))
+            .into())
+        }
+        Err(MachineError::MissingProgram { program, .. }) => {
+            let why = format!("[Errno 2] No such file or directory: '{program}'");
+            Ok(Outcome { status: Status::Failed, msg: Some(why), ..Outcome::default() }
+                .with("rc", 2)
+                .with("cmd", wanted.shown.clone())
+                .with("stdout", "")
+                .with("stderr", "")
+                .with("stdout_lines", Vec::<Value>::new())
+                .with("stderr_lines", Vec::<Value>::new()))
+        }
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// The outcome of a command that `creates` or `removes` makes needless.
+fn unneeded(wanted: &Wanted, chdir: Option<&str>, machine: &Machine) -> Result<Option<Outcome>, ModuleError> {
+    let done = |why: String, short: String| {
+        Outcome { msg: Some(why), ..Outcome::ok() }
+            .with("rc", 0)
+            .with("cmd", wanted.shown.clone())
+            .with("stdout", short.clone())
+            .with("stdout_lines", vec![Value::from(short)])
+            .with("stderr", "")
+            .with("stderr_lines", Vec::<Value>::new())
+    };
+    if let Some(pattern) = &wanted.creates
+        && any_exists(pattern, chdir, machine)?
+    {
+        let why = format!("Did not run command since '{pattern}' exists");
+        return Ok(Some(done(why, format!("skipped, since {pattern} exists"))));
+    }
+    if let Some(pattern) = &wanted.removes
+        && !any_exists(pattern, chdir, machine)?
+    {
+        let why = format!("Did not run command since '{pattern}' does not exist");
+        return Ok(Some(done(why, format!("skipped, since {pattern} does not exist"))));
+    }
+    Ok(None)
+}
+
+fn finish(wanted: &Wanted, output: &Output, start: SystemTime, end: SystemTime) -> Outcome {
+    let text = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        if wanted.strip_empty_ends { text.trim_end_matches(['\r', '\n']).to_string() } else { text }
+    };
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    let mut outcome = Outcome::ok();
+    if !output.success() {
+        outcome.status = Status::Failed;
+        outcome.msg = Some("non-zero return code".into());
+    }
+    outcome
+        .with("rc", output.rc)
+        .with("cmd", wanted.shown.clone())
+        .with("stdout_lines", lines(&stdout))
+        .with("stderr_lines", lines(&stderr))
+        .with("stdout", stdout)
+        .with("stderr", stderr)
+        .with("start", clock::stamp(start))
+        .with("end", clock::stamp(end))
+        .with("delta", clock::span(end.duration_since(start).unwrap_or_default()))
+}
+
+/// Lines as Python's `splitlines` cuts them, for the line ends that programs use.
+pub fn lines(text: &str) -> Vec<Value> {
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let mut lines: Vec<Value> = text.split('\n').map(Value::from).collect();
+    if text.ends_with('\n') || text.is_empty() {
+        lines.pop();
+    }
+    lines
+}
+
+/// The home directory of a user, or of the one this runs as.
+pub fn home(machine: &Machine, user: Option<&str>) -> Option<String> {
+    match user {
+        Some(name) => machine.user(name).ok()?.map(|u| u.home),
+        None => match machine.environment.get("HOME").cloned().or_else(|| std::env::var("HOME").ok()) {
+            Some(home) if !home.is_empty() => Some(home),
+            _ => machine.user_by_id(rustix::process::geteuid().as_raw()).map(|u| u.home),
+        },
+    }
+}
+
+/// Whether anything matches a pattern of `creates` or `removes`.
+fn any_exists(pattern: &str, chdir: Option<&str>, machine: &Machine) -> Result<bool, ModuleError> {
+    let expanded = words::expand(pattern, |_| None, |user| home(machine, user));
+    let path = Path::new(chdir.unwrap_or("/")).join(&expanded);
+    let path = if chdir.is_none() && !expanded.starts_with('/') { PathBuf::from(&expanded) } else { path };
+    if !expanded.contains(['*', '?', '[']) {
+        return Ok(path.symlink_metadata().is_ok());
+    }
+    let mut found = vec![if path.is_absolute() { PathBuf::from("/") } else { PathBuf::from(".") }];
+    for component in path.components() {
+        let std::path::Component::Normal(name) = component else {
+            if component == std::path::Component::ParentDir {
+                found.iter_mut().for_each(|p| p.push(".."));
+            }
+            continue;
+        };
+        let name = name.to_string_lossy();
+        if !name.contains(['*', '?', '[']) {
+            found = found.into_iter().map(|p| p.join(&*name)).filter(|p| p.symlink_metadata().is_ok()).collect();
+            continue;
+        }
+        let Some(matcher) = glob_pattern(&name) else {
+            return Ok(false);
+        };
+        found = found
+            .iter()
+            .filter_map(|directory| std::fs::read_dir(directory).ok())
+            .flat_map(|entries| entries.flatten())
+            .filter(|entry| {
+                let entry = entry.file_name();
+                let entry = entry.to_string_lossy();
+                (!entry.starts_with('.') || name.starts_with('.')) && matcher.is_match(&entry)
+            })
+            .map(|entry| entry.path())
+            .collect();
+    }
+    Ok(!found.is_empty())
+}
+
+/// A shell pattern of one path component as a regular expression.
+fn glob_pattern(pattern: &str) -> Option<regex_lite::Regex> {
+    let mut text = String::from("^");
+    let mut characters = pattern.chars().peekable();
+    while let Some(c) = characters.next() {
+        match c {
+            '*' => text.push_str(".*"),
+            '?' => text.push('.'),
+            '[' if characters.clone().any(|c| c == ']') => {
+                text.push('[');
+                if characters.next_if_eq(&'!').is_some() {
+                    text.push('^');
+                }
+                for c in characters.by_ref() {
+                    match c {
+                        ']' => break,
+                        '\\' | '[' | '^' => text.extend(['\\', c]),
+                        c => text.push(c),
+                    }
+                }
+                text.push(']');
+            }
+            c => text.push_str(&regex_lite::escape(&c.to_string())),
+        }
+    }
+    text.push('$');
+    regex_lite::Regex::new(&text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Mode;
+    use serde_json::json;
+
+    fn wanted(argv: &[&str]) -> Wanted {
+        Wanted { argv: argv.iter().map(|a| a.to_string()).collect(), strip_empty_ends: true, ..Wanted::default() }
+    }
+
+    #[test]
+    fn return_values_are_ansibles() {
+        let mut machine = Machine::new(Mode::Live);
+        let outcome = run(&wanted(&["sh", "-c", "printf 'a\\nb\\n\\n'; echo e >&2; exit 3"]), &mut machine).unwrap();
+        assert_eq!(outcome.status, Status::Failed);
+        assert_eq!(outcome.msg.as_deref(), Some("non-zero return code"));
+        assert_eq!((outcome.data["rc"].clone(), outcome.data["stdout"].clone()), (json!(3), json!("a\nb")));
+        assert_eq!(outcome.data["stdout_lines"], json!(["a", "b"]));
+        assert_eq!(outcome.data["stderr_lines"], json!(["e"]));
+        assert!(outcome.data["delta"].as_str().unwrap().starts_with("0:00:0"));
+        assert_eq!(machine.take_changes().len(), 1);
+        let missing = run(&wanted(&["no-such-program-here"]), &mut machine).unwrap();
+        assert_eq!((missing.status, missing.data["rc"].clone()), (Status::Failed, json!(2)));
+    }
+
+    #[test]
+    fn creates_and_removes_take_patterns() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("made.txt"), "").unwrap();
+        let inside = Some(directory.path().to_string_lossy().into_owned());
+        for (creates, removes, runs) in [
+            (Some("made.txt"), None, false),
+            (Some("made.*"), None, false),
+            (Some("[!m]*.txt"), None, true),
+            (Some("other"), None, true),
+            (None, Some("made.txt"), true),
+            (None, Some("mad?.txt"), true),
+            (None, Some("other*"), false),
+        ] {
+            let mut machine = Machine::new(Mode::Live);
+            let mut wanted = wanted(&["true"]);
+            wanted.chdir = inside.clone();
+            wanted.creates = creates.map(str::to_string);
+            wanted.removes = removes.map(str::to_string);
+            let outcome = run(&wanted, &mut machine).unwrap();
+            assert_eq!(outcome.status, Status::Ok);
+            assert_eq!(!machine.take_changes().is_empty(), runs, "{creates:?} {removes:?}");
+        }
+    }
+
+    #[test]
+    fn a_check_runs_declared_probes_only() {
+        let mut machine = Machine::new(Mode::Predicted);
+        let error = run(&wanted(&["true"]), &mut machine).unwrap_err();
+        assert_eq!(Outcome::from(error).status, Status::Unknown);
+        let probe = Wanted { probe: true, ..wanted(&["sh", "-c", "exit 4"]) };
+        assert_eq!(run(&probe, &mut machine).unwrap().data["rc"], 4);
+        // The host would have changed by then: a failure says nothing.
+        let unit =
+            crate::machine::units::Unit { name: "x.service".into(), load: "loaded".into(), ..Default::default() };
+        machine.set_unit_enabled(&unit, true, &Default::default()).unwrap();
+        machine.take_changes();
+        assert_eq!(Outcome::from(run(&probe, &mut machine).unwrap_err()).status, Status::Unknown);
+        assert!(machine.take_changes().is_empty());
+    }
+
+    #[test]
+    fn lines_are_cut_as_python_cuts_them() {
+        for (text, expected) in
+            [("", vec![]), ("a", vec!["a"]), ("a\n\nb\n", vec!["a", "", "b"]), ("a\r\nb", vec!["a", "b"])]
+        {
+            assert_eq!(lines(text), expected, "{text:?}");
+        }
+    }
+}
