@@ -47,7 +47,7 @@ fn evidence(issued: &Issued) -> KeyEvidence {
 
 fn store_at(root: &Path) -> Store {
     let storage = DirStorage::open(root).unwrap();
-    Store::new(Box::new(storage), Passphrase::given(Secret::new("it's \"a\" $ecret\\"))).with_iterations(1000)
+    Store::new(Box::new(storage), Passphrase::given(Secret::new("it's \"a\" $ecret\\")))
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn a_check_leaves_the_store_alone() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("pki");
     let storage = OverlayStorage::over(DirStorage::open(&root).unwrap());
-    let store = Store::new(Box::new(storage), Passphrase::given(Secret::new("secret"))).with_iterations(1000);
+    let store = Store::new(Box::new(storage), Passphrase::given(Secret::new("secret")));
     assert!(!store.keeps());
     let (view, new) = store.ensure(&AuthoritySpec::new("client", Purpose::Client).unwrap(), NOW).unwrap();
     assert!(new && view.info.is_ca);
