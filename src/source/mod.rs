@@ -10,14 +10,17 @@ mod loader;
 mod node;
 mod scalar;
 mod suggest;
+mod vaulted;
 
 pub use de::DeError;
 pub use diag::{Diag, Diags, Severity};
+pub(crate) use file::io_reason;
 pub use file::{SourceFile, Span};
 pub use loader::{load_yaml, load_yaml_str, scalar_from_text};
 pub use node::{KeyId, Mapping, Node, NodeData, NodeValue, ScalarStyle};
 pub use scalar::{parse_bool, resolve_plain};
 pub use suggest::did_you_mean;
+pub use vaulted::{VAULT_HEADER, VaultHook, load_yaml_file, no_vault, read_maybe_vaulted};
 
 #[cfg(test)]
 mod tests;
