@@ -7,9 +7,11 @@
 //! that did nothing cannot say `changed`.
 
 pub mod accounts;
+pub mod before;
 mod change;
 mod error;
 mod exec;
+pub mod files;
 mod predictions;
 pub(crate) mod process;
 pub mod units;
@@ -57,12 +59,23 @@ pub struct Machine {
     predictions: predictions::Predictions,
     /// Environment variables of the task (`environment:`), for every process the task starts.
     pub environment: BTreeMap<String, String>,
+    /// Contents are kept in changes, to be shown as diffs. Set for each task.
+    pub diff: bool,
+    /// Contents are kept out of changes (`no_log`). Set for each task.
+    pub no_log: bool,
 }
 
 impl Machine {
     /// A machine of this host.
     pub fn new(mode: Mode) -> Self {
-        Machine { mode, changes: Vec::new(), predictions: Default::default(), environment: BTreeMap::new() }
+        Machine {
+            mode,
+            changes: Vec::new(),
+            predictions: Default::default(),
+            environment: BTreeMap::new(),
+            diff: true,
+            no_log: false,
+        }
     }
 
     /// How writes are treated now.
@@ -85,6 +98,17 @@ impl Machine {
     pub(crate) fn record(&mut self, change: Change) {
         self.predictions.anything |= self.predicted();
         self.changes.push(change);
+    }
+
+    /// How many changes there are, to insert one there later.
+    pub(crate) fn changes_so_far(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Adds to the change list before what was recorded since `position` ([`Machine::changes_so_far`]).
+    pub(crate) fn insert_change(&mut self, position: usize, change: Change) {
+        self.predictions.anything |= self.predicted();
+        self.changes.insert(position.min(self.changes.len()), change);
     }
 
     /// Takes the change list of the task that just ran.

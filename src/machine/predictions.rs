@@ -13,6 +13,8 @@ pub(crate) struct Predictions {
     pub accounts: super::accounts::Accounts,
     /// Units.
     pub units: super::units::Units,
+    /// Files, directories and links.
+    pub files: super::files::Files,
 }
 
 impl Machine {
