@@ -146,6 +146,14 @@ pub fn judge(target: &Target, known: &KnownHosts, presented: &PublicKeyOrCertifi
     judge_recorded(target, known, key, &name, without_port.as_deref(), certificate_trouble)
 }
 
+/// Whether `line` is a public key as it stands in a `.pub` file.
+pub fn is_key_line(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    let (Some(kind), Some(encoded)) = (words.next(), words.next()) else { return false };
+    let blob = STANDARD_NO_PAD.decode(encoded.trim_end_matches('=')).unwrap_or_default();
+    blob_type(&blob) == Some(kind)
+}
+
 fn judge_pinned(target: &Target, key: &PresentedKey) -> Verdict {
     let fingerprint_here = key.fingerprint();
     let mut expected = Vec::new();

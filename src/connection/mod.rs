@@ -14,9 +14,14 @@ mod host_key;
 mod keys;
 pub mod known_hosts;
 mod local;
+mod options;
 mod prompt;
+mod resolve;
 mod session;
+pub mod ssh_args;
+pub mod ssh_config;
 mod target;
+mod tokens;
 mod trust;
 
 use std::sync::Arc;
@@ -26,7 +31,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 pub use channel::{Channel, ChannelStream, Control, ExecOutput, ExitStatus};
 pub use connector::Connector;
 pub use error::{ConnectionError, HostKeyProblem};
+pub use options::ConnectionOptions;
 pub use prompt::{NoPrompter, Prompter, TerminalPrompter};
+pub use resolve::Resolver;
 pub use target::{
     AddressFamily, AuthSources, HostKeyCheck, HostKeyPolicy, Identity, Methods, Target, Timeouts, Transport,
 };

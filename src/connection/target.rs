@@ -148,6 +148,8 @@ pub struct HostKeyCheck {
     pub user_files: Vec<PathBuf>,
     /// Files that are only read.
     pub global_files: Vec<PathBuf>,
+    /// Files of public keys that must never be accepted (`RevokedHostKeys`).
+    pub revoked_files: Vec<PathBuf>,
     /// Whether names are hashed when recorded.
     pub hash_names: bool,
     /// Keys (`ssh-ed25519 AAAA…`) or fingerprints (`SHA256:…`) from the inventory's `ansible_ssh_host_key`. When

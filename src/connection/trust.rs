@@ -32,6 +32,9 @@ impl Trust {
                 )
             })?);
         }
+        for path in &target.host_key.revoked_files {
+            files.push(self.revoked(path).map_err(|reason| ConnectionError::config(&target.name, reason))?);
+        }
         Ok(KnownHosts::new(files))
     }
 
@@ -40,6 +43,28 @@ impl Trust {
             return Ok(entries);
         }
         let entries = Arc::new(known_hosts::read_file(path)?);
+        if let Ok(mut files) = self.files.lock() {
+            files.insert(path.to_path_buf(), entries.clone());
+        }
+        Ok(entries)
+    }
+
+    /// A `RevokedHostKeys` file. One that cannot be read stops everything, as in OpenSSH.
+    fn revoked(&self, path: &Path) -> Result<Arc<Vec<Entry>>, String> {
+        if let Some(entries) = self.files.lock().ok().and_then(|f| f.get(path).cloned()) {
+            return Ok(entries);
+        }
+        let bytes =
+            std::fs::read(path).map_err(|e| format!("cannot read the revoked host keys in {}: {e}", path.display()))?;
+        if bytes.starts_with(b"SSHKRL") {
+            return Err(format!(
+                "{} is a binary revocation list, which is not supported; list the keys as text, one a line",
+                path.display()
+            ));
+        }
+        let text: String =
+            String::from_utf8_lossy(&bytes).lines().map(|line| format!("@revoked * {}\n", line.trim())).collect();
+        let entries = Arc::new(known_hosts::parse(path, &text));
         if let Ok(mut files) = self.files.lock() {
             files.insert(path.to_path_buf(), entries.clone());
         }
