@@ -1,285 +1,218 @@
-//! What a playbook is, after loading and before running: typed, spanned, not yet templated.
-//!
-//! The loader of this room fills these types; the engine runs them. Values that may hold templates stay [`Node`]s.
+//! The shapes of the language: playbook, play, block, task, role.
 
-use crate::source::{Node, Span};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A playbook file, its imports expanded.
-#[derive(Debug)]
+use super::keywords::Keywords;
+use crate::source::{Diag, Node, SourceFile, Span};
+
+/// Variables in the order in which they were written, not templated.
+pub type Variables = Vec<(Arc<str>, Node)>;
+
+/// A playbook file with everything it imports.
+#[derive(Clone, Debug)]
 pub struct Playbook {
-    /// As the user named it.
+    /// The file as the user named it.
     pub path: PathBuf,
-    /// Its plays, in order.
+    /// Its folder: `playbook_dir`.
+    pub directory: PathBuf,
+    /// Plays in order, those of imported playbooks in their places.
     pub plays: Vec<Arc<Play>>,
 }
 
 /// A play.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Play {
     /// Where it stands.
     pub span: Span,
-    /// `name`.
-    pub name: Option<Node>,
-    /// `hosts`: text or a list of texts.
-    pub hosts: Node,
-    /// The folder of the playbook file that this play stands in (`playbook_dir`).
+    /// The file it stands in.
+    pub file: Arc<SourceFile>,
+    /// The folder of that file: relative names in the play are looked up there.
     pub directory: PathBuf,
-    /// What its tasks inherit.
+    /// `name`
+    pub name: Option<Node>,
+    /// `hosts`: a pattern or a list of patterns, perhaps templates.
+    pub hosts: Node,
+    /// What everything in it inherits. `when` holds the conditions of an `import_playbook`.
     pub keywords: Arc<Keywords>,
-    /// `gather_facts`.
+    /// `gather_facts`
     pub gather_facts: Option<Node>,
-    /// `gather_subset`.
+    /// `gather_subset`
     pub gather_subset: Option<Node>,
-    /// `gather_timeout`.
+    /// `gather_timeout`
     pub gather_timeout: Option<Node>,
-    /// `fact_path`.
+    /// `fact_path`
     pub fact_path: Option<Node>,
-    /// `serial`: a number, a percentage, or a list of them.
-    pub serial: Option<Node>,
-    /// `strategy`.
-    pub strategy: Option<Node>,
-    /// `order`.
-    pub order: Option<Node>,
-    /// `max_fail_percentage`.
-    pub max_fail_percentage: Option<Node>,
-    /// `force_handlers`.
-    pub force_handlers: Option<Node>,
-    /// `vars_files`: each a text or a list of alternatives.
+    /// `vars_files`: each a name or a list of names of which the first that exists counts.
     pub vars_files: Vec<Node>,
-    /// `vars_prompt`.
-    pub vars_prompt: Vec<VarsPrompt>,
+    /// `vars_prompt`: dictionaries.
+    pub vars_prompt: Vec<Node>,
+    /// `serial`: a number, a percentage, or a list of them.
+    pub serial: Vec<Node>,
+    /// `strategy`
+    pub strategy: Option<Node>,
+    /// `order`
+    pub order: Option<Node>,
+    /// `max_fail_percentage`
+    pub max_fail_percentage: Option<Node>,
+    /// `force_handlers`
+    pub force_handlers: Option<Node>,
     /// `rolling`, our own.
     pub rolling: Option<Node>,
-    /// `pre_tasks`.
+    /// `pre_tasks`
     pub pre_tasks: Vec<Step>,
-    /// `roles`, dependencies before the roles that need them, each with its tasks.
-    pub roles: Vec<RoleUse>,
-    /// `tasks`.
+    /// `roles`: a block for each, dependencies before it.
+    pub roles: Vec<Step>,
+    /// `tasks`
     pub tasks: Vec<Step>,
-    /// `post_tasks`.
+    /// `post_tasks`
     pub post_tasks: Vec<Step>,
-    /// `handlers` of the play; those of roles are in the roles.
+    /// The play's handlers, then those of its roles. Of handlers with one name the last wins.
     pub handlers: Vec<Step>,
+    /// All roles known before the play runs (`roles`, dependencies, `import_role`), in order: their defaults and
+    /// vars are visible in the whole play.
+    pub all_roles: Vec<Arc<Role>>,
 }
 
-/// One entry of `vars_prompt`.
-#[derive(Debug)]
-pub struct VarsPrompt {
-    /// The variable.
-    pub name: Node,
-    /// The question; the name when missing.
-    pub prompt: Option<Node>,
-    /// The answer when nothing is typed.
-    pub default: Option<Node>,
-    /// Whether what is typed stays hidden; it does by default.
-    pub private: bool,
-    /// Whether it is asked for twice.
-    pub confirm: bool,
-}
-
-/// A use of a role in a play: by `roles:`, as a dependency, or by import or include.
-#[derive(Clone, Debug)]
-pub struct RoleUse {
-    /// The role.
-    pub role: Arc<Role>,
-    /// Keywords beside the role's name, over those of the play.
-    pub keywords: Arc<Keywords>,
-    /// Role parameters: what stands beside the name and is no keyword.
-    pub params: Vec<(Arc<str>, Node)>,
-    /// The tasks of this use (`tasks/main.yml` or `tasks_from`), each knowing `role`.
-    pub tasks: Vec<Step>,
-    /// Where it is named.
-    pub span: Span,
-}
-
-/// A role on disk.
-#[derive(Debug)]
-pub struct Role {
-    /// Its name, as other roles and handlers call it.
-    pub name: Arc<str>,
-    /// Its folder.
-    pub path: PathBuf,
-    /// `defaults/main` (or `defaults_from`), in order.
-    pub defaults: Vec<(Arc<str>, Node)>,
-    /// `vars/main` (or `vars_from`), in order.
-    pub vars: Vec<(Arc<str>, Node)>,
-    /// `handlers/main` (or `handlers_from`).
-    pub handlers: Vec<Step>,
-    /// Roles it depends on, in order (`meta/main.yml`).
-    pub dependencies: Vec<RoleUse>,
-    /// `allow_duplicates` of its meta file.
-    pub allow_duplicates: bool,
-    /// `argument_specs` of `meta/argument_specs.yml` or `meta/main.yml`.
-    pub argument_specs: Option<Node>,
-}
-
-/// A task or a block.
+/// An element of a list of tasks.
 #[derive(Clone, Debug)]
 pub enum Step {
     /// A task.
     Task(Arc<Task>),
-    /// A block.
+    /// A block, a static import, or a role.
     Block(Arc<Block>),
 }
 
-/// A block.
-#[derive(Debug)]
+/// Steps that share keywords, and what happens when one fails.
+#[derive(Clone, Debug)]
 pub struct Block {
     /// Where it stands.
     pub span: Span,
-    /// `name`.
+    /// `name`
     pub name: Option<Node>,
-    /// What its tasks inherit.
+    /// What everything in it inherits.
     pub keywords: Arc<Keywords>,
-    /// `block`.
-    pub block: Vec<Step>,
-    /// `rescue`.
-    pub rescue: Vec<Step>,
-    /// `always`.
-    pub always: Vec<Step>,
-    /// `notify`, given to each of its tasks.
-    pub notify: Vec<Node>,
-    /// The role it belongs to.
+    /// What it is.
+    pub kind: BlockKind,
+    /// The role it belongs to; for [`BlockKind::Role`] the role that it is.
     pub role: Option<Arc<Role>>,
-    /// A static import (`import_tasks`, `import_role`) that was expanded here: vars and tags of the import are the
-    /// block's keywords; role parameters of an `import_role` are its `vars`.
-    pub imported: bool,
+    /// `block`
+    pub block: Vec<Step>,
+    /// `rescue`
+    pub rescue: Vec<Step>,
+    /// `always`
+    pub always: Vec<Step>,
+    /// `notify`, which its tasks inherit.
+    pub notify: Vec<Node>,
 }
 
-/// What plays, roles, blocks and tasks may say and what is inside inherits; untemplated.
-#[derive(Debug, Default)]
-pub struct Keywords {
-    /// `become`
-    pub become_: Option<Node>,
-    /// `become_user`
-    pub become_user: Option<Node>,
-    /// `become_method`
-    pub become_method: Option<Node>,
-    /// `become_flags`
-    pub become_flags: Option<Node>,
-    /// `become_exe`
-    pub become_exe: Option<Node>,
-    /// `environment`: a mapping or a list of mappings; merged over what is inherited.
-    pub environment: Option<Node>,
-    /// `vars`
-    pub vars: Vec<(Arc<str>, Node)>,
-    /// `tags`; added to what is inherited.
-    pub tags: Vec<Node>,
-    /// `when`; all of them and those inherited must hold.
-    pub when: Vec<Node>,
-    /// `no_log`
-    pub no_log: Option<Node>,
-    /// `ignore_errors`
-    pub ignore_errors: Option<Node>,
-    /// `ignore_unreachable`
-    pub ignore_unreachable: Option<Node>,
-    /// `any_errors_fatal`
-    pub any_errors_fatal: Option<Node>,
-    /// `check_mode`
-    pub check_mode: Option<Node>,
-    /// `diff`
-    pub diff: Option<Node>,
-    /// `delegate_to`
-    pub delegate_to: Option<Node>,
-    /// `delegate_facts`
-    pub delegate_facts: Option<Node>,
-    /// `run_once`
-    pub run_once: Option<Node>,
-    /// `connection`
-    pub connection: Option<Node>,
-    /// `remote_user`
-    pub remote_user: Option<Node>,
-    /// `port`
-    pub port: Option<Node>,
-    /// `throttle`
-    pub throttle: Option<Node>,
-    /// `timeout`
-    pub timeout: Option<Node>,
-    /// `module_defaults`
-    pub module_defaults: Option<Node>,
-    /// `collections`
-    pub collections: Option<Node>,
-    /// `debugger`
-    pub debugger: Option<Node>,
+/// What a [`Block`] was written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockKind {
+    /// `block:`
+    Block,
+    /// `import_tasks`, or what a role's entry and its dependencies have in common.
+    Import,
+    /// The tasks of one role, without those of its dependencies: the unit of "has run already".
+    Role,
 }
 
 /// A task.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Task {
     /// Where it stands.
     pub span: Span,
-    /// `name`.
+    /// The file it stands in.
+    pub file: Arc<SourceFile>,
+    /// The folder of that file: relative names are looked up there.
+    pub directory: PathBuf,
+    /// The role it belongs to.
+    pub role: Option<Arc<Role>>,
+    /// `name`
     pub name: Option<Node>,
     /// What it does.
-    pub action: ActionCall,
-    /// Its own keywords.
+    pub action: Action,
+    /// Keywords that blocks and plays have, too.
     pub keywords: Arc<Keywords>,
-    /// `loop` or `with_*`.
-    pub looping: Option<LoopSpec>,
+    /// `loop` or `with_…`
+    pub loop_: Option<LoopSpec>,
+    /// `loop_control`
+    pub loop_control: LoopControl,
     /// `register`
-    pub register: Option<Node>,
+    pub register: Option<Arc<str>>,
     /// `until`
     pub until: Vec<Node>,
     /// `retries`
     pub retries: Option<Node>,
-    /// `delay`, seconds.
+    /// `delay`
     pub delay: Option<Node>,
-    /// `changed_when`
-    pub changed_when: Vec<Node>,
-    /// `failed_when`
-    pub failed_when: Vec<Node>,
+    /// `changed_when`; `None` where it was not written.
+    pub changed_when: Option<Vec<Node>>,
+    /// `failed_when`; `None` where it was not written.
+    pub failed_when: Option<Vec<Node>>,
     /// `notify`
     pub notify: Vec<Node>,
-    /// `listen`, for handlers.
+    /// `listen`, of a handler.
     pub listen: Vec<Node>,
-    /// `async`, seconds.
+    /// `async`
     pub async_: Option<Node>,
-    /// `poll`, seconds.
+    /// `poll`
     pub poll: Option<Node>,
-    /// The role it belongs to.
-    pub role: Option<Arc<Role>>,
-    /// The file it stands in.
-    pub file: PathBuf,
+    /// It is a handler.
+    pub handler: bool,
+    /// What is known to be wrong, but only matters if the task runs, because a `when` stands before it. The
+    /// engine fails the task with it.
+    pub late_error: Option<Box<Diag>>,
 }
 
-/// A module call as written.
-#[derive(Debug)]
-pub struct ActionCall {
-    /// The module, as written: `copy`, `ansible.builtin.copy`.
+/// The module of a task and its arguments.
+#[derive(Clone, Debug)]
+pub struct Action {
+    /// As written: `copy`, `ansible.builtin.copy`.
     pub name: Arc<str>,
-    /// Where the module's name stands.
+    /// The module's full name, if it is known.
+    pub canonical: Option<&'static str>,
+    /// Where the name stands.
     pub span: Span,
-    /// Arguments in order; keys are literal texts. `k=v` words are already taken apart.
-    pub arguments: Vec<(Node, Node)>,
-    /// The free text of `command: ls -l`, `meta: flush_handlers`, `include_tasks: x.yml` (`_raw_params`).
+    /// Arguments in order, keys and values with their places.
+    pub args: Vec<(Node, Node)>,
+    /// What a free-form module takes as its text (`_raw_params`): the command line, the file to include.
     pub free_form: Option<Node>,
-    /// `args: "{{ variable }}"`: a whole mapping out of a template.
-    pub template_arguments: Option<Node>,
+    /// Arguments that are one template, from `args: "{{ … }}"` or `module: "{{ … }}"`; those in `args` win.
+    pub args_template: Option<Node>,
 }
 
 /// A loop.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LoopSpec {
-    /// `loop`, or the lookup of `with_X`: `items`, `dict`, `first_found` …
-    pub kind: Arc<str>,
-    /// What is looped over.
-    pub expression: Node,
-    /// `loop_control`.
-    pub control: LoopControl,
+    /// `loop`, or the name behind `with_`.
+    pub kind: LoopKind,
+    /// What is looped over, not templated.
+    pub expr: Node,
+    /// Where the keyword stands.
+    pub span: Span,
 }
 
-/// `loop_control`.
-#[derive(Debug, Default)]
+/// The keyword of a loop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoopKind {
+    /// `loop`
+    Loop,
+    /// `with_<lookup>`
+    With(Arc<str>),
+}
+
+/// `loop_control`
+#[derive(Clone, Debug, Default)]
 pub struct LoopControl {
-    /// `loop_var`, `item` when missing.
+    /// `loop_var`
     pub loop_var: Option<Node>,
     /// `index_var`
     pub index_var: Option<Node>,
     /// `label`
     pub label: Option<Node>,
-    /// `pause`, seconds.
+    /// `pause`
     pub pause: Option<Node>,
     /// `extended`
     pub extended: Option<Node>,
@@ -287,4 +220,117 @@ pub struct LoopControl {
     pub extended_allitems: Option<Node>,
     /// `break_when`
     pub break_when: Vec<Node>,
+}
+
+/// A role as it is used in one place: what its tasks must know about it.
+#[derive(Clone)]
+pub struct Role {
+    /// The name as written, or the last part of its path.
+    pub name: Arc<str>,
+    /// `role_path`
+    pub path: PathBuf,
+    /// Where it was asked for.
+    pub span: Span,
+    /// Roles with equal identities are the same role with the same parameters: a host runs it once, unless
+    /// `allow_duplicates`.
+    pub identity: Arc<str>,
+    /// From `meta/main.yml`, or from `include_role`.
+    pub allow_duplicates: bool,
+    /// `defaults/main.yml`
+    pub defaults: Arc<Variables>,
+    /// `vars/main.yml`
+    pub vars: Arc<Variables>,
+    /// Parameters given where it is used, which are no keywords.
+    pub params: Arc<Variables>,
+    /// The roles because of which it is here, outermost first: `ansible_parent_role_names` and the parameters of
+    /// these come from there.
+    pub parents: Vec<Arc<Role>>,
+    /// Names of the roles it depends on.
+    pub dependency_names: Vec<Arc<str>>,
+    /// The specification of the entry point's arguments, from `meta/argument_specs.yml`.
+    pub argument_spec: Option<Node>,
+}
+
+/// A role with its steps.
+#[derive(Clone, Debug)]
+pub struct LoadedRole {
+    /// The role itself.
+    pub role: Arc<Role>,
+    /// Blocks of its dependencies, then its own.
+    pub steps: Vec<Step>,
+    /// Handlers of its dependencies, then its own.
+    pub handlers: Vec<Step>,
+    /// All roles in it, dependencies before those that need them.
+    pub all_roles: Vec<Arc<Role>>,
+}
+
+impl Role {
+    /// A file or folder of the role: `role.join("templates")`.
+    pub fn join(&self, relative: impl AsRef<std::path::Path>) -> PathBuf {
+        self.path.join(relative)
+    }
+}
+
+impl fmt::Debug for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Role({} in {})", self.name, self.path.display())
+    }
+}
+
+impl Task {
+    /// What the task is called before templating: its name or its module, with the role in front.
+    pub fn title(&self) -> String {
+        let name = self.name.as_ref().and_then(Node::scalar_text).filter(|name| !name.is_empty());
+        let name = name.unwrap_or_else(|| self.action.name.to_string());
+        match &self.role {
+            Some(role) => format!("{} : {name}", role.name),
+            None => name,
+        }
+    }
+}
+
+impl Action {
+    /// An argument by its name.
+    pub fn arg(&self, name: &str) -> Option<&Node> {
+        self.args.iter().find(|(key, _)| key.as_str() == Some(name)).map(|(_, value)| value)
+    }
+
+    /// Whether the module is the one with this full name.
+    pub fn is(&self, canonical: &str) -> bool {
+        self.canonical == Some(canonical)
+    }
+}
+
+impl Step {
+    /// Where it stands.
+    pub fn span(&self) -> &Span {
+        match self {
+            Step::Task(task) => &task.span,
+            Step::Block(block) => &block.span,
+        }
+    }
+
+    /// Its keywords.
+    pub fn keywords(&self) -> &Arc<Keywords> {
+        match self {
+            Step::Task(task) => &task.keywords,
+            Step::Block(block) => &block.keywords,
+        }
+    }
+}
+
+impl Play {
+    /// What the play is called before templating: its name or its hosts.
+    pub fn title(&self) -> String {
+        let name = self.name.as_ref().and_then(Node::scalar_text).filter(|name| !name.is_empty());
+        name.unwrap_or_else(|| self.host_patterns().join(","))
+    }
+
+    /// The patterns of `hosts`, not templated.
+    pub fn host_patterns(&self) -> Vec<String> {
+        match self.hosts.as_seq() {
+            Some(items) => items.iter().filter_map(Node::scalar_text).collect(),
+            None => self.hosts.scalar_text().into_iter().collect(),
+        }
+    }
 }
