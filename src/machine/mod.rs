@@ -12,13 +12,16 @@ mod change;
 mod error;
 mod exec;
 pub mod files;
+pub mod packages;
 mod predictions;
 pub(crate) mod process;
+mod scratch;
 pub mod units;
 
 pub use change::{Change, ChangeKind, Domain, Facet, Subject, Undo};
 pub use error::MachineError;
 pub use exec::{Command, Output};
+pub(crate) use scratch::Scratch;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -11,6 +11,8 @@ pub(crate) struct Predictions {
     pub anything: bool,
     /// Users and groups.
     pub accounts: super::accounts::Accounts,
+    /// Packages.
+    pub packages: super::packages::Packages,
     /// Units.
     pub units: super::units::Units,
     /// Files, directories and links.

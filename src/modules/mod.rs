@@ -10,6 +10,7 @@ mod arguments;
 mod commands;
 pub mod control;
 mod outcome;
+mod packages;
 mod registry;
 pub mod scalars;
 mod services;

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 const FAMILIES: &[&[&Module]] = &[
     super::commands::MODULES,
     super::control::MODULES,
+    super::packages::MODULES,
     super::services::MODULES,
 ];
 

@@ -8,6 +8,8 @@ mod run;
 mod shell;
 mod words;
 
+pub(super) use run::lines;
+
 use super::Module;
 
 /// The modules of this family.
