@@ -18,6 +18,46 @@ pub struct Hello {
     pub uid: u32,
     /// Machine type, as `uname -m` says.
     pub arch: String,
+    /// Results that an earlier controller did not live to receive.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leftovers: Vec<Leftover>,
+}
+
+/// The result of a task whose controller was gone when it ended. Without return values and contents: those may be
+/// secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leftover {
+    /// Who ran it: [`Start::who`].
+    pub who: String,
+    /// When it ended, seconds since 1970.
+    pub time: u64,
+    /// The task's name.
+    pub label: String,
+    /// The module's full name.
+    pub module: String,
+    /// `ok`, `failed`, `skipped`, `unknown` or `become_failed`.
+    pub status: String,
+    /// Why, where the task is not `no_log`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub msg: Option<String>,
+    /// What was changed, a line each, without contents.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
+    /// It ended before the controller was known to be gone: it may have been received.
+    #[serde(default)]
+    pub perhaps_received: bool,
+}
+
+/// Who is calling.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// A name of this run that no other run has; sessions of one run do not wait for each other.
+    pub run: String,
+    /// For those who wait: `alice@control, playbooks/site.yml`.
+    pub who: String,
+    /// An agent that hears nothing for this many seconds takes the controller for dead; 0 never.
+    #[serde(default)]
+    pub patience: u64,
 }
 
 /// What a failure of this request means for those queued behind it.
@@ -96,4 +136,52 @@ pub enum Reply {
     NotRun,
     /// The user could not be become; the reason never contains what the user typed.
     BecomeFailed(String),
+}
+
+/// How far a long step is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What is going on.
+    pub text: String,
+    /// How much is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done: Option<u64>,
+    /// Of how much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+}
+
+/// Asks for contents that were too large for the request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobWant {
+    /// SHA-256 of the whole, hex.
+    pub sha256: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// The end of a stream, or of an attempt.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// Why it is not complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Announces contents that the agent sends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadOpen {
+    /// The name under which the module's controller half asks for them.
+    pub name: String,
+}
+
+/// Asks for a TCP connection from the host to somewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayOpen {
+    /// Address, or a name that the host can resolve.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// How long connecting may take.
+    pub timeout_ms: u64,
 }

@@ -1,0 +1,171 @@
+//! A child: runs modules as one user, one after the other.
+
+use super::lock::RunLock;
+use super::remote::{Link, Remote};
+use crate::machine::{Machine, Mode, Overlay};
+use crate::modules::{Context, Module, Outcome};
+use crate::wire::{End, Frame, Hello, Kind, MAGIC, MAX_MESSAGE, PROTOCOL, Progress, Reply, TaskRequest, WireError};
+use std::io::{Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Mutex;
+
+/// How a module is found by its name.
+pub type Find = fn(&str) -> Option<&'static Module>;
+
+/// Where the last panic was and what it said.
+static PANIC: Mutex<Option<String>> = Mutex::new(None);
+
+/// Answers requests until the end of `input`; `gone` says whether it has come while nobody reads it.
+pub fn run(input: impl Read, mut output: impl Write, find: Find, gone: &dyn Fn() -> bool) -> Result<(), WireError> {
+    std::panic::set_hook(Box::new(|info| {
+        if let Ok(mut last) = PANIC.lock() {
+            *last = Some(info.to_string());
+        }
+    }));
+    output.write_all(MAGIC)?;
+    let mut link = Link::new(input, output);
+    link.write(&Frame::json(Kind::Hello, 0, &hello())?)?;
+    let mut machines = Machines::default();
+    let mut lock: Option<RunLock> = None;
+    while let Some(frame) = link.next()? {
+        match frame.kind {
+            Kind::Task => {
+                let reply = match frame.parse::<TaskRequest>() {
+                    Ok(request) if request.mode == Mode::Live && !may_begin(frame.id, &mut lock, &mut link, gone) => {
+                        Reply::NotRun
+                    }
+                    Ok(request) => Reply::Done(run_task(frame.id, request, &mut machines, &mut link, find)),
+                    Err(error) => Reply::Done(Outcome::failed(format!("the request cannot be read: {error}"))),
+                };
+                link.write(&reply_frame(frame.id, reply)?)?;
+            }
+            // Only a child that root was become for is told: root's runs exclude each other whoever logged in.
+            Kind::Start if rustix::process::geteuid().is_root() => {
+                lock = Some(RunLock::new(Path::new("/run"), frame.parse()?));
+            }
+            Kind::Start => {}
+            Kind::OverlayDump => {
+                let answer = match machines.predicted().overlay() {
+                    Ok(overlay) => Frame::json(Kind::OverlayDump, frame.id, &overlay)?,
+                    Err(error) => Frame::json(Kind::BlobEnd, frame.id, &End { error: Some(error.to_string()) })?,
+                };
+                link.write(&answer)?;
+            }
+            Kind::OverlayLoad => {
+                let loaded = frame.parse::<Overlay>().map_err(|e| e.to_string());
+                let loaded = loaded.and_then(|o| machines.predicted().load_overlay(o).map_err(|e| e.to_string()));
+                link.write(&Frame::json(Kind::OverlayLoad, frame.id, &End { error: loaded.err() })?)?;
+            }
+            // What was under way when a module stopped reading or sending.
+            Kind::Blob | Kind::BlobEnd | Kind::Credit | Kind::UploadEnd => {}
+            other => return Err(WireError::Unexpected(other)),
+        }
+    }
+    Ok(())
+}
+
+/// Waits for other runs, if there is a lock to be taken.
+fn may_begin<R: Read, W: Write>(
+    id: u32,
+    lock: &mut Option<RunLock>,
+    link: &mut Link<R, W>,
+    gone: &dyn Fn() -> bool,
+) -> bool {
+    let Some(lock) = lock else { return true };
+    lock.acquire(&mut |said| {
+        if let Some(text) = said {
+            let progress = Progress { text: text.to_string(), done: None, total: None };
+            let told = Frame::json(Kind::Progress, id, &progress).map(|frame| link.write(&frame));
+            if !matches!(told, Ok(Ok(()))) {
+                return false;
+            }
+        }
+        !gone()
+    })
+}
+
+/// Who we are.
+pub(super) fn hello() -> Hello {
+    Hello {
+        protocol: PROTOCOL,
+        pid: std::process::id(),
+        uid: rustix::process::geteuid().as_raw(),
+        arch: rustix::system::uname().machine().to_string_lossy().into_owned(),
+        leftovers: Vec::new(),
+    }
+}
+
+/// A live machine and a predicted one: `check_mode: false` runs a task for real in the middle of a check.
+#[derive(Default)]
+struct Machines {
+    live: Option<Machine>,
+    predicted: Option<Machine>,
+}
+
+impl Machines {
+    fn predicted(&mut self) -> &mut Machine {
+        self.predicted.get_or_insert_with(|| Machine::new(Mode::Predicted))
+    }
+
+    fn of(&mut self, mode: Mode) -> &mut Machine {
+        let machine = match mode {
+            Mode::Live => self.live.get_or_insert_with(|| Machine::new(mode)),
+            Mode::Predicted | Mode::Tainted => self.predicted(),
+        };
+        machine.set_mode(mode);
+        machine
+    }
+}
+
+/// Runs one module; whatever it does, there is an outcome.
+fn run_task<R: Read, W: Write>(
+    id: u32,
+    request: TaskRequest,
+    machines: &mut Machines,
+    link: &mut Link<R, W>,
+    find: Find,
+) -> Outcome {
+    let Some(run) = find(&request.module).and_then(|module| module.run) else {
+        return Outcome::failed(format!(
+            "the agent has no module `{}` that runs on hosts; it and `deploy` are of different versions",
+            request.module
+        ));
+    };
+    let machine = machines.of(request.mode);
+    machine.environment = request.environment;
+    machine.take_changes();
+    let mut remote = Remote::new(id, link);
+    let mut context = Context { diff: request.diff, no_log: request.no_log, controller: &mut remote };
+    // What a panic leaves half done in the machine is at worst a prediction; the change list is still right.
+    let result = catch_unwind(AssertUnwindSafe(|| run(request.arguments, machine, &mut context)));
+    let mut outcome = match result {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error)) => Outcome::from(error),
+        Err(_) => {
+            let place = PANIC.lock().ok().and_then(|mut last| last.take()).unwrap_or_default();
+            // The text of a panic may quote values.
+            let place = if request.no_log { place.lines().next().unwrap_or_default().to_string() } else { place };
+            Outcome::failed(format!("the module `{}` broke, which is a bug of deploy: {place}", request.module))
+        }
+    };
+    outcome.changes = machine.take_changes();
+    outcome
+}
+
+/// The frame of a reply; a result that is too long to be sent is a failure that says so.
+fn reply_frame(id: u32, reply: Reply) -> Result<Frame, WireError> {
+    let frame = Frame::json(Kind::Reply, id, &reply)?;
+    if frame.body.len() <= MAX_MESSAGE {
+        return Ok(frame);
+    }
+    let mut short = Outcome::failed(format!(
+        "the task ended, but its result of {} MiB is longer than the {} MiB that can be sent; let it write to a file",
+        frame.body.len() / 1024 / 1024,
+        MAX_MESSAGE / 1024 / 1024
+    ));
+    if let Reply::Done(outcome) = reply {
+        short.warnings.push(format!("its status was {:?}, with {} changes", outcome.status, outcome.changes.len()));
+    }
+    Frame::json(Kind::Reply, id, &Reply::Done(short))
+}

@@ -1,0 +1,206 @@
+//! The children of a hub: one for each identity, started when it is first needed, and the overlay that they share.
+
+use super::elevate;
+use super::installed;
+use super::launch::{self, Child, Program};
+use crate::machine::{Machine, Mode};
+use crate::secret::Secret;
+use crate::wire::{Become, BecomeMethod, End, Frame, Kind, Start};
+use std::collections::BTreeMap;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// Whose child it is; nothing for the user who logged in.
+pub(super) type Identity = Option<(BecomeMethod, String, Option<String>, Vec<String>)>;
+
+/// All of them.
+pub(super) struct Children {
+    running: BTreeMap<Identity, Child>,
+    /// Who may not be become, with which password, and why: a password is tried once.
+    refused: Vec<(Identity, Option<Secret>, String)>,
+    /// Who has the newest overlay of a check.
+    overlay_with: Option<Identity>,
+    /// The overlay of a child that is gone, or nothing.
+    sha256: Option<String>,
+    start: Start,
+}
+
+impl Children {
+    /// None yet. `sha256` is that of this program, if it is known.
+    pub fn new(sha256: Option<String>) -> Self {
+        Children { running: BTreeMap::new(), refused: Vec::new(), overlay_with: None, sha256, start: Start::default() }
+    }
+
+    /// Whose run this is: children that root starts take root's lock for it.
+    pub fn set_start(&mut self, start: Start) {
+        self.start = start;
+    }
+
+    /// The child for `target`, started if there is none, with the newest overlay if `mode` needs it.
+    pub fn get(&mut self, target: Option<&Become>, mode: Mode) -> Result<(Identity, &mut Child), String> {
+        let identity = identity(target)?;
+        if !self.running.contains_key(&identity) {
+            let child = self.start_child(&identity, target)?;
+            if identity.is_some()
+                && let Ok(start) = Frame::json(Kind::Start, 0, &self.start)
+            {
+                let _ = child.send(&start);
+            }
+            self.running.insert(identity.clone(), child);
+        }
+        if mode != Mode::Live {
+            self.hand_over(&identity)?;
+        }
+        match self.running.get_mut(&identity) {
+            Some(child) => Ok((identity, child)),
+            None => Err("the process that becomes the user is gone".to_string()),
+        }
+    }
+
+    /// Forgets a child that is gone; says how it ended and what it said last.
+    pub fn bury(&mut self, identity: &Identity) -> (String, String) {
+        if self.overlay_with.as_ref() == Some(identity) {
+            self.overlay_with = None;
+        }
+        match self.running.remove(identity) {
+            Some(child) => child.post_mortem(),
+            None => ("is gone".to_string(), String::new()),
+        }
+    }
+
+    fn start_child(&mut self, identity: &Identity, target: Option<&Become>) -> Result<Child, String> {
+        let Some(target) = target.filter(|_| identity.is_some()) else {
+            let mut command = Command::new(installed::myself());
+            command.arg("--child");
+            if let Some(home) = std::env::var_os("HOME").filter(|home| std::path::Path::new(home).is_dir()) {
+                command.current_dir(home);
+            }
+            return launch::plain(command);
+        };
+        if let Some((_, _, why)) =
+            self.refused.iter().find(|(who, password, _)| who == identity && *password == target.password)
+        {
+            return Err(why.clone());
+        }
+        let result = match rustix::process::geteuid().is_root() {
+            true => self.sha256().and_then(|sha256| as_root(&target.user, &sha256)),
+            false => self.by_program(target),
+        };
+        result.map_err(|why| {
+            let why = format!("cannot become {}: {why}", target.user);
+            self.refused.push((identity.clone(), target.password.clone(), why.clone()));
+            why
+        })
+    }
+
+    fn by_program(&mut self, target: &Become) -> Result<Child, String> {
+        let sha256 = self.sha256()?;
+        let program = Program { path: installed::myself() };
+        let size = std::fs::metadata(&program.path).map_err(|e| format!("cannot read the agent itself: {e}"))?.len();
+        let elevation = elevate::elevation(target, elevate::script(&sha256, size), &unique());
+        let password = target.password.as_ref();
+        let terminal = elevation.terminal && password.is_some();
+        match launch::elevated(&elevation, password, &program, terminal) {
+            // `requiretty`: sudo has not asked yet, so nothing is lost.
+            Err(why) if !terminal && why.contains("must have a tty") => {
+                launch::elevated(&elevation, password, &program, true)
+            }
+            Err(why) if why.contains("a password is required") && password.is_none() => {
+                Err(format!("`{}` asks for a password; set `ansible_become_password`, or use -K", elevation.program))
+            }
+            other => other,
+        }
+    }
+
+    fn sha256(&mut self) -> Result<String, String> {
+        if self.sha256.is_none() {
+            self.sha256 = Some(installed::my_sha256().map_err(|e| format!("cannot read the agent itself: {e}"))?);
+        }
+        Ok(self.sha256.clone().unwrap_or_default())
+    }
+
+    /// Sees to it that the child of `identity` knows what earlier tasks of the check would have done.
+    fn hand_over(&mut self, identity: &Identity) -> Result<(), String> {
+        let before = self.overlay_with.replace(identity.clone());
+        let Some(before) = before.filter(|before| before != identity) else { return Ok(()) };
+        let lost = |why: &str| format!("the state predicted by earlier tasks cannot be handed over: {why}");
+        let overlay = match self.running.get_mut(&before) {
+            Some(child) => ask(child, Frame::new(Kind::OverlayDump, 0, Vec::new())).map_err(|e| lost(&e))?,
+            None => return Ok(()),
+        };
+        match self.running.get_mut(identity) {
+            Some(child) => ask(child, Frame::new(Kind::OverlayLoad, 0, overlay.body)).map_err(|e| lost(&e))?,
+            None => return Ok(()),
+        };
+        Ok(())
+    }
+}
+
+/// A request to a child that is answered by one frame at once.
+fn ask(child: &mut Child, frame: Frame) -> Result<Frame, String> {
+    let kind = frame.kind;
+    let answer = child.send(&frame).ok().and_then(|()| child.receive());
+    let answer = answer.ok_or_else(|| "a process of the agent is gone".to_string())?;
+    let error = match answer.kind {
+        Kind::OverlayDump if kind == Kind::OverlayDump => None,
+        _ => match answer.parse::<End>() {
+            Ok(end) => end.error,
+            Err(error) => Some(error.to_string()),
+        },
+    };
+    error.map_or(Ok(answer), Err)
+}
+
+/// Whose child runs a request. Becoming oneself is becoming nobody.
+fn identity(target: Option<&Become>) -> Result<Identity, String> {
+    let Some(target) = target else { return Ok(None) };
+    if target.user.is_empty() || target.user.starts_with('-') {
+        return Err(format!("`{}` is no user name", target.user));
+    }
+    let us = rustix::process::geteuid().as_raw();
+    if target.user == "root" && us == 0 || us != 0 && own_name().is_some_and(|name| name == target.user) {
+        return Ok(None);
+    }
+    Ok(Some((target.method, target.user.clone(), target.exe.clone(), target.flags.clone())))
+}
+
+fn own_name() -> Option<String> {
+    Machine::new(Mode::Live).user_name(rustix::process::geteuid().as_raw())
+}
+
+/// Root becomes anybody without asking.
+fn as_root(user: &str, sha256: &str) -> Result<Child, String> {
+    let account = Machine::new(Mode::Live).user(user).map_err(|e| e.to_string())?;
+    let account = account.ok_or_else(|| "the host has no such user".to_string())?;
+    let groups = supplementary_groups(user)?;
+    let mut command = Command::new(installed::shared_copy(sha256)?);
+    command.arg("--child").gid(account.gid).uid(account.uid);
+    command.env("HOME", &account.home).env("USER", user).env("LOGNAME", user).env("SHELL", &account.shell);
+    command.env_remove("XDG_RUNTIME_DIR").env_remove("DBUS_SESSION_BUS_ADDRESS").env_remove("MAIL");
+    // Root could enter a home that its owner cannot; `/` always works.
+    command.current_dir("/");
+    // SAFETY: between fork and exec only `setgroups` is called, on memory that was allocated before.
+    unsafe {
+        command.pre_exec(move || match libc::setgroups(groups.len(), groups.as_ptr()) {
+            -1 => Err(std::io::Error::last_os_error()),
+            _ => Ok(()),
+        });
+    }
+    launch::plain(command)
+}
+
+/// The groups of a user, as the host's own name services know them.
+fn supplementary_groups(user: &str) -> Result<Vec<libc::gid_t>, String> {
+    let output = Command::new("id").args(["-G", "--", user]).output().map_err(|e| format!("cannot run `id`: {e}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    match (output.status.success(), text.split_whitespace().map(str::parse).collect::<Result<Vec<_>, _>>()) {
+        (true, Ok(groups)) if !groups.is_empty() => Ok(groups),
+        _ => Err(format!("`id -G {user}` does not say its groups: {}", String::from_utf8_lossy(&output.stderr).trim())),
+    }
+}
+
+/// A text that nobody can guess.
+fn unique() -> String {
+    let random = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
+    format!("{}{}", random.trim(), std::process::id())
+}

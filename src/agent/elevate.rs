@@ -1,0 +1,114 @@
+//! The command lines of sudo, su and doas, and the script that they run: it finds or makes a copy of the agent that
+//! its user may trust, and becomes it.
+
+use super::installed;
+use super::launch::{FAIL, NEED};
+use crate::wire::{Become, BecomeMethod};
+
+/// A program that starts a child as another user.
+pub(super) struct Elevation {
+    pub program: String,
+    pub arguments: Vec<String>,
+    pub prompt: Prompt,
+    /// It asks for passwords on a terminal only, or may do so.
+    pub terminal: bool,
+}
+
+/// How its question is recognised.
+pub(super) enum Prompt {
+    /// A text of ours that nobody else knows.
+    Exact(String),
+    /// Anything that ends like a question for a password.
+    Password,
+}
+
+impl Prompt {
+    /// Whether `said` asks.
+    pub fn asks(&self, said: &[u8]) -> bool {
+        let said = String::from_utf8_lossy(said);
+        match self {
+            Prompt::Exact(text) => said.contains(text.as_str()),
+            Prompt::Password => said.lines().next_back().is_some_and(|line| {
+                let line = line.trim_end().to_lowercase();
+                line.ends_with(':') && line.contains("passwor")
+            }),
+        }
+    }
+}
+
+/// How `target` is become. `unique` is a text that nobody can guess.
+pub(super) fn elevation(target: &Become, script: String, unique: &str) -> Elevation {
+    let asks = target.password.is_some();
+    let flags = target.flags.iter().flat_map(|f| f.split_whitespace()).map(str::to_string);
+    let mut arguments: Vec<String>;
+    let mut push = |arguments: &mut Vec<String>, words: &[&str]| arguments.extend(words.iter().map(|w| w.to_string()));
+    let (default, prompt) = match target.method {
+        BecomeMethod::Sudo => {
+            let prompt = format!("[deploy {unique}] ");
+            // -n is Ansible's default and means: do not ask. We say it ourselves when there is no answer.
+            arguments = flags.filter(|f| f != "-n").collect();
+            if arguments.is_empty() {
+                push(&mut arguments, &["-H"]);
+            }
+            match asks {
+                // -k: a cached permission would leave the password unread, and a wrong one undetected.
+                true => push(&mut arguments, &["-S", "-k", "-p", &prompt]),
+                false => push(&mut arguments, &["-n"]),
+            }
+            push(&mut arguments, &["-u", &target.user, "--", "/bin/sh", "-c", &script]);
+            ("sudo", Prompt::Exact(prompt.trim_end().to_string()))
+        }
+        BecomeMethod::Su => {
+            arguments = flags.collect();
+            push(&mut arguments, &["-s", "/bin/sh", "-c", &script, &target.user]);
+            ("su", Prompt::Password)
+        }
+        BecomeMethod::Doas => {
+            arguments = flags.filter(|f| f != "-n").collect();
+            if !asks {
+                push(&mut arguments, &["-n"]);
+            }
+            push(&mut arguments, &["-u", &target.user, "/bin/sh", "-c", &script]);
+            ("doas", Prompt::Password)
+        }
+    };
+    Elevation {
+        program: target.exe.clone().unwrap_or_else(|| default.to_string()),
+        arguments,
+        prompt,
+        terminal: target.method != BecomeMethod::Sudo,
+    }
+}
+
+/// What the other user runs. A copy that root made is used by everybody; where there is none, root makes it, and any
+/// other user makes a private one that removes itself. Nobody runs a file that somebody of less power could write.
+pub(super) fn script(sha256: &str, size: u64) -> String {
+    let name = installed::name(sha256);
+    let places = installed::PLACES.join(" ");
+    format!(
+        r#"umask 022
+owned() {{ set -- $(ls -ldn "$1" 2>/dev/null); case "$1 $3" in "drwxr-xr-x"*" 0") return 0;; esac; return 1; }}
+fail() {{ echo; echo "{FAIL} $1"; exit 1; }}
+runs() {{ t="$1/.try$$"; printf '#!/bin/sh\n' > "$t" && chmod 755 "$t" && "$t"; r=$?; rm -f "$t"; return $r; }}
+for d in {places}; do if [ -x "$d/{name}" ] && owned "$d"; then cd "$HOME" 2>/dev/null || cd /; exec "$d/{name}" --child; fi; done
+d=; k=
+if [ "$(id -u)" = 0 ]; then
+  for p in {places}; do if mkdir -p "$p" && chmod 755 "$p" && owned "$p" && runs "$p"; then d=$p; break; fi; done 2>/dev/null
+else
+  k=--temporary
+  for p in /var/tmp /tmp "$HOME" /dev/shm; do
+    d=$(mktemp -d "$p/deploy-XXXXXX") && runs "$d" && break; [ -z "$d" ] || rmdir "$d"; d=
+  done 2>/dev/null
+fi
+[ -n "$d" ] || fail "user $(id -un) has no directory to run the agent from: {places} and the temporary directories are not writable, full, or mounted noexec"
+f="$d/.{name}.$$"
+gone() {{ rm -f "$f"; [ -z "$k" ] || rmdir "$d"; fail "$1"; }}
+echo; echo {NEED}
+e=$(head -c {size} 2>&1 > "$f") || gone "cannot write the agent to $d: $e"
+[ "$(wc -c < "$f")" -eq {size} ] || gone "the agent did not arrive whole in $d (is the disk full?)"
+if command -v sha256sum > /dev/null; then case "$(sha256sum < "$f")" in {sha256}*) ;; *) gone "the agent arrived damaged in $d";; esac; fi
+chmod 755 "$f" && mv -f "$f" "$d/{name}" || gone "cannot put the agent into $d"
+cd "$HOME" 2>/dev/null || cd /
+exec "$d/{name}" --child $k"#
+    )
+}
