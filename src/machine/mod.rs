@@ -8,6 +8,7 @@
 
 pub mod accounts;
 pub mod before;
+mod certificates;
 mod change;
 mod error;
 mod exec;

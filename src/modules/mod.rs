@@ -11,6 +11,7 @@ mod commands;
 pub mod control;
 mod outcome;
 mod packages;
+mod pki;
 mod registry;
 pub mod scalars;
 mod services;
@@ -19,6 +20,8 @@ mod services;
 mod action;
 #[cfg(feature = "controller")]
 pub use action::{Action, ActionError, ActionFuture, ActionHost, FileKind, Prepared, RenderOptions};
+#[cfg(feature = "controller")]
+pub use pki::preflight;
 
 pub use arguments::{Argument, Arguments, RawField, decode};
 pub use outcome::{ModuleError, Outcome, Status};

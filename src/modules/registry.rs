@@ -10,6 +10,7 @@ const FAMILIES: &[&[&Module]] = &[
     super::commands::MODULES,
     super::control::MODULES,
     super::packages::MODULES,
+    super::pki::MODULES,
     super::services::MODULES,
 ];
 

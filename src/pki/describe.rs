@@ -31,6 +31,15 @@ pub fn describe(info: &CertInfo) -> String {
     lines.join("\n") + "\n"
 }
 
+/// The lines of a certificate that a check has made in memory only: what is random in it will be different.
+pub fn describe_foreseen(info: &CertInfo) -> String {
+    let known = |line: &str| match line.split_once(": ") {
+        Some((name @ ("serial" | "fingerprint" | "public key"), _)) => format!("{name}: (known only at apply)\n"),
+        _ => format!("{line}\n"),
+    };
+    describe(info).lines().map(known).collect()
+}
+
 /// What a certificate to be issued will say, as far as that is known before it is.
 pub fn describe_planned(request: &Request, issuer: &str, now: super::UnixTime) -> String {
     let usages = if request.profile.server_auth() { "server, client" } else { "client" };
@@ -54,9 +63,9 @@ pub fn describe_planned(request: &Request, issuer: &str, now: super::UnixTime) -
     lines.extend([
         format!("valid from: {}", date(now - request.lifetime.backdating())),
         format!("valid to: {}", date(now + request.lifetime.as_seconds())),
-        "serial: (random, known only at apply)".to_string(),
+        "serial: (known only at apply)".to_string(),
         "fingerprint: (known only at apply)".to_string(),
-        "public key: (new, known only at apply)".to_string(),
+        "public key: (known only at apply)".to_string(),
     ]);
     lines.join("\n") + "\n"
 }

@@ -42,7 +42,7 @@ mod verify;
 #[cfg(feature = "controller")]
 pub use {
     authority::{Authority, AuthoritySpec, NameRule},
-    describe::{describe, describe_planned, diff},
+    describe::{describe, describe_foreseen, describe_planned, diff},
     error::PkiError,
     inspect::{CertInfo, KeyKind, inspect, inspect_all},
     issue::{Issued, Request},

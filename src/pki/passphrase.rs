@@ -39,6 +39,13 @@ impl Passphrase {
         self.obtain(true)
     }
 
+    /// Whether there will be one when it is needed, without asking anybody: in a check.
+    pub fn at_hand(&self) -> Result<(), PkiError> {
+        let known = self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).is_some();
+        let unset = self.file.is_none() && std::env::var_os(ENVIRONMENT).is_none();
+        if known || unset && std::io::stdin().is_terminal() { Ok(()) } else { self.get().map(|_| ()) }
+    }
+
     fn obtain(&self, twice: bool) -> Result<Secret, PkiError> {
         let mut known = self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(passphrase) = known.as_ref() {

@@ -30,6 +30,10 @@ pub trait Storage: Send + Sync {
     fn keeps(&self) -> bool {
         true
     }
+    /// Whether this file is one that a check only imagines.
+    fn is_predicted(&self, _name: &str) -> bool {
+        false
+    }
     /// What to call it in messages.
     fn location(&self) -> String;
 }
@@ -257,6 +261,10 @@ impl<S: Storage> Storage for OverlayStorage<S> {
 
     fn keeps(&self) -> bool {
         false
+    }
+
+    fn is_predicted(&self, name: &str) -> bool {
+        self.written().contains_key(name)
     }
 
     fn location(&self) -> String {

@@ -54,6 +54,8 @@ pub struct AuthorityView {
     pub bundle_pem: String,
     /// The signing generation's certificate, read.
     pub info: CertInfo,
+    /// Only a check has made it, in memory: the real one will have another key.
+    pub predicted: bool,
 }
 
 impl AuthorityView {
@@ -106,6 +108,11 @@ impl Store {
         self.storage.keeps()
     }
 
+    /// An error when a key will have to be unlocked and no passphrase is to be had; nobody is asked for one.
+    pub fn passphrase_at_hand(&self) -> Result<(), PkiError> {
+        self.passphrase.at_hand()
+    }
+
     /// The names of all authorities.
     pub fn authorities(&self) -> Result<Vec<String>, PkiError> {
         let files = self.storage.list("ca/")?;
@@ -124,7 +131,9 @@ impl Store {
         for serial in record.trusted.iter().filter(|serial| **serial != record.current) {
             bundle_pem.push_str(&self.generation(name, serial)?);
         }
-        Ok(Some(AuthorityView { name: name.to_string(), purpose: record.purpose, cert_pem, bundle_pem, info }))
+        let predicted = self.storage.is_predicted(&format!("ca/{name}/{}/cert.pem", record.current));
+        let name = name.to_string();
+        Ok(Some(AuthorityView { name, purpose: record.purpose, cert_pem, bundle_pem, info, predicted }))
     }
 
     /// The same, and its absence is an error.

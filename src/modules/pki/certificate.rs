@@ -1,0 +1,365 @@
+//! `pki_certificate`: a host's certificate, issued on the controller and put in place in one step.
+
+use crate::modules::scalars::{FileMode, Flag, Int, Text, TextList};
+use crate::modules::{FreeForm, Module, Reach};
+
+/// `deploy.builtin.pki_certificate`
+pub const MODULE: Module = Module {
+    name: NAME,
+    aliases: &["pki_certificate"],
+    reach: Reach::Host,
+    free_form: FreeForm::KeyValue,
+    arguments: PkiCertificate::ARGUMENTS,
+    run: Some(super::set::run),
+    #[cfg(feature = "controller")]
+    action: Some(controller::act),
+};
+
+const NAME: &str = "deploy.builtin.pki_certificate";
+
+crate::arguments! {
+    /// Keeps a certificate with its key on a host: issued on the controller by an authority of `pki_ca`, renewed when it is due.
+    ///
+    /// Every run judges the pair that lies on the host: chain, dates, names, usage, key type, and whether the key belongs to the
+    /// certificate. A good one stays. A new one is verified on the controller, written beside the old one with its owners and
+    /// modes, tested there, and goes live in one step: `path/current` is a link to `path/<serial>/`, and servers are configured
+    /// with `path/current/cert.pem`, `key.pem` and `ca.pem`. The private key is made in memory and forgotten; a host's key never
+    /// leaves it.
+    ///
+    /// In a check subject, names, dates, owners and modes are predicted; key and serial number are made at apply.
+    ///
+    /// Returned are `cert`, `key` and `ca` (paths), `subject` (as `REQUIRE SUBJECT` wants it), `serial`, `fingerprint`, `not_before`,
+    /// `not_after`, `renew_at` (seconds since 1970), `days_left`, `issued` and `reason`.
+    pub struct PkiCertificate {
+        /// The authority that signs.
+        #[serde(alias = "authority")]
+        pub ca: Text,
+        /// `cluster` for a node's replication, `server` for a server on 3306 and the like, `client` for an application.
+        #[serde(alias = "purpose")]
+        pub profile: Text,
+        /// Directory on the host for this certificate's sets, and for nothing else.
+        #[serde(alias = "dest")]
+        pub path: Text,
+        /// Common name of the subject; the host's inventory name when missing.
+        pub common_name: Option<Text>,
+        /// Organisation of the subject.
+        pub organization: Option<Text>,
+        /// DNS names it is valid for.
+        #[serde(default)]
+        pub dns: TextList,
+        /// Addresses it is valid for.
+        #[serde(default)]
+        pub ip: TextList,
+        /// How long a new one lives: `90d` (the default), `12h`, or days.
+        #[serde(alias = "days")]
+        pub lifetime: Option<Text>,
+        /// Renew this long before its end; after two thirds of its life when missing.
+        pub renew_before: Option<Text>,
+        /// How long until the next scheduled run: what would expire before it is renewed now.
+        pub next_run: Option<Text>,
+        /// Renew regardless. The variable `pki_renew` with the value `force` does the same for all.
+        #[serde(default)]
+        pub force: Flag,
+        /// Kind of its key: `ecdsa_p256` (default), `ecdsa_p384`, `ed25519`, `rsa_3072`, `rsa_4096`.
+        pub key_type: Option<Text>,
+        /// Further authorities of the store that go into `ca.pem`, beside the one that signs.
+        #[serde(default)]
+        pub trust: TextList,
+        /// File name of the certificate, intermediates behind it; `cert.pem` when missing.
+        pub cert_name: Option<Text>,
+        /// File name of the private key; `key.pem` when missing.
+        pub key_name: Option<Text>,
+        /// File name of the trusted authorities; `ca.pem` when missing.
+        pub ca_name: Option<Text>,
+        /// Owner of directories and files.
+        pub owner: Option<Text>,
+        /// Group of directories and files.
+        pub group: Option<Text>,
+        /// Mode of the certificate and the authorities; 0644 when missing.
+        pub mode: Option<FileMode>,
+        /// Mode of the directories; 0755 when missing.
+        pub directory_mode: Option<FileMode>,
+        /// Owner of the private key; `owner` when missing.
+        pub key_owner: Option<Text>,
+        /// Group of the private key; `group` when missing.
+        pub key_group: Option<Text>,
+        /// Mode of the private key; 0640 when a group is given, otherwise 0600.
+        pub key_mode: Option<FileMode>,
+        /// Users who must be able to read all of it: a set that they cannot read does not go live.
+        #[serde(default)]
+        pub readable_by: TextList,
+        /// How many older sets stay on the host, for a way back; 1 when missing.
+        pub keep: Option<Int>,
+        /// Directory of the store on the controller, as for `pki_ca`.
+        pub store: Option<Text>,
+        /// File with the passphrase of the CA keys, as for `pki_ca`.
+        pub passphrase_file: Option<Text>,
+    }
+}
+
+#[cfg(feature = "controller")]
+pub use controller::preflight;
+
+#[cfg(feature = "controller")]
+mod controller {
+    use std::sync::Arc;
+
+    use serde_json::{Map, Value, json};
+
+    use super::{NAME, PkiCertificate};
+    use crate::modules::pki::set::{Fresh, Install, Ownership, Place, Step};
+    use crate::modules::pki::stores::{aside, failed, open};
+    use crate::modules::{ActionError, ActionFuture, ActionHost, Outcome, Prepared, Status, decode};
+    use crate::pki::{
+        self, AuthorityView, CertSet, Decision, Found, KeyEvidence, Lifetime, PkiError, Problem, Profile,
+        RenewalPolicy, Request, San, Store, Subject, UnixTime, VerifyPolicy, Wanted,
+    };
+
+    pub fn act<'a>(host: &'a dyn ActionHost, arguments: Map<String, Value>) -> ActionFuture<'a, Prepared> {
+        Box::pin(prepare(host, arguments))
+    }
+
+    /// What can be said without the host: names that are none, unknown profiles, an authority that has expired. One that
+    /// does not exist may be made by an earlier task.
+    pub fn preflight(host: &dyn ActionHost, arguments: Map<String, Value>) -> Result<(), ActionError> {
+        let arguments: PkiCertificate = decode(arguments).map_err(|error| ActionError::Failed(error.to_string()))?;
+        let request = request(&arguments, host.host()).map_err(failed)?;
+        request.check().map_err(failed)?;
+        place(&arguments)?;
+        renewal_policy(host, &arguments)?;
+        let store = open(host, arguments.store.as_deref(), arguments.passphrase_file.as_deref())?;
+        if let Some(view) = store.authority(&arguments.ca).map_err(failed)? {
+            view.refuse_expired(pki::now()).map_err(failed)?;
+            request.profile.allowed_by(view.purpose, &view.name).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    async fn prepare(host: &dyn ActionHost, raw: Map<String, Value>) -> Result<Prepared, ActionError> {
+        let ownership = ownership(&raw);
+        let arguments: PkiCertificate = decode(raw).map_err(|error| ActionError::Failed(error.to_string()))?;
+        let request = request(&arguments, host.host()).map_err(failed)?;
+        request.check().map_err(failed)?;
+        let policy = renewal_policy(host, &arguments)?;
+        let place = place(&arguments)?;
+        let store = open(host, arguments.store.as_deref(), arguments.passphrase_file.as_deref())?;
+        let now = pki::now();
+        let view = store.require(&arguments.ca).map_err(failed)?;
+        view.refuse_expired(now).map_err(failed)?;
+        request.profile.allowed_by(view.purpose, &view.name).map_err(failed)?;
+        let (trust, trust_known) = trust(&store, &view, &arguments.trust.0).map_err(failed)?;
+
+        let seen = host.call(NAME, step(&Step::Inspect(place.clone()))?).await?;
+        match seen.status {
+            Status::Ok => {}
+            Status::Unknown => return Ok(Prepared::Done(Outcome::unknown(seen.msg.unwrap_or_default()))),
+            _ => return Ok(Prepared::Done(seen)),
+        }
+        let found = found(&seen)?;
+        let wanted = Wanted { request: &request, authority: &view.name, authority_pem: &view.cert_pem };
+        let decision = pki::renewal(&found, wanted, &policy, now).map_err(failed)?;
+
+        let mut install = Install {
+            place,
+            fresh: None,
+            ca: trust_known.then(|| trust.clone()),
+            ownership,
+            readable_by: arguments.readable_by.0.clone(),
+            keep: arguments.keep.map_or(1, |keep| usize::try_from(keep.0).unwrap_or(0)),
+            report: Map::new(),
+            unknown: Vec::new(),
+        };
+        let subject = request.subject.one_line();
+        match decision {
+            Decision::Keep { info, renew_at } => install.report = report(&info, renew_at, now, None),
+            Decision::Renew { reason, old } => {
+                let reason = reason.to_string();
+                let before = old.map(|old| pki::describe(&old));
+                if host.check() {
+                    store.passphrase_at_hand().map_err(failed)?;
+                    install.report = report_planned(&request, &policy, now, &reason);
+                    install.unknown = ["serial", "fingerprint"].map(String::from).to_vec();
+                    let after = pki::describe_planned(&request, &view.info.subject, now);
+                    install.fresh =
+                        Some(Fresh { serial: None, cert: None, key: None, public_key: None, before, after });
+                } else {
+                    let issued = {
+                        let (store, request) = (store.clone(), request.clone());
+                        let (authority, host) = (view.name.clone(), host.host().to_string());
+                        aside(move || store.issue(&authority, &host, &request, now)).await?
+                    };
+                    host.conceal(&issued.key_pem);
+                    verify(&issued, &trust, &request, now)?;
+                    issued.warnings.iter().for_each(|warning| host.warn(warning.clone()));
+                    install.report = report(&issued.info, pki::renew_at(&issued.info, &policy), now, Some(&reason));
+                    install.fresh = Some(Fresh {
+                        serial: Some(issued.info.serial.clone()),
+                        cert: Some(issued.chain_pem),
+                        key: Some(issued.key_pem),
+                        public_key: Some(issued.info.public_key_sha256.clone()),
+                        before,
+                        after: pki::describe(&issued.info),
+                    });
+                }
+            }
+        }
+        install.report.insert("subject".into(), subject.into());
+        Ok(Prepared::Send(step(&Step::Install(Box::new(install)))?))
+    }
+
+    fn request(arguments: &PkiCertificate, host: &str) -> Result<Request, PkiError> {
+        let profile: Profile = arguments.profile.parse()?;
+        let mut sans = Vec::new();
+        for name in &arguments.dns.0 {
+            sans.push(San::dns(name)?);
+        }
+        for address in &arguments.ip.0 {
+            sans.push(San::ip(address)?);
+        }
+        sans.sort();
+        sans.dedup();
+        let common_name = arguments.common_name.as_deref().unwrap_or(host);
+        Ok(Request {
+            profile,
+            subject: Subject::new(common_name, arguments.organization.as_deref())?,
+            sans,
+            key_type: arguments.key_type.as_deref().map(str::parse).transpose()?.unwrap_or_default(),
+            lifetime: arguments.lifetime.as_deref().map(str::parse).transpose()?.unwrap_or(Lifetime::days(90)),
+        })
+    }
+
+    fn renewal_policy(host: &dyn ActionHost, arguments: &PkiCertificate) -> Result<RenewalPolicy, ActionError> {
+        let lifetime = |text: &Option<crate::modules::scalars::Text>| {
+            text.as_deref().map(str::parse::<Lifetime>).transpose().map_err(failed)
+        };
+        let forced = match host.variable("pki_renew")? {
+            None | Some(Value::Null) => false,
+            Some(Value::String(word)) if word == "force" => true,
+            Some(Value::String(word)) if word.is_empty() || word == "due" => false,
+            Some(other) => return Err(ActionError::Failed(format!("`pki_renew` is {other}: write `force` or `due`"))),
+        };
+        Ok(RenewalPolicy {
+            renew_before: lifetime(&arguments.renew_before)?,
+            next_run: lifetime(&arguments.next_run)?,
+            force: arguments.force.0 || forced,
+        })
+    }
+
+    fn place(arguments: &PkiCertificate) -> Result<Place, ActionError> {
+        let path = arguments.path.trim_end_matches('/');
+        if !path.starts_with('/') {
+            return Err(ActionError::Failed(format!("`path` is {}: write an absolute path", arguments.path.0)));
+        }
+        let name = |given: &Option<crate::modules::scalars::Text>, usual: &str| {
+            let name = given.as_deref().unwrap_or(usual);
+            if name.is_empty() || name.contains('/') || name.starts_with('.') {
+                return Err(ActionError::Failed(format!(
+                    "`{name}` is no file name: the three files of a set lie in one directory, `path`/current"
+                )));
+            }
+            Ok(name.to_string())
+        };
+        let place = Place {
+            path: path.to_string(),
+            cert: name(&arguments.cert_name, "cert.pem")?,
+            key: name(&arguments.key_name, "key.pem")?,
+            ca: name(&arguments.ca_name, "ca.pem")?,
+        };
+        if place.cert == place.key || place.cert == place.ca || place.key == place.ca {
+            return Err(ActionError::Failed("certificate, key and authorities need three different file names".into()));
+        }
+        Ok(place)
+    }
+
+    /// What goes into `ca.pem`, and whether it is what it will be.
+    fn trust(store: &Arc<Store>, view: &AuthorityView, further: &[String]) -> Result<(String, bool), PkiError> {
+        let mut text = view.bundle_pem.clone();
+        let mut known = !view.predicted;
+        for name in further.iter().filter(|name| **name != view.name) {
+            let other = store.require(name)?;
+            text.push_str(&other.bundle_pem);
+            known &= !other.predicted;
+        }
+        Ok((text, known))
+    }
+
+    /// Owners and modes as they were written, for the host to make sense of.
+    fn ownership(raw: &Map<String, Value>) -> Ownership {
+        let text = |name: &str| match raw.get(name) {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(text.clone()),
+            Some(other) => Some(other.to_string()),
+        };
+        let mode = |name: &str| raw.get(name).filter(|value| !value.is_null()).cloned();
+        Ownership {
+            owner: text("owner"),
+            group: text("group"),
+            directory_mode: mode("directory_mode"),
+            mode: mode("mode"),
+            key_owner: text("key_owner"),
+            key_group: text("key_group"),
+            key_mode: mode("key_mode"),
+        }
+    }
+
+    fn found(seen: &Outcome) -> Result<Found, ActionError> {
+        let cert = match seen.data.get("cert") {
+            Some(Value::String(text)) => Some(text.clone()),
+            _ => None,
+        };
+        let key = seen.data.get("key").cloned().unwrap_or(Value::Null);
+        let key: KeyEvidence = serde_json::from_value(key)
+            .map_err(|error| ActionError::Failed(format!("the host's answer about its key is malformed: {error}")))?;
+        Ok(Found { cert, key })
+    }
+
+    /// The last look before it leaves the controller: what is wrong here would be silent there.
+    fn verify(issued: &pki::Issued, trust: &str, request: &Request, now: UnixTime) -> Result<(), ActionError> {
+        let key = pki::public_half(issued.key_pem.expose());
+        let policy = VerifyPolicy {
+            server_auth: request.profile.server_auth(),
+            client_auth: request.profile.client_auth(),
+            names: request.sans.clone(),
+        };
+        let set = CertSet { cert: &issued.chain_pem, trust, key: &key };
+        pki::verify(set, &policy, now).map(|_| ()).map_err(|problems| {
+            let problems: Vec<_> = problems.iter().map(Problem::to_string).collect();
+            ActionError::Failed(format!("the new certificate would not work: {}", problems.join("; ")))
+        })
+    }
+
+    fn report(info: &pki::CertInfo, renew_at: UnixTime, now: UnixTime, reason: Option<&str>) -> Map<String, Value> {
+        let mut report = Map::new();
+        report.insert("serial".into(), info.serial.clone().into());
+        report.insert("fingerprint".into(), info.fingerprint_colons().into());
+        report.insert("not_before".into(), info.not_before.into());
+        report.insert("not_after".into(), info.not_after.into());
+        report.insert("renew_at".into(), renew_at.into());
+        report.insert("days_left".into(), (info.not_after - now).div_euclid(86_400).into());
+        report.insert("issued".into(), reason.is_some().into());
+        report.insert("reason".into(), json!(reason));
+        report
+    }
+
+    fn report_planned(request: &Request, policy: &RenewalPolicy, now: UnixTime, reason: &str) -> Map<String, Value> {
+        let lifetime = request.lifetime.as_seconds();
+        let end = now + lifetime;
+        let mut report = Map::new();
+        report.insert("not_before".into(), (now - request.lifetime.backdating()).into());
+        report.insert("not_after".into(), end.into());
+        let margin = policy.renew_before.map_or(lifetime / 3, Lifetime::as_seconds);
+        report.insert("renew_at".into(), (end - margin).into());
+        report.insert("days_left".into(), lifetime.div_euclid(86_400).into());
+        report.insert("issued".into(), true.into());
+        report.insert("reason".into(), reason.into());
+        report
+    }
+
+    fn step(step: &Step) -> Result<Map<String, Value>, ActionError> {
+        match serde_json::to_value(step) {
+            Ok(Value::Object(map)) => Ok(map),
+            Ok(_) => Err(ActionError::Failed("a step of pki_certificate is no mapping".into())),
+            Err(error) => Err(ActionError::Failed(format!("cannot write down a step of pki_certificate: {error}"))),
+        }
+    }
+}

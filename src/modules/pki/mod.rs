@@ -1,0 +1,30 @@
+//! Certificates: authorities on the controller, leaves on the hosts.
+
+mod ca;
+mod certificate;
+mod set;
+#[cfg(feature = "controller")]
+mod stores;
+
+use super::Module;
+
+/// The modules of this family.
+pub const MODULES: &[&Module] = &[&ca::MODULE, &certificate::MODULE];
+
+/// Judges a task of this family by its templated arguments alone, before any connection: a name that is none, an
+/// unknown profile, a lifetime that is no lifetime, an authority that has expired. Other modules pass.
+#[cfg(feature = "controller")]
+pub fn preflight(
+    module: &Module,
+    host: &dyn super::ActionHost,
+    arguments: serde_json::Map<String, serde_json::Value>,
+) -> Result<(), super::ActionError> {
+    match module.name {
+        name if name == ca::MODULE.name => ca::preflight(host, arguments),
+        name if name == certificate::MODULE.name => certificate::preflight(host, arguments),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(all(test, feature = "controller"))]
+mod tests;
