@@ -1,160 +1,23 @@
 //! `deploy pki`: the certificate store by hand.
 
+mod arguments;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use crate::pki::{
-    self, AuthoritySpec, AuthorityView, CertSet, DirStorage, IssuedRecord, KeyEvidence, KeyType, Lifetime, NameRule,
-    Passphrase, PkiError, Profile, Purpose, Request, San, Store, Subject, UnixTime, VerifyPolicy,
+    self, AuthoritySpec, AuthorityView, CertSet, DirStorage, IssuedRecord, KeyEvidence, Passphrase, PkiError, Purpose,
+    Request, Store, Subject, UnixTime, VerifyPolicy,
 };
 use crate::secret::Secret;
 
-/// The arguments of `deploy pki`.
-#[derive(Debug, Args)]
-pub struct PkiArgs {
-    /// Directory of the store; by default ~/.local/state/deploy/pki/NAME.
-    #[arg(long, global = true, value_name = "DIR", env = "DEPLOY_PKI_STORE")]
-    store: Option<PathBuf>,
-    /// Name of the store below the default directory.
-    #[arg(long, global = true, value_name = "NAME", default_value = "default")]
-    name: String,
-    /// File (mode 0600) with the passphrase of the CA keys; otherwise DEPLOY_PKI_PASSPHRASE, otherwise a prompt.
-    #[arg(long, global = true, value_name = "FILE")]
-    passphrase_file: Option<PathBuf>,
-    #[command(subcommand)]
-    command: PkiCommand,
-}
-
-#[derive(Debug, Subcommand)]
-enum PkiCommand {
-    /// Make the authorities that do not exist yet.
-    Init(Init),
-    /// Show the authorities and the certificates that they signed, by the store's own record.
-    ///
-    /// The exit status is 1 when something should have been renewed already, 2 when something has expired or will
-    /// within a tenth of its life.
-    Status(Status),
-    /// Issue a certificate into a directory: cert.pem, key.pem, ca.pem.
-    Issue(Issue),
-    /// Print an authority's certificates: what peers must trust.
-    Export(Export),
-    /// Take over an authority that was made elsewhere (by openssl, for example).
-    Import(Import),
-    /// Judge a certificate with its key and authority, as a server would have to.
-    Verify(Verify),
-}
-
-#[derive(Debug, Args)]
-struct Init {
-    /// Name of the authority for replication and state transfer.
-    #[arg(long, default_value = "cluster")]
-    cluster: String,
-    /// Name of the authority for 3306 and its clients.
-    #[arg(long, default_value = "client")]
-    client: String,
-    /// How long they live.
-    #[arg(long, default_value = "10y")]
-    lifetime: Lifetime,
-    /// ecdsa_p256, ecdsa_p384, ed25519, rsa_3072 or rsa_4096.
-    #[arg(long, default_value = "ecdsa_p256")]
-    key_type: KeyType,
-    /// Organisation in their subjects.
-    #[arg(long)]
-    organization: Option<String>,
-    /// Domains and networks outside of which they must not sign.
-    #[arg(long = "permit", value_name = "NAME")]
-    permitted: Vec<NameRule>,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
-    Table,
-    Json,
-}
-
-#[derive(Debug, Args)]
-struct Status {
-    /// How to print it.
-    #[arg(long, value_enum, default_value = "table")]
-    format: Format,
-}
-
-#[derive(Debug, Args)]
-struct Issue {
-    /// Which authority signs.
-    #[arg(long)]
-    ca: String,
-    /// cluster, server or client.
-    #[arg(long)]
-    profile: Profile,
-    /// Common name of the subject.
-    #[arg(long)]
-    common_name: String,
-    /// Organisation of the subject.
-    #[arg(long)]
-    organization: Option<String>,
-    /// A DNS name or address; may be repeated.
-    #[arg(long = "san", value_name = "NAME")]
-    sans: Vec<San>,
-    /// How long it lives.
-    #[arg(long, default_value = "90d")]
-    lifetime: Lifetime,
-    /// ecdsa_p256, ecdsa_p384, ed25519, rsa_3072 or rsa_4096.
-    #[arg(long, default_value = "ecdsa_p256")]
-    key_type: KeyType,
-    /// Directory for the files; it must not hold any of them yet.
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
-}
-
-#[derive(Debug, Args)]
-struct Export {
-    /// Which authority.
-    ca: String,
-}
-
-#[derive(Debug, Args)]
-struct Import {
-    /// Its name in the store.
-    ca: String,
-    /// cluster or client.
-    #[arg(long)]
-    purpose: Purpose,
-    /// Its certificate; behind it those of its parents, if it is an intermediate.
-    #[arg(long, value_name = "FILE")]
-    cert: PathBuf,
-    /// Its private key (PKCS#8, PKCS#1 or SEC1).
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
-    /// File (mode 0600) with the passphrase of that key, if it has one.
-    #[arg(long, value_name = "FILE")]
-    key_passphrase_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-struct Verify {
-    /// The certificate, intermediates behind it.
-    #[arg(long, value_name = "FILE")]
-    cert: PathBuf,
-    /// The authorities that are trusted: a file, or by default those of the store.
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
-    /// Its private key.
-    #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
-    /// What it must be good for.
-    #[arg(long, default_value = "cluster")]
-    profile: Profile,
-    /// A name that it must be valid for; may be repeated.
-    #[arg(long = "san", value_name = "NAME")]
-    sans: Vec<San>,
-}
+pub use arguments::PkiArgs;
+use arguments::{Format, Import, Init, Issue, PkiCommand, Status, Verify};
 
 /// Why the command failed.
 #[derive(Debug, thiserror::Error)]

@@ -83,11 +83,14 @@ impl DirStorage {
             Some(real.join(self.root.strip_prefix(ancestor).ok()?))
         });
         let real = existing.unwrap_or_else(|| self.root.clone());
-        if let Some(tree) = real.ancestors().find(|ancestor| ancestor.join(".git").exists())
-            && !ignored_by_git(tree, &real.join("ca/key.pem"))
-        {
+        if let Some(tree) = real.ancestors().find(|ancestor| ancestor.join(".git").exists()) {
+            let reason = match ignored_by_git(tree, &real.join("ca/key.pem")) {
+                Ok(true) => return Ok(()),
+                Ok(false) => "which does not ignore it".to_string(),
+                Err(why) => format!("and whether that ignores it cannot be told ({why})"),
+            };
             return Err(refused(format!(
-                "it lies in the git work tree {}, which does not ignore it: a commit would publish CA keys; set `pki_store` elsewhere, or ignore it",
+                "it lies in the git work tree {}, {reason}: a commit would publish CA keys; set `pki_store` elsewhere, or let git ignore it",
                 tree.display()
             )));
         }
@@ -276,16 +279,19 @@ fn io_error(path: &Path, doing: &'static str, source: std::io::Error) -> PkiErro
     PkiError::Io { path: path.display().to_string(), doing, source }
 }
 
-/// Whether git would leave `path` out. Without git there is no proof, and the answer is no.
-fn ignored_by_git(tree: &Path, path: &Path) -> bool {
-    Command::new("git")
+/// Whether git would leave `path` out.
+fn ignored_by_git(tree: &Path, path: &Path) -> Result<bool, String> {
+    let asked = Command::new("git")
         .arg("-C")
         .arg(tree)
         .args(["check-ignore", "--quiet", "--"])
         .arg(path)
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+        .output()
+        .map_err(|error| format!("git cannot be started: {error}"))?;
+    match asked.status.code() {
+        Some(0) => Ok(true),
+        Some(1) => Ok(false),
+        _ => Err(String::from_utf8_lossy(&asked.stderr).trim().replace('\n', " ")),
+    }
 }

@@ -90,12 +90,14 @@ pub struct Store {
     storage: Box<dyn Storage>,
     passphrase: Passphrase,
     unlocked: Mutex<BTreeMap<String, Arc<Authority>>>,
+    /// The hosts of one run queue here; only one of them then waits for other runs.
+    writing: Mutex<()>,
 }
 
 impl Store {
     /// Over a storage. The passphrase is asked for when a key is needed, once.
     pub fn new(storage: Box<dyn Storage>, passphrase: Passphrase) -> Self {
-        Store { storage, passphrase, unlocked: Mutex::new(BTreeMap::new()) }
+        Store { storage, passphrase, unlocked: Mutex::default(), writing: Mutex::default() }
     }
 
     /// What to call it in messages.
@@ -147,7 +149,7 @@ impl Store {
         if let Some(view) = self.existing(spec)? {
             return Ok((view, false));
         }
-        let _lock = self.storage.lock()?;
+        let _lock = self.lock()?;
         if let Some(view) = self.existing(spec)? {
             return Ok((view, false));
         }
@@ -184,7 +186,7 @@ impl Store {
         let key = PrivateKey::from_pem(key_pem.expose(), "the authority's key", key_passphrase)?;
         let authority = Authority::import(name, purpose, cert_pem, key, now)?;
         let warnings = authority.warnings.clone();
-        let _lock = self.storage.lock()?;
+        let _lock = self.lock()?;
         if self.authority(name)?.is_some() {
             return Err(PkiError::AuthorityExists { name: name.to_string(), store: self.location() });
         }
@@ -224,7 +226,7 @@ impl Store {
             info: issued.info.clone(),
             cert_pem: issued.cert_pem.clone(),
         };
-        let _lock = self.storage.lock()?;
+        let _lock = self.lock()?;
         self.write_json(&format!("issued/{}.json", issued.info.serial), &record)?;
         Ok(issued)
     }
@@ -237,6 +239,11 @@ impl Store {
         }
         records.sort_by(|a, b| (a.issued_at, &a.info.serial).cmp(&(b.issued_at, &b.info.serial)));
         Ok(records)
+    }
+
+    fn lock(&self) -> Result<(super::Locked, std::sync::MutexGuard<'_, ()>), PkiError> {
+        let queue = self.writing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        Ok((self.storage.lock()?, queue))
     }
 
     /// Writes a new authority; its record comes last, because it makes the rest valid.

@@ -1,0 +1,184 @@
+//! Verification and renewal, by tables.
+
+use super::*;
+
+#[test]
+fn every_bad_set_has_its_sentence() {
+    let ca = authority("cluster", Purpose::Cluster);
+    let other = authority("other", Purpose::Cluster);
+    let good = ca.issue(&request(Profile::Cluster, KeyType::EcdsaP256), NOW).unwrap();
+    let good_key = evidence(&good);
+    let policy = VerifyPolicy {
+        server_auth: true,
+        client_auth: true,
+        names: vec!["galera1".parse().unwrap(), "10.0.0.1".parse().unwrap()],
+    };
+    let judge = |cert: &str, trust: &str, key: &KeyEvidence, now| {
+        verify(CertSet { cert, trust, key }, &policy, now)
+            .map(|_| String::new())
+            .unwrap_or_else(|problems| problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; "))
+    };
+    assert_eq!(judge(&good.chain_pem, &ca.cert_pem, &good_key, NOW), "");
+    let both = format!("{}{}", other.cert_pem, ca.cert_pem);
+    assert_eq!(judge(&good.chain_pem, &both, &good_key, NOW), "", "a bundle of two");
+
+    let expired = judge(&good.cert_pem, &ca.cert_pem, &good_key, NOW + 91 * DAY);
+    assert_eq!(expired, "the certificate expired at 2027-04-15 08:00 UTC");
+    assert!(judge(&good.cert_pem, &ca.cert_pem, &good_key, NOW - DAY).contains("valid only at"));
+    assert!(judge(&good.cert_pem, &other.cert_pem, &good_key, NOW).contains("does not lead to any"));
+    assert!(judge(&good.cert_pem, &good.cert_pem, &good_key, NOW).contains("no self-signed authority"));
+    assert!(judge(&ca.cert_pem, &ca.cert_pem, &good_key, NOW).contains("an authority's certificate"));
+    let foreign = evidence(&ca.issue(&request(Profile::Cluster, KeyType::EcdsaP256), NOW).unwrap());
+    assert_eq!(judge(&good.cert_pem, &ca.cert_pem, &foreign, NOW), "its private key belongs to another certificate");
+    assert!(judge(&good.cert_pem, &ca.cert_pem, &KeyEvidence::Missing, NOW).contains("no private key beside it"));
+    assert!(judge("nothing", &ca.cert_pem, &good_key, NOW).contains("no certificate in PEM form"));
+
+    let mut nameless = request(Profile::Cluster, KeyType::EcdsaP256);
+    nameless.sans = vec!["galera2".parse().unwrap(), "10.0.0.1".parse().unwrap()];
+    let nameless = ca.issue(&nameless, NOW).unwrap();
+    assert_eq!(judge(&nameless.cert_pem, &ca.cert_pem, &evidence(&nameless), NOW), "it is not valid for DNS:galera1");
+
+    let client = authority("client", Purpose::Client);
+    let app = client.issue(&request(Profile::Client, KeyType::EcdsaP256), NOW).unwrap();
+    assert!(judge(&app.cert_pem, &client.cert_pem, &evidence(&app), NOW).contains("lacks serverAuth"));
+
+    let mut brief = AuthoritySpec::new("brief", Purpose::Cluster).unwrap();
+    brief.lifetime = Lifetime::days(10);
+    let brief = Authority::create(&brief, NOW).unwrap();
+    let mut lasting = request(Profile::Cluster, KeyType::EcdsaP256);
+    lasting.lifetime = Lifetime::days(90);
+    let lasting = brief.issue(&lasting, NOW).unwrap();
+    assert!(judge(&lasting.cert_pem, &brief.cert_pem, &evidence(&lasting), NOW + 11 * DAY).contains("expired"));
+}
+
+#[test]
+fn sets_made_by_openssl_are_judged_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path();
+    ok(
+        d,
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -subj /CN=root -days 100 -out ca.pem",
+    );
+    let issue = |name: &str, key: &str, ext: &str| {
+        std::fs::write(d.join("ext"), ext).unwrap();
+        ok(d, &format!("req -new -newkey {key} -nodes -keyout {name}.key -subj /CN={name} -out {name}.csr"));
+        ok(
+            d,
+            &format!(
+                "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 50 -extfile ext -out {name}.pem"
+            ),
+        );
+        let read = |file: &str| std::fs::read_to_string(d.join(file)).unwrap();
+        let key = public_half(&read(&format!("{name}.key")));
+        let policy = VerifyPolicy { server_auth: true, client_auth: true, names: vec!["a.lan".parse().unwrap()] };
+        let (cert, trust) = (read(&format!("{name}.pem")), read("ca.pem"));
+        verify(CertSet { cert: &cert, trust: &trust, key: &key }, &policy, now())
+            .map(|_| String::new())
+            .unwrap_or_else(|problems| problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; "))
+    };
+    let usages = "subjectAltName=DNS:a.lan\nextendedKeyUsage=serverAuth,clientAuth\n";
+    assert_eq!(issue("good", "rsa:2048", usages), "");
+    assert_eq!(issue("curve", "ec -pkeyopt ec_paramgen_curve:P-256", usages), "");
+    assert_eq!(
+        issue("untold", "ed25519", usages),
+        "whether its private key belongs to it cannot be told from the file"
+    );
+    let weak = issue("weak", "rsa:1024", usages);
+    assert!(weak.contains("its key (RSA 1024) is too weak"), "{weak}");
+    let server = issue("server", "rsa:2048", "subjectAltName=DNS:a.lan\nextendedKeyUsage=serverAuth\n");
+    assert!(server.contains("lacks clientAuth"), "{server}");
+    let bare = issue("bare", "rsa:2048", "extendedKeyUsage=serverAuth,clientAuth\n");
+    assert_eq!(bare, "it is not valid for DNS:a.lan");
+}
+
+#[test]
+fn renewal_by_table() {
+    let ca = authority("cluster", Purpose::Cluster);
+    let other = authority("cluster", Purpose::Cluster);
+    let base = request(Profile::Cluster, KeyType::EcdsaP256);
+    let issued = ca.issue(&base, NOW).unwrap();
+    let found = Found { cert: Some(issued.chain_pem.clone()), key: evidence(&issued) };
+    let plain = RenewalPolicy::default();
+    let decide = |found: &Found, request: &Request, ca: &Authority, policy: &RenewalPolicy, now| {
+        let wanted = Wanted { request, authority: "cluster", authority_pem: &ca.cert_pem };
+        match renewal(found, wanted, policy, now) {
+            Ok(Decision::Keep { renew_at, .. }) => format!("keep {}", (renew_at - NOW) / DAY),
+            Ok(Decision::Renew { reason, .. }) => reason.to_string(),
+            Err(error) => format!("error: {error}"),
+        }
+    };
+    let at = |days: i64, policy: &RenewalPolicy| decide(&found, &base, &ca, policy, NOW + days * DAY);
+    assert_eq!(at(0, &plain), "keep 60");
+    assert_eq!(at(59, &plain), "keep 60");
+    assert!(at(60, &plain).starts_with("its renewal is due since"));
+    assert!(at(91, &plain).starts_with("it expired at"));
+    assert!(at(-1, &plain).starts_with("it becomes valid only at"));
+    let margin = RenewalPolicy { renew_before: Some(Lifetime::days(10)), ..plain };
+    assert_eq!(at(79, &margin), "keep 80");
+    assert!(at(80, &margin).starts_with("its renewal is due"));
+    let loops = RenewalPolicy { renew_before: Some(Lifetime::days(90)), ..plain };
+    assert!(at(0, &loops).contains("every run would renew"));
+    let rare = RenewalPolicy { next_run: Some(Lifetime::days(60)), ..plain };
+    assert_eq!(at(29, &rare), "keep 60");
+    assert!(at(30, &rare).starts_with("it would expire before the next scheduled run"));
+    assert_eq!(at(1, &RenewalPolicy { force: true, ..plain }), "renewal is forced");
+    assert!(at(3651, &plain).contains("error: the authority `cluster` expired"));
+
+    let with = |change: &dyn Fn(&mut Request)| {
+        let mut wanted = base.clone();
+        change(&mut wanted);
+        decide(&found, &wanted, &ca, &plain, NOW)
+    };
+    assert_eq!(with(&|r| r.sans.push("lb.lan".parse().unwrap())), "it lacks DNS:lb.lan");
+    assert_eq!(with(&|r| drop(r.sans.remove(0))), "it names DNS:galera1, which is not wanted");
+    assert_eq!(with(&|r| r.sans.reverse()), "keep 60", "order does not matter");
+    assert_eq!(with(&|r| r.profile = Profile::Client), "it is for another purpose (extended key usage)");
+    assert_eq!(with(&|r| r.key_type = KeyType::Ed25519), "its key is ECDSA P-256 and should be ed25519");
+    assert!(with(&|r| r.lifetime = Lifetime::days(30)).contains("longer than is wanted"));
+    assert_eq!(
+        with(&|r| r.subject = Subject::new("galera2", None).unwrap()),
+        "its subject is /O=Example/CN=galera1 and should be /CN=galera2"
+    );
+    assert_eq!(
+        decide(&found, &base, &other, &plain, NOW),
+        "it was signed by another authority (/CN=cluster CA)",
+        "the same name, another key"
+    );
+    for (found, want) in [
+        (Found { cert: None, key: KeyEvidence::Missing }, "there is no certificate yet"),
+        (Found { key: KeyEvidence::Missing, ..found.clone() }, "there is no private key beside it"),
+        (Found { key: KeyEvidence::Untold, ..found.clone() }, "whether its private key belongs to it cannot be told"),
+        (
+            Found { key: KeyEvidence::Public("00".into()), ..found.clone() },
+            "its private key belongs to another certificate",
+        ),
+        (
+            Found { cert: Some("garbage".into()), ..found.clone() },
+            "the certificate on the host is no certificate that can be read: there is no certificate in PEM form in it",
+        ),
+    ] {
+        assert_eq!(decide(&found, &base, &ca, &plain, NOW), want);
+    }
+    let mut short = base.clone();
+    short.lifetime = Lifetime::seconds(600);
+    let brief = ca.issue(&short, NOW).unwrap();
+    let found = Found { cert: Some(brief.cert_pem.clone()), key: evidence(&brief) };
+    assert_eq!(decide(&found, &short, &ca, &plain, NOW + 399), "keep 0");
+    assert!(decide(&found, &short, &ca, &plain, NOW + 400).contains("due"), "two thirds of ten minutes");
+}
+
+#[test]
+fn a_description_shows_what_changes_and_no_key() {
+    let ca = authority("cluster", Purpose::Cluster);
+    let wanted = request(Profile::Cluster, KeyType::EcdsaP256);
+    let issued = ca.issue(&wanted, NOW).unwrap();
+    let text = diff(&describe(&issued.info), &describe_planned(&wanted, &ca.info.subject, NOW + DAY));
+    assert!(
+        text.contains("-valid to: 2027-04-15 08:00 UTC\n+") || text.contains("-valid to: 2027-04-15 08:00 UTC"),
+        "{text}"
+    );
+    assert!(text.contains(" subject: /O=Example/CN=galera1"), "{text}");
+    assert!(text.contains("+serial: (known only at apply)"), "{text}");
+    assert!(!text.contains("PRIVATE"));
+    assert!(!format!("{issued:?}").contains("PRIVATE KEY"));
+}
