@@ -38,8 +38,12 @@ impl Machine {
     /// Takes over the overlay of another child of the same run.
     pub fn load_overlay(&mut self, overlay: Overlay) -> Result<()> {
         let value = serde_json::Value::Object(overlay.domains.into_iter().collect());
-        self.predictions = serde_json::from_value(value)
+        let mut predictions: Predictions = serde_json::from_value(value)
             .map_err(|e| MachineError::failed(format!("cannot read the predicted state: {e}")))?;
+        // A private directory is of this process.
+        std::mem::swap(&mut predictions.packages, &mut self.predictions.packages);
+        let loaded = std::mem::replace(&mut self.predictions, predictions);
+        self.predictions.packages.replace(loaded.packages);
         Ok(())
     }
 }

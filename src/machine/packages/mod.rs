@@ -1,8 +1,13 @@
 //! Packages of the system's package manager: what is installed, installing, upgrading, removing.
 
 mod apt;
+mod archive;
+mod contents;
 mod dpkg;
 mod prediction;
+mod private;
+mod rules;
+mod scripts;
 mod transaction;
 
 pub use apt::{AptOptions, has_lists, lists_time};

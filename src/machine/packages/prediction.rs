@@ -2,17 +2,23 @@
 
 use super::Installed;
 use super::apt::Step;
+use super::private::Private;
 use crate::machine::{Machine, MachineError, Mode, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Packages as they would be.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Packages {
     packages: BTreeMap<String, Foreseen>,
     /// The package lists would have been brought up to date.
     pub(super) lists_fresh: bool,
+    /// Whether the lists of the private copy differ from the host's; nothing before they were downloaded.
+    #[serde(skip)]
+    updated: Option<bool>,
+    #[serde(skip)]
+    private: Option<std::sync::Arc<Private>>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,6 +31,14 @@ enum Foreseen {
     Removed,
     /// A task that may or may not run would install or remove it.
     Unknown,
+}
+
+impl Packages {
+    /// Takes over the prediction of another child; the private directory stays this one's.
+    pub(crate) fn replace(&mut self, other: Packages) {
+        let (updated, private) = (self.updated.take(), self.private.take());
+        *self = Packages { updated, private, ..other };
+    }
 }
 
 impl Machine {
@@ -71,27 +85,100 @@ impl Machine {
         }
     }
 
+    /// The private copy of apt's state, made when it is first needed.
+    pub(super) fn private_apt(&mut self) -> Result<std::sync::Arc<Private>> {
+        match &self.predictions.packages.private {
+            Some(private) => Ok(private.clone()),
+            None => {
+                let private = std::sync::Arc::new(Private::new()?);
+                self.predictions.packages.private = Some(private.clone());
+                Ok(private)
+            }
+        }
+    }
+
     /// Simulates a transaction on the host as earlier tasks would have left it.
-    pub(super) fn simulate_steps(&mut self, words: &[String], _progress: &mut dyn FnMut(&str)) -> Result<Vec<Step>> {
+    pub(super) fn simulate_steps(&mut self, words: &[String], progress: &mut dyn FnMut(&str)) -> Result<Vec<Step>> {
+        if self.predictions.packages.lists_fresh || !super::has_lists() {
+            self.update_privately(progress)?;
+        }
+        let state = self.private_apt()?.state();
+        let steps = match super::apt::simulate(self, words, &state) {
+            Err(MachineError::Failed { what }) if self.foresees_sources()? => {
+                return Err(MachineError::unknown(format!(
+                    "{what}; an earlier task of this check would change where packages come from"
+                )));
+            }
+            other => other?,
+        };
         // What is foreseen already is no step any more; apt does not know it.
-        let known: Vec<String> = self.foreseen_installed();
-        let steps = super::apt::simulate(self, words, &super::apt::PrivateState::default())?;
+        let known = self.foreseen_installed();
         Ok(steps.into_iter().filter(|s| s.after.is_none() || !known.contains(&s.name)).collect())
     }
 
-    /// What an update of the package lists would change.
-    pub(super) fn foresee_update(&mut self, _counts: bool, _progress: &mut dyn FnMut(&str)) -> Result<bool> {
-        Err(MachineError::unknown("an update of the package lists is not predicted yet"))
+    /// Whether an earlier task would change the sources of packages.
+    fn foresees_sources(&self) -> Result<bool> {
+        let own = |path: &std::path::Path| -> Vec<(std::ffi::OsString, Option<Vec<u8>>)> {
+            let mut entries: Vec<_> = std::fs::read_dir(path)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|e| (e.file_name(), std::fs::read(e.path()).ok()))
+                .collect();
+            entries.sort();
+            entries
+        };
+        for directory in ["/etc/apt/sources.list.d", "/etc/apt/preferences.d", "/etc/apt/apt.conf.d"] {
+            let directory = std::path::Path::new(directory);
+            if self.stat(directory)?.is_none() {
+                continue;
+            }
+            let mut foreseen = Vec::new();
+            for name in self.list_directory(directory)? {
+                let contents = self.read_file(directory.join(&name), 1 << 20).ok();
+                foreseen.push((name, contents));
+            }
+            foreseen.sort();
+            if foreseen != own(directory) {
+                return Ok(true);
+            }
+        }
+        let list = "/etc/apt/sources.list";
+        Ok(self.read_file_if_exists(list, 1 << 20).ok().flatten() != std::fs::read(list).ok())
     }
 
-    /// What the installed packages bring.
-    pub(super) fn foresee_contents(
-        &mut self,
-        _steps: &[Step],
-        _options: &super::AptOptions,
-        _progress: &mut dyn FnMut(&str),
-    ) -> Result<()> {
-        Ok(())
+    /// Downloads the lists into the private directory, once a check. Where that fails the host's own lists must do.
+    fn update_privately(&mut self, progress: &mut dyn FnMut(&str)) -> Result<bool> {
+        if let Some(differs) = self.predictions.packages.updated {
+            return Ok(differs);
+        }
+        self.predictions.packages.private = None;
+        let mut private = Private::new()?;
+        progress("downloading package lists into a private directory");
+        let differs = match private.update(self, progress) {
+            Ok(differs) => differs,
+            Err(e) if super::has_lists() => {
+                progress(&format!("{e}; the host's own package lists are used"));
+                false
+            }
+            Err(e) => return Err(MachineError::unknown(format!("{e}, and the host has no package lists"))),
+        };
+        self.predictions.packages.private = Some(std::sync::Arc::new(private));
+        self.predictions.packages.updated = Some(differs);
+        Ok(differs)
+    }
+
+    /// What an update of the package lists would change. Unless it counts, they are only downloaded when a later
+    /// step needs them.
+    pub(super) fn foresee_update(&mut self, counts: bool, progress: &mut dyn FnMut(&str)) -> Result<bool> {
+        self.predictions.packages.lists_fresh = true;
+        if !counts {
+            return Ok(false);
+        }
+        if !super::has_lists() {
+            return Ok(true);
+        }
+        self.update_privately(progress)
     }
 
     /// Names of packages that a check foresees to be installed.
