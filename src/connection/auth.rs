@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(45);
 /// One key that may open the host.
 enum Candidate {
     /// The agent signs.
-    Agent(AgentIdentity),
+    Agent(Box<AgentIdentity>),
     /// A key file signs, with or without a certificate.
     File(Arc<KeyFile>, Option<Box<Certificate>>),
 }
@@ -81,6 +81,13 @@ async fn run(handle: &mut Handle<Client>, attempts: &mut Attempts<'_>, shared: &
     let Some(password) = target.auth.password.clone().filter(|p| !p.is_empty()) else {
         return keyboard_interactive_after_key(handle, attempts, shared).await;
     };
+    if attempts.remaining.is_none() {
+        // A password is only sent to a server that takes it, so ask first.
+        match attempts.judge_quietly(patient(shared, handle.authenticate_none(target.user.clone())).await) {
+            Outcome::Refused => {}
+            other => return other,
+        }
+    }
     let mut used = false;
     if target.auth.methods.password && attempts.accepts(MethodKind::Password) {
         used = true;
@@ -151,10 +158,10 @@ async fn candidates(handle: &Handle<Client>, attempts: &mut Attempts<'_>, shared
             if signed_by_file {
                 list.push(Candidate::File(file.clone(), Some(Box::new(certificate.clone()))));
             } else if !held.is_empty() {
-                first.push(Candidate::Agent(AgentIdentity::Certificate {
+                first.push(Candidate::Agent(Box::new(AgentIdentity::Certificate {
                     certificate: certificate.clone(),
                     comment: String::new(),
-                }));
+                })));
             }
         }
         if held.is_empty() {
@@ -168,12 +175,12 @@ async fn candidates(handle: &Handle<Client>, attempts: &mut Attempts<'_>, shared
             }
         }
         for index in held.into_iter().rev() {
-            first.push(Candidate::Agent(agent_keys.remove(index)));
+            first.push(Candidate::Agent(Box::new(agent_keys.remove(index))));
         }
     }
     let rest = if auth.identities_only { Vec::new() } else { agent_keys };
     first.extend(named);
-    first.extend(rest.into_iter().map(Candidate::Agent));
+    first.extend(rest.into_iter().map(|k| Candidate::Agent(Box::new(k))));
     first.extend(usual);
     first
 }
@@ -226,12 +233,12 @@ async fn try_key(
                     return Outcome::Refused;
                 }
             };
-            let algorithm = match &identity {
+            let algorithm = match &*identity {
                 AgentIdentity::PublicKey { key, .. } => key.algorithm(),
                 AgentIdentity::Certificate { certificate, .. } => certificate.algorithm(),
             };
             let hash = rsa_hash(handle, &algorithm).await;
-            let result = match identity {
+            let result = match *identity {
                 AgentIdentity::PublicKey { key, .. } => {
                     patient(shared, handle.authenticate_publickey_with(user, key, hash, &mut agent)).await
                 }
@@ -425,6 +432,21 @@ impl Attempts<'_> {
     /// Whether the server may take `method`; before the first answer, everything.
     fn accepts(&self, method: MethodKind) -> bool {
         self.remaining.as_ref().is_none_or(|m| m.contains(&method))
+    }
+
+    /// Takes over what the server offers, without an attempt to tell of.
+    fn judge_quietly(&mut self, result: Result<AuthResult, String>) -> Outcome {
+        match result {
+            Ok(AuthResult::Success) => Outcome::In,
+            Ok(AuthResult::Failure { remaining_methods, .. }) => {
+                self.remaining = Some(remaining_methods);
+                Outcome::Refused
+            }
+            Err(reason) => {
+                self.tried.push(reason);
+                Outcome::Gone
+            }
+        }
     }
 
     /// Notes an attempt's result.

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::Arc;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::error::ConnectionError;
+use super::greeting::Heard;
 use super::session::Session;
 use super::target::{AddressFamily, Target};
 
@@ -17,7 +18,11 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// Opens the stream to `target`, over `via` when there are jump hosts.
-pub(crate) async fn dial(target: &Target, via: Option<&Arc<Session>>) -> Result<Box<dyn Stream>, ConnectionError> {
+pub(crate) async fn dial(
+    target: &Target,
+    via: Option<&Arc<Session>>,
+    heard: &Heard,
+) -> Result<Box<dyn Stream>, ConnectionError> {
     if let Some(via) = via {
         let limit = target.timeouts.connect;
         let open = via.direct_tcpip(&target.address, target.port);
@@ -34,7 +39,7 @@ pub(crate) async fn dial(target: &Target, via: Option<&Arc<Session>>) -> Result<
         };
     }
     if let Some(command) = &target.proxy_command {
-        return proxy(target, command);
+        return proxy(target, command, heard);
     }
     Ok(Box::new(tcp(target).await?))
 }
@@ -50,13 +55,13 @@ pub(crate) fn timed_out(target: &Target, what: &str) -> ConnectionError {
     }
 }
 
-fn proxy(target: &Target, command: &str) -> Result<Box<dyn Stream>, ConnectionError> {
+fn proxy(target: &Target, command: &str, heard: &Heard) -> Result<Box<dyn Stream>, ConnectionError> {
     let mut child = tokio::process::Command::new("/bin/sh")
         .arg("-c")
         .arg(format!("exec {command}"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
@@ -72,8 +77,18 @@ fn proxy(target: &Target, command: &str) -> Result<Box<dyn Stream>, ConnectionEr
             reason: "it has no standard streams".to_string(),
         });
     };
-    // The process ends with its input. This task only reaps it.
+    // The process ends with its input. This task keeps what it complains of, and reaps it.
+    let (errors, heard) = (child.stderr.take(), heard.clone());
     tokio::spawn(async move {
+        if let Some(mut errors) = errors {
+            let mut buffer = [0; 512];
+            while let Ok(n) = errors.read(&mut buffer).await {
+                match buffer.get(..n) {
+                    Some(data) if n > 0 => heard.add_error(data),
+                    _ => break,
+                }
+            }
+        }
         let _ = child.wait().await;
     });
     Ok(Box::new(tokio::io::join(output, input)))

@@ -31,6 +31,8 @@ pub struct PresentedKey {
     pub key_type: String,
     /// Its blob.
     pub blob: Vec<u8>,
+    /// Why the certificate it came with did not count, if there was one.
+    pub note: Option<String>,
 }
 
 impl PresentedKey {
@@ -113,7 +115,8 @@ pub fn judge(target: &Target, known: &KnownHosts, presented: &PublicKeyOrCertifi
     let Ok(blob) = presented.public_key().to_bytes() else {
         return Verdict::Refused(HostKeyProblem::Unknown, "the server's host key cannot be read".to_string());
     };
-    let key = PresentedKey { key_type: blob_type(&blob).unwrap_or("unknown").to_string(), blob };
+    let key_type = blob_type(&blob).unwrap_or("unknown").to_string();
+    let mut key = PresentedKey { key_type, blob, note: None };
     let (name, without_port) = names(target);
 
     let revocation =
@@ -134,16 +137,15 @@ pub fn judge(target: &Target, known: &KnownHosts, presented: &PublicKeyOrCertifi
         return judge_pinned(target, &key);
     }
 
-    let mut certificate_trouble = None;
     if let PublicKeyOrCertificate::Certificate(certificate) = presented {
         match judge_certificate(target, known, certificate) {
             CertificateVerdict::Valid => return Verdict::Trusted,
             CertificateVerdict::Refused(problem, reason) => return Verdict::Refused(problem, reason),
-            CertificateVerdict::NoAuthority(reason) => certificate_trouble = Some(reason),
+            CertificateVerdict::NoAuthority(reason) => key.note = Some(reason),
         }
     }
 
-    judge_recorded(target, known, key, &name, without_port.as_deref(), certificate_trouble)
+    judge_recorded(target, known, key, &name, without_port.as_deref())
 }
 
 /// Whether `line` is a public key as it stands in a `.pub` file.
@@ -196,7 +198,6 @@ fn judge_recorded(
     key: PresentedKey,
     name: &str,
     without_port: Option<&str>,
-    certificate_trouble: Option<String>,
 ) -> Verdict {
     let recorded: Vec<&Entry> = known.keys(name).collect();
     if recorded.iter().any(|e| e.key == key.blob) {
@@ -226,16 +227,16 @@ fn judge_recorded(
     match target.host_key.policy {
         HostKeyPolicy::AcceptNew => Verdict::Learn(key),
         HostKeyPolicy::Ask => Verdict::Ask(key),
-        HostKeyPolicy::Strict => unknown(target, &key, certificate_trouble),
+        HostKeyPolicy::Strict => unknown(target, &key),
     }
 }
 
 /// The refusal of a key that nobody knows.
-pub fn unknown(target: &Target, key: &PresentedKey, certificate_trouble: Option<String>) -> Verdict {
+pub fn unknown(target: &Target, key: &PresentedKey) -> Verdict {
     let name = learn_name(target);
     let files: Vec<String> = target.host_key.user_files.iter().map(|f| f.display().to_string()).collect();
     let file = target.host_key.user_files.first().map(|f| f.display().to_string()).unwrap_or_default();
-    let trouble = certificate_trouble.map(|t| format!(" ({t})")).unwrap_or_default();
+    let trouble = key.note.as_ref().map(|n| format!(" ({n})")).unwrap_or_default();
     let scan_port = if target.port == 22 { String::new() } else { format!("-p {} ", target.port) };
     Verdict::Refused(
         HostKeyProblem::Unknown,

@@ -10,6 +10,7 @@ mod client;
 mod connector;
 mod dial;
 mod error;
+mod greeting;
 mod host_key;
 mod keys;
 pub mod known_hosts;

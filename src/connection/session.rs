@@ -13,8 +13,9 @@ use super::auth;
 use super::channel::{self, Channel, ExitStatus, Remote};
 use super::client::{Client, Notes, describe};
 use super::connector::Shared;
-use super::dial::{Stream, dial, timed_out};
+use super::dial::{dial, timed_out};
 use super::error::ConnectionError;
+use super::greeting::{Heard, Listened};
 use super::host_key::preferred_algorithms;
 use super::target::Target;
 
@@ -29,6 +30,9 @@ const CHUNK: usize = 256 * 1024;
 
 /// How long a channel may stay open and silent after its command has ended: a child in the background may hold it.
 const LINGER: Duration = Duration::from_secs(5);
+
+/// The longest single wait for a place among the server's sessions; all waits together are twice this.
+const OPEN_PATIENCE: Duration = Duration::from_millis(800);
 
 /// Greetings cut off by the server (`MaxStartups`) that are tried again before giving up.
 const BUSY_RETRIES: u32 = 5;
@@ -101,7 +105,9 @@ impl Session {
         via: Option<&Arc<Session>>,
         shared: &Shared,
     ) -> Result<(Handle<Client>, Arc<Notes>), HandshakeError> {
-        let stream = dial(target, via).await.map_err(HandshakeError::Final)?;
+        let heard = Heard::default();
+        let stream = dial(target, via, &heard).await.map_err(HandshakeError::Final)?;
+        let stream = Listened::new(stream, heard.clone());
         let known = shared.trust.known(target).map_err(HandshakeError::Final)?;
         let config = Arc::new(config(target, &known));
         let notes = Arc::new(Notes::default());
@@ -111,7 +117,7 @@ impl Session {
             asker: shared.asker.clone(),
             notes: notes.clone(),
         };
-        let handshake = client::connect_stream::<Client, Box<dyn Stream>>(config, stream, client);
+        let handshake = client::connect_stream(config, stream, client);
         match shared.asker.within(target.timeouts.connect, handshake).await {
             None => Err(HandshakeError::Final(timed_out(target, "the SSH handshake"))),
             Some(Ok(handle)) => Ok((handle, notes)),
@@ -119,10 +125,10 @@ impl Session {
                 if let Some(refusal) = notes.refusal() {
                     return Err(HandshakeError::Final(refusal));
                 }
-                let reason = match (&error, notes.end()) {
-                    (russh::Error::Disconnect, Some(end)) => end,
-                    (error, _) => describe(error),
-                };
+                // A proxy command may still be about to say why.
+                if heard.nothing() && target.proxy_command.is_some() {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
                 let closed = match &error {
                     russh::Error::Disconnect | russh::Error::HUP => true,
                     russh::Error::IO(e) => matches!(
@@ -133,7 +139,9 @@ impl Session {
                     ),
                     _ => false,
                 };
-                if closed {
+                let reason =
+                    heard.describe().or_else(|| notes.end().filter(|_| closed)).unwrap_or_else(|| describe(&error));
+                if closed && target.proxy_command.is_none() && (heard.nothing() || heard.is_busy()) {
                     return Err(HandshakeError::Busy(reason));
                 }
                 Err(HandshakeError::Final(ConnectionError::Handshake {
@@ -185,8 +193,19 @@ impl Session {
     /// Starts a command.
     pub(crate) async fn open(self: &Arc<Self>, command: &str) -> Result<Channel, ConnectionError> {
         let Ok(permit) = self.channels.clone().acquire_owned().await else { return Err(self.lost()) };
-        let opened = self.handle.channel_open_session().await;
-        let channel = opened.map_err(|e| self.channel_error("a session channel", &e))?;
+        let mut wait = Duration::from_millis(50);
+        let channel = loop {
+            match self.handle.channel_open_session().await {
+                Ok(channel) => break channel,
+                // sshd gives a place back when the command of a closed channel has ended, which may be a moment
+                // after the channel is gone.
+                Err(russh::Error::ChannelOpenFailure(ChannelOpenFailure::ConnectFailed)) if wait < OPEN_PATIENCE => {
+                    tokio::time::sleep(wait).await;
+                    wait *= 2;
+                }
+                Err(error) => return Err(self.channel_error("a session channel", &error)),
+            }
+        };
         channel.exec(true, command).await.map_err(|e| self.channel_error("the command", &e))?;
         let (ours, remote) = channel::pair();
         tokio::spawn(pump(channel, remote, self.clone(), permit));
@@ -338,8 +357,8 @@ async fn pump(
     drop(to_caller);
     if closed_by_us {
         let _ = write.close().await;
-        // The host's place is free when it has answered. Whoever waits for a place waits no longer than this.
-        let answered = async { while !matches!(read.wait().await, Some(ChannelMsg::Close) | None) {} };
-        let _ = tokio::time::timeout(LINGER, answered).await;
+        // russh forgets a channel that it closes, so the answer is not seen; it comes soon. Whoever opens the next one
+        // too early tries again.
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

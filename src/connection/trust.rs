@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use russh::keys::PublicKeyOrCertificate;
 
-use super::ask::Asker;
+use super::ask::{Asker, Turn};
 use super::error::{ConnectionError, HostKeyProblem};
 use super::host_key::{PresentedKey, Verdict, judge, learn_name, unknown};
 use super::known_hosts::{self, Entry, KnownHosts};
@@ -84,54 +84,32 @@ impl Trust {
         presented: &PublicKeyOrCertificate,
         asker: &Asker,
     ) -> Result<(), ConnectionError> {
-        let verdict = match judge(target, &self.known(target)?, presented) {
+        match judge(target, &self.known(target)?, presented) {
+            Verdict::Ask(key) if !target.auth.interactive => settle(target, unknown(target, &key)),
             Verdict::Ask(_) => {
+                // The turn is kept until the answer is recorded: another connection that waits for it finds the host
+                // known then.
                 let turn = asker.turn().await;
-                // Another connection may have asked about the same host meanwhile.
-                match judge(target, &self.known(target)?, presented) {
-                    Verdict::Ask(key) if target.auth.interactive => {
-                        let question = format!(
-                            "The host key of {} is not known.\n{} key fingerprint is {}.\nIs this the host? Type yes, or \
-                             the fingerprint you expect: ",
-                            learn_name(target),
-                            key.key_type,
-                            key.fingerprint()
-                        );
-                        match turn.line(question).await.map(|a| a.trim().to_string()) {
-                            Some(answer) if answer.eq_ignore_ascii_case("yes") || answer == key.fingerprint() => {
-                                Verdict::Learn(key)
-                            }
-                            _ => unknown(target, &key, None),
-                        }
-                    }
-                    Verdict::Ask(key) => unknown(target, &key, None),
+                let verdict = match judge(target, &self.known(target)?, presented) {
+                    Verdict::Ask(key) => ask(target, key, &turn).await,
                     other => other,
-                }
+                };
+                self.act(target, verdict).await
             }
-            other => other,
-        };
-        match verdict {
-            Verdict::Trusted => Ok(()),
-            Verdict::Refused(kind, reason) => Err(ConnectionError::HostKey { host: target.name.clone(), kind, reason }),
-            Verdict::Learn(key) => {
-                let (trust, target) = (self.clone(), target.clone());
-                let name = target.name.clone();
-                tokio::task::spawn_blocking(move || trust.learn(&target, &key)).await.unwrap_or_else(|e| {
-                    Err(ConnectionError::HostKey {
-                        host: name,
-                        kind: HostKeyProblem::NotRecorded,
-                        reason: format!("the host key could not be recorded: {e}"),
-                    })
-                })
-            }
-            // `decide` answers questions itself, so this is only reached when nobody was asked.
-            Verdict::Ask(key) => match unknown(target, &key, None) {
-                Verdict::Refused(kind, reason) => {
-                    Err(ConnectionError::HostKey { host: target.name.clone(), kind, reason })
-                }
-                _ => Err(ConnectionError::config(&target.name, "the host key is not known")),
-            },
+            verdict => self.act(target, verdict).await,
         }
+    }
+
+    async fn act(self: &Arc<Self>, target: &Arc<Target>, verdict: Verdict) -> Result<(), ConnectionError> {
+        let Verdict::Learn(key) = verdict else { return settle(target, verdict) };
+        let (trust, owned) = (self.clone(), target.clone());
+        tokio::task::spawn_blocking(move || trust.learn(&owned, &key)).await.unwrap_or_else(|e| {
+            Err(ConnectionError::HostKey {
+                host: target.name.clone(),
+                kind: HostKeyProblem::NotRecorded,
+                reason: format!("the host key could not be recorded: {e}"),
+            })
+        })
     }
 
     /// Records a key in the first user file. What cannot be recorded is not trusted: otherwise every run would
@@ -167,6 +145,30 @@ impl Trust {
                 ),
             )),
         }
+    }
+}
+
+/// Asks whether an unknown key is the host's.
+async fn ask(target: &Target, key: PresentedKey, turn: &Turn<'_>) -> Verdict {
+    let question = format!(
+        "The host key of {} is not known.\n{} key fingerprint is {}.\nIs this the host? Type yes, or the fingerprint \
+         you expect: ",
+        learn_name(target),
+        key.key_type,
+        key.fingerprint()
+    );
+    match turn.line(question).await.map(|a| a.trim().to_string()) {
+        Some(answer) if answer.eq_ignore_ascii_case("yes") || answer == key.fingerprint() => Verdict::Learn(key),
+        _ => unknown(target, &key),
+    }
+}
+
+/// A verdict that needs no more doing. What is not plainly trusted is refused.
+fn settle(target: &Target, verdict: Verdict) -> Result<(), ConnectionError> {
+    match verdict {
+        Verdict::Trusted => Ok(()),
+        Verdict::Refused(kind, reason) => Err(ConnectionError::HostKey { host: target.name.clone(), kind, reason }),
+        Verdict::Learn(key) | Verdict::Ask(key) => settle(target, unknown(target, &key)),
     }
 }
 
@@ -216,7 +218,7 @@ mod tests {
         let mut blob = vec![0, 0, 0, 11];
         blob.extend_from_slice(b"ssh-ed25519");
         blob.extend_from_slice(&[0, 0, 0, 1, byte]);
-        PresentedKey { key_type: "ssh-ed25519".to_string(), blob }
+        PresentedKey { key_type: "ssh-ed25519".to_string(), blob, note: None }
     }
 
     #[test]
