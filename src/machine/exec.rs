@@ -55,6 +55,7 @@ impl Machine {
     /// Recorded as an effect. In a check it is not run and the answer is `Unknown`.
     pub fn exec(&mut self, command: &Command) -> Result<Output> {
         if self.predicted() {
+            self.predictions.commands = true;
             return Err(MachineError::unknown(format!("`{}` is not run in a check", command.argv.join(" "))));
         }
         let output = self.run_process(command)?;

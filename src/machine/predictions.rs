@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Predictions {
     /// A task of this check would have changed something.
     pub anything: bool,
+    /// A command was not run: anything may be different when it is.
+    pub commands: bool,
     /// Users and groups.
     pub accounts: super::accounts::Accounts,
     /// Packages.
@@ -23,6 +25,11 @@ impl Machine {
     /// Whether earlier tasks of this check would have changed anything.
     pub fn foresees_anything(&self) -> bool {
         self.predicted() && self.predictions.anything
+    }
+
+    /// Whether a command was not run in this check.
+    pub fn foresees_commands(&self) -> bool {
+        self.predicted() && self.predictions.commands
     }
 
     /// The overlay of this machine, to be handed to a child of another identity.

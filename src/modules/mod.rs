@@ -9,12 +9,15 @@
 mod arguments;
 mod commands;
 pub mod control;
+mod files;
 mod outcome;
 mod packages;
 mod pki;
 mod registry;
 pub mod scalars;
 mod services;
+#[cfg(test)]
+pub mod testing;
 
 #[cfg(feature = "controller")]
 mod action;

@@ -11,6 +11,7 @@ const FAMILIES: &[&[&Module]] = &[
     super::control::MODULES,
     super::packages::MODULES,
     super::pki::MODULES,
+    super::files::MODULES,
     super::services::MODULES,
 ];
 

@@ -19,7 +19,7 @@ pub use entries::Foreseen;
 pub use facet::TEXT_LIMIT;
 pub(crate) use overlay::Files;
 pub use stat::{Identity, Kind, Stat, Time};
-pub use write::{NewContent, Source, Verdict, WriteOptions, Written};
+pub use write::{FileSource, NewContent, Source, Verdict, WriteOptions, Written};
 
 use super::{Machine, MachineError, Result};
 use fault::At;
@@ -146,6 +146,12 @@ impl Machine {
     /// The bits that new files do not get.
     pub fn umask(&self) -> u32 {
         live::umask()
+    }
+
+    /// In a check: predict as this user instead of the process's own.
+    #[cfg(test)]
+    pub fn predict_as(&mut self, uid: u32, gid: u32) {
+        self.predictions.files.identity = Some(overlay::Identity { uid, gid, groups: vec![gid] });
     }
 
     /// The entry that a change of `path` is about: with `follow`, what a last link points to.

@@ -216,11 +216,6 @@ impl Files {
         self.identity.clone().unwrap_or_else(Identity::process)
     }
 
-    /// Whether nothing is predicted.
-    pub(super) fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
-    }
-
     /// Whether an entry on the disk shows through the predicted ones.
     fn live_shows(&self, path: &Path) -> bool {
         self.nodes.is_empty()

@@ -43,6 +43,34 @@ pub trait Source {
     fn open(&mut self) -> std::io::Result<Box<dyn Read + '_>>;
 }
 
+/// A file of this host as the source of another one.
+pub struct FileSource {
+    path: PathBuf,
+    digests: Digests,
+}
+
+impl Source for FileSource {
+    fn size(&self) -> u64 {
+        self.digests.size
+    }
+
+    fn sha256(&self) -> &str {
+        &self.digests.sha256
+    }
+
+    fn digests(&self) -> Option<Digests> {
+        Some(self.digests.clone())
+    }
+
+    fn origin(&self) -> Option<PathBuf> {
+        Some(self.path.clone())
+    }
+
+    fn open(&mut self) -> std::io::Result<Box<dyn Read + '_>> {
+        Ok(Box::new(std::fs::File::open(&self.path)?))
+    }
+}
+
 /// How a file is written.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WriteOptions {
@@ -141,6 +169,26 @@ impl Machine {
         self.insert_change(first, change);
         self.record_meta(&path, old.as_ref().filter(|s| s.is_file()).map(Meta::from), meta);
         Ok(Written { changed: true, content_changed: true, path, digests: staged.digests, backup: staged.backup })
+    }
+
+    /// A file of this host, to be written elsewhere as [`NewContent::Stream`].
+    pub fn file_source(&self, path: impl AsRef<Path>) -> Result<FileSource> {
+        let path = path.as_ref();
+        let digests = self.file_digests(path)?;
+        let path = if self.predicted() {
+            // Contents that only the overlay has are small and are read instead.
+            self.predictions.files.live_body(path).unwrap_or_default()
+        } else {
+            live::absolute(path)
+        };
+        Ok(FileSource { path, digests })
+    }
+
+    /// Whether a file has these contents already.
+    pub fn has_contents_of(&self, path: impl AsRef<Path>, follow: bool, source: &mut dyn Source) -> Result<bool> {
+        let path = self.subject_path(path.as_ref(), follow)?;
+        let old = self.lstat(&path)?;
+        Ok(self.has_content(&path, old.as_ref(), &mut NewContent::Stream(source))?.is_some())
     }
 
     /// The digests of the file when it has the contents already.

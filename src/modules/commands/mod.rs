@@ -6,7 +6,7 @@ mod ping;
 mod raw;
 mod run;
 mod shell;
-mod words;
+pub(crate) mod words;
 
 pub(super) use run::lines;
 

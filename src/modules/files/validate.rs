@@ -1,0 +1,60 @@
+//! `validate`: a command that must accept new contents before they go live.
+
+use super::common::Step;
+use crate::machine::files::Verdict;
+use crate::machine::{Command, Machine, MachineError, Result};
+use crate::modules::ModuleError;
+use crate::modules::commands::words;
+use std::path::Path;
+
+/// A command with `%s` where the file's name goes.
+pub(super) struct Validation {
+    words: Vec<String>,
+    /// Sentences about validations that a check could not make.
+    pub warnings: Vec<String>,
+}
+
+impl Validation {
+    /// Reads the command. It is run without a shell.
+    pub fn parse(command: Option<&str>) -> Step<Option<Validation>> {
+        let Some(command) = command else {
+            return Ok(None);
+        };
+        if !command.contains("%s") {
+            return Err(ModuleError::argument("validate", format!("validate must contain %s: {command}")));
+        }
+        let words = words::split(command).map_err(|why| ModuleError::argument("validate", why))?;
+        Ok(Some(Validation { words, warnings: Vec::new() }))
+    }
+
+    /// Runs the command on a file.
+    ///
+    /// In a check the file is a private copy. What earlier tasks would have done is not there for the command to
+    /// see, so then only its approval counts: a refusal leaves the contents untested.
+    pub fn run(&mut self, machine: &Machine, file: &Path) -> Result<Verdict> {
+        let name = file.to_string_lossy();
+        let argv: Vec<String> = self.words.iter().map(|w| w.replace("%s", &name).replace("%%", "%")).collect();
+        let early = machine.foresees_anything() || machine.foresees_commands();
+        let program = argv.first().cloned().unwrap_or_default();
+        if !machine.has_program(&program) {
+            if early {
+                self.warnings.push(format!("not validated in this check: `{program}` is not there yet"));
+                return Ok(Verdict::Untested);
+            }
+            return Err(MachineError::MissingProgram { program, hint: " (for `validate`)".into() });
+        }
+        let output = machine.probe(&Command::new(argv))?;
+        if output.success() {
+            return Ok(Verdict::Good);
+        }
+        if early {
+            self.warnings.push(format!(
+                "not validated in this check: `{program}` refuses the file (status {}), which may be for want of what earlier tasks bring",
+                output.rc
+            ));
+            return Ok(Verdict::Untested);
+        }
+        let error = if machine.no_log { "(hidden by no_log)".to_string() } else { output.stderr_text() };
+        Err(MachineError::failed(format!("failed to validate: rc:{} error:{}", output.rc, error.trim_end())))
+    }
+}
