@@ -136,6 +136,7 @@ fn run_task<R: Read, W: Write>(
     machine.environment = request.environment;
     machine.take_changes();
     let mut remote = Remote::new(id, link);
+    (machine.diff, machine.no_log) = (request.diff, request.no_log);
     let mut context = Context { diff: request.diff, no_log: request.no_log, controller: &mut remote };
     // What a panic leaves half done in the machine is at worst a prediction; the change list is still right.
     let result = catch_unwind(AssertUnwindSafe(|| run(request.arguments, machine, &mut context)));
