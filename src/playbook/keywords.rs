@@ -199,7 +199,7 @@ impl Keywords {
             "ignore_unreachable" => &mut self.ignore_unreachable,
             "no_log" => &mut self.no_log,
             "port" => &mut self.port,
-            "remote_user" | "user" => &mut self.remote_user,
+            "remote_user" => &mut self.remote_user,
             "run_once" => &mut self.run_once,
             "throttle" => &mut self.throttle,
             "timeout" => &mut self.timeout,

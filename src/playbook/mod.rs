@@ -1,13 +1,32 @@
 //! Plays, blocks, tasks, roles: typed, spanned, validated; runs nothing.
+//!
+//! [`load_playbook`] reads a playbook with all that it imports statically and reports everything that is wrong at
+//! once. What is included dynamically is loaded by the engine when it gets there, with [`load_tasks`] and
+//! [`load_role`]. Nothing is templated here: keywords and arguments stay [`Node`](crate::source::Node)s.
 
+mod action;
+mod free_form;
 mod index;
 mod keywords;
+mod listing;
+mod load;
 mod model;
+mod play;
+mod role;
+mod steps;
 mod tags;
+mod task;
 
+pub use free_form::{join_args, parse_kv, split_args, unquote};
 pub use index::{ModuleArgument, ModuleIndex, ModuleInfo, RegisteredModules};
 pub use keywords::{Keywords, Place};
+pub use listing::{ListOptions, list};
+pub use load::{LoadOptions, TaskContext, find_tasks_file, load_playbook, load_tasks, no_templates};
 pub use model::{
     Action, Block, BlockKind, LoadedRole, LoopControl, LoopKind, LoopSpec, Play, Playbook, Role, Step, Task, Variables,
 };
+pub use role::{RoleFrom, RoleRequest, find_role, load_role};
 pub use tags::TagSelection;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,396 @@
+//! Which key of a task is its module, and the module's arguments.
+
+use std::sync::Arc;
+
+use super::free_form::parse_kv;
+use super::index::ModuleInfo;
+use super::keywords::Place;
+use super::load::Loader;
+use super::model::Action;
+use crate::source::{Diag, Node, NodeValue, Span, did_you_mean};
+
+/// A key of a task that is no keyword, so it may be its module; or `action:`.
+pub(super) struct Candidate {
+    pub(super) key: Node,
+    pub(super) value: Node,
+    /// It is `action` or `local_action`, and the module's name is in the value.
+    pub(super) spelled_out: bool,
+}
+
+/// Arguments as they were written.
+#[derive(Default)]
+struct Written {
+    args: Vec<(Node, Node)>,
+    free_form: Option<Node>,
+    template: Option<Node>,
+}
+
+/// Modules whose text is a command line: only the options of commands are taken out of it.
+const COMMANDS: [&str; 6] = ["command", "shell", "script", "raw", "win_command", "win_shell"];
+
+/// Modules that take a text even if the index does not say so.
+const RAW: [&str; 9] = [
+    "include_vars",
+    "include_tasks",
+    "include_role",
+    "import_tasks",
+    "import_role",
+    "add_host",
+    "group_by",
+    "set_fact",
+    "meta",
+];
+
+const META_ACTIONS: [&str; 11] = [
+    "clear_facts",
+    "clear_host_errors",
+    "end_batch",
+    "end_host",
+    "end_play",
+    "end_role",
+    "flush_handlers",
+    "noop",
+    "refresh_inventory",
+    "reset_connection",
+    "role_complete",
+];
+
+impl Loader<'_> {
+    /// The action of a task, and what is wrong with it but matters only if it runs.
+    pub(super) fn action(
+        &mut self,
+        task: &Node,
+        candidates: Vec<Candidate>,
+        args: Option<&Node>,
+        place: Place,
+        conditional: bool,
+        defaults: bool,
+    ) -> Option<(Action, Option<Box<Diag>>)> {
+        let (chosen, info) = self.choose(task, candidates, place)?;
+        let (name, name_span, value) = match chosen.spelled_out {
+            false => (chosen.key.as_arc_str()?, chosen.key.span.clone(), chosen.value),
+            true => self.spelled_out(&chosen)?,
+        };
+        let info = info.or_else(|| self.options.modules.resolve(&name));
+        let mut late = None;
+        if info.is_none() {
+            let diag = self.unknown_module(&name, &name_span, place);
+            match conditional {
+                true => late = Some(Box::new(diag)),
+                false => self.error(diag),
+            }
+        }
+        let mut written = self.arguments(&name, info.as_deref(), &value);
+        if let Some(more) = args {
+            self.add_args(&mut written, more);
+        }
+        let action = Action {
+            name,
+            canonical: info.as_ref().map(|info| info.canonical),
+            span: name_span,
+            args: written.args,
+            free_form: written.free_form,
+            args_template: written.template,
+        };
+        if let Some(info) = &info {
+            for diag in check_arguments(&action, info, defaults) {
+                match conditional {
+                    true => late = late.or_else(|| Some(Box::new(diag))),
+                    false => self.error(diag),
+                }
+            }
+        }
+        Some((action, late))
+    }
+
+    fn choose(
+        &mut self,
+        task: &Node,
+        candidates: Vec<Candidate>,
+        place: Place,
+    ) -> Option<(Candidate, Option<Arc<ModuleInfo>>)> {
+        let mut known = Vec::new();
+        let mut unknown = Vec::new();
+        for candidate in candidates {
+            let info = candidate.key.as_str().and_then(|word| self.options.modules.resolve(word));
+            match info.is_some() || candidate.spelled_out {
+                true => known.push((candidate, info)),
+                false => unknown.push(candidate),
+            }
+        }
+        if let [(first, _), (second, _), ..] = known.as_slice() {
+            self.error(
+                Diag::error(format!(
+                    "a task has one module, and this has `{}` and `{}`",
+                    first.key.raw(),
+                    second.key.raw()
+                ))
+                .label(&second.key.span, "the second")
+                .label(&first.key.span, "the first")
+                .with_help("make two tasks of it"),
+            );
+        }
+        if !known.is_empty() {
+            for candidate in unknown {
+                self.error(place.unknown(&candidate.key));
+            }
+            return known.into_iter().next();
+        }
+        // No module is known: the most likely one stands for it, the others are misspelt keywords.
+        let keywords: Vec<&str> = place.keywords().collect();
+        let misspelt = |candidate: &Candidate| {
+            let word = candidate.key.as_str().unwrap_or_default();
+            !word.contains('.') && did_you_mean(word, keywords.iter().copied()).is_some()
+        };
+        let at = unknown
+            .iter()
+            .position(|candidate| candidate.key.as_str().is_some_and(|word| word.contains('.')))
+            .or_else(|| {
+                let near = |c: &Candidate| {
+                    did_you_mean(c.key.as_str().unwrap_or_default(), self.options.modules.names()).is_some()
+                };
+                unknown.iter().position(|c| near(c) && !misspelt(c))
+            })
+            .or_else(|| unknown.iter().position(|candidate| !misspelt(candidate)))
+            .or(match unknown.len() {
+                // One word alone, near to a keyword and to a module: the module's absence is the error.
+                1 if !unknown.iter().all(misspelt) => Some(0),
+                _ => None,
+            });
+        let chosen = at.map(|at| unknown.remove(at));
+        for candidate in &unknown {
+            self.error(place.unknown(&candidate.key));
+        }
+        if chosen.is_none() && unknown.is_empty() {
+            let what = if place == Place::Handler { "handler" } else { "task" };
+            self.error(Diag::error(format!("this {what} has no module")).at(&task.span));
+        }
+        chosen.map(|candidate| (candidate, None))
+    }
+
+    fn unknown_module(&self, name: &str, span: &Span, place: Place) -> Diag {
+        let diag = Diag::error(format!("unknown module `{name}`")).at(span);
+        let names = self.options.modules.names();
+        if let Some(near) = did_you_mean(name, names.iter().copied()) {
+            return diag.with_help(format!("did you mean `{near}`?"));
+        }
+        // The same module in another collection.
+        let last = name.rsplit('.').next().unwrap_or(name);
+        if let (true, Some(info)) = (last != name, self.options.modules.resolve(last)) {
+            return diag.with_help(format!("there is `{}`", info.canonical));
+        }
+        let keywords: Vec<&str> = place.keywords().collect();
+        diag.suggest(did_you_mean(name, keywords))
+    }
+
+    /// `action: module k=v` or `action: {module: name, k: v}`.
+    fn spelled_out(&mut self, candidate: &Candidate) -> Option<(Arc<str>, Span, Node)> {
+        let value = &candidate.value;
+        match &value.value {
+            NodeValue::Str(text) => {
+                let trimmed = text.trim_start();
+                let end = trimmed.find(char::is_whitespace).unwrap_or(trimmed.len());
+                let name = trimmed.get(..end).filter(|name| !name.is_empty())?;
+                let rest = trimmed.get(end..).unwrap_or_default().trim_start();
+                let span = find_in(&value.span, name);
+                let rest_span = if rest.is_empty() { value.span.clone() } else { find_in(&value.span, rest) };
+                let rest = match rest.is_empty() {
+                    true => Node::new(rest_span, NodeValue::Null),
+                    false => Node::string(rest_span, rest),
+                };
+                Some((Arc::from(name), span, rest))
+            }
+            NodeValue::Map(map) => {
+                let Some((_, module)) = map.get_entry("module") else {
+                    self.error(Diag::error("`action` needs a `module`").at(&value.span));
+                    return None;
+                };
+                let name = module.as_arc_str()?;
+                let mut entries: Vec<(Node, Node)> = Vec::new();
+                // A string behind the module's name holds more arguments.
+                let (name, rest) = match name.split_once(char::is_whitespace) {
+                    Some((name, rest)) => (Arc::from(name), rest.trim().to_owned()),
+                    None => (name, String::new()),
+                };
+                if !rest.is_empty() {
+                    let written = self.arguments(&name, None, &Node::string(module.span.clone(), rest));
+                    entries.extend(written.args);
+                    if let Some(text) = written.free_form {
+                        entries.push((Node::string(text.span.clone(), "_raw_params"), text));
+                    }
+                }
+                entries.extend(
+                    map.iter()
+                        .filter(|(key, _)| key.as_str() != Some("module"))
+                        .map(|(key, value)| (key.clone(), value.clone())),
+                );
+                Some((name, module.span.clone(), Node::map(value.span.clone(), entries)))
+            }
+            _ => {
+                self.error(
+                    Diag::error(format!("`{}` takes a module and its arguments", candidate.key.raw()))
+                        .at(&candidate.key.span),
+                );
+                None
+            }
+        }
+    }
+
+    fn arguments(&mut self, name: &str, info: Option<&ModuleInfo>, value: &Node) -> Written {
+        let mut written = Written::default();
+        let short = name.rsplit('.').next().unwrap_or(name);
+        let text = match &value.value {
+            NodeValue::Null => return written,
+            NodeValue::Map(map) => {
+                for (key, value) in map.iter() {
+                    self.add_arg(&mut written, key, value);
+                }
+                return written;
+            }
+            NodeValue::Seq(_) => {
+                self.error(
+                    Diag::error(format!("the arguments of `{name}` are a dictionary or a string, and this is a list"))
+                        .at(&value.span),
+                );
+                return written;
+            }
+            NodeValue::Str(text) => text.clone(),
+            // `pause: 5`: as it was written.
+            _ => Arc::from(value.raw()),
+        };
+        let command = COMMANDS.contains(&short);
+        let (pairs, rest) = match parse_kv(&text, command) {
+            Ok(parsed) => parsed,
+            Err(why) => {
+                self.error(
+                    Diag::error(why)
+                        .at(&value.span)
+                        .with_help(format!("write the arguments of `{name}` as a dictionary")),
+                );
+                return written;
+            }
+        };
+        for (key, value_text) in pairs {
+            let span = find_in(&value.span, &format!("{key}="));
+            let key_span = span.part(0, key.len());
+            let value_span = find_in(&Span::new(&span.file, span.end, value.span.end), &value_text);
+            let node = Node::from_data(crate::source::NodeData {
+                span: value_span,
+                tag: value.tag.clone(),
+                value: NodeValue::Str(Arc::from(value_text)),
+                style: crate::source::ScalarStyle::Quoted,
+            });
+            written.args.push((Node::string(key_span, key), node));
+        }
+        if let Some(rest) = rest {
+            let raw = info.is_none_or(|info| info.free_form) || command || RAW.contains(&short);
+            let node = Node::from_data(crate::source::NodeData {
+                span: find_in(&value.span, &rest),
+                tag: value.tag.clone(),
+                value: NodeValue::Str(Arc::from(rest.trim_end_matches('\n'))),
+                style: crate::source::ScalarStyle::Quoted,
+            });
+            if raw {
+                written.free_form = Some(node);
+            } else if written.args.is_empty() && node.is_template() {
+                written.template = Some(node);
+            } else {
+                self.error(
+                    Diag::error(format!("`{name}` takes `key=value` arguments, and `{}` is none", rest.trim()))
+                        .at(&node.span)
+                        .with_help("a value with blanks must be in quotes"),
+                );
+            }
+        }
+        written
+    }
+
+    fn add_arg(&mut self, written: &mut Written, key: &Node, value: &Node) {
+        match key.as_str() {
+            Some("_raw_params") => written.free_form = Some(value.clone()),
+            Some(_) => written.args.push((key.clone(), value.clone())),
+            None => self.error(
+                Diag::error(format!("the name of an argument is a string, and `{}` is {}", key.raw(), key.kind()))
+                    .at(&key.span)
+                    .with_help(format!("put it in quotes: '{}'", key.raw())),
+            ),
+        }
+    }
+
+    /// `args:`; what the module's own value says wins.
+    fn add_args(&mut self, written: &mut Written, args: &Node) {
+        match &args.value {
+            NodeValue::Null => {}
+            NodeValue::Map(map) => {
+                for (key, value) in map.iter() {
+                    let known = written.args.iter().any(|(own, _)| own.key_id() == key.key_id());
+                    if !known && !(key.as_str() == Some("_raw_params") && written.free_form.is_some()) {
+                        self.add_arg(written, key, value);
+                    }
+                }
+            }
+            NodeValue::Str(_) if args.is_template() => written.template = Some(args.clone()),
+            _ => self
+                .error(Diag::error(format!("`args` must be a dictionary, and this is {}", args.kind())).at(&args.span)),
+        }
+    }
+}
+
+/// Unknown and missing arguments, as far as they are written out.
+fn check_arguments(action: &Action, info: &ModuleInfo, defaults: bool) -> Vec<Diag> {
+    let mut found = Vec::new();
+    if info.canonical == "ansible.builtin.meta"
+        && let Some(word) = action.free_form.as_ref().filter(|node| !node.is_template())
+        && let Some(text) = word.as_str()
+        && !META_ACTIONS.contains(&text.trim())
+    {
+        found.push(
+            Diag::error(format!("`{}` is nothing that meta can do", text.trim()))
+                .at(&word.span)
+                .suggest(did_you_mean(text.trim(), &META_ACTIONS)),
+        );
+    }
+    let Some(known) = &info.args else { return found };
+    let names = || known.iter().flat_map(|arg| std::iter::once(&arg.name).chain(&arg.aliases));
+    for (key, _) in &action.args {
+        let Some(word) = key.as_str() else { continue };
+        // Names that begin with an underscore are the machinery's own.
+        if names().any(|name| name == word) || word.starts_with("_ansible") {
+            continue;
+        }
+        let mut diag = Diag::error(format!("`{}` has no argument `{word}`", action.name)).at(&key.span);
+        match did_you_mean(word, names()) {
+            Some(near) => diag = diag.with_help(format!("did you mean `{near}`?")),
+            None if Place::Task.has(word) => {
+                diag = diag.with_help(format!("`{word}` is a keyword of the task: indent it as `{}` is", action.name));
+            }
+            None => {
+                let list: Vec<&str> =
+                    known.iter().map(|arg| arg.name.as_str()).filter(|name| *name != "_raw_params").collect();
+                diag = diag.with_note(format!("it takes {}", list.join(", ")));
+            }
+        }
+        found.push(diag);
+    }
+    if action.args_template.is_some() || defaults {
+        return found;
+    }
+    for arg in known.iter().filter(|arg| arg.required) {
+        let given = |name: &str| action.arg(name).is_some() || name == "_raw_params" && action.free_form.is_some();
+        let by_text = info.free_form && action.free_form.is_some();
+        if !given(&arg.name) && !arg.aliases.iter().any(|alias| given(alias)) && !by_text {
+            let name = if arg.name == "_raw_params" { "its text" } else { arg.name.as_str() };
+            found.push(Diag::error(format!("`{}` needs the argument `{name}`", action.name)).at(&action.span));
+        }
+    }
+    found
+}
+
+/// The place of a text inside a span, or the span itself if it is not found there as it is.
+fn find_in(span: &Span, text: &str) -> Span {
+    let first = text.lines().next().unwrap_or_default().trim_end();
+    match span.text().find(first) {
+        Some(at) if !first.is_empty() => span.part(at, at + first.len()),
+        _ => span.clone(),
+    }
+}
