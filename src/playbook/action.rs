@@ -352,6 +352,7 @@ fn check_arguments(action: &Action, info: &ModuleInfo, defaults: bool) -> Vec<Di
     }
     let Some(known) = &info.args else { return found };
     let names = || known.iter().flat_map(|arg| std::iter::once(&arg.name).chain(&arg.aliases));
+    let mut meant: Vec<&str> = Vec::new();
     for (key, _) in &action.args {
         let Some(word) = key.as_str() else { continue };
         // Names that begin with an underscore are the machinery's own.
@@ -360,7 +361,10 @@ fn check_arguments(action: &Action, info: &ModuleInfo, defaults: bool) -> Vec<Di
         }
         let mut diag = Diag::error(format!("`{}` has no argument `{word}`", action.name)).at(&key.span);
         match did_you_mean(word, names()) {
-            Some(near) => diag = diag.with_help(format!("did you mean `{near}`?")),
+            Some(near) => {
+                diag = diag.with_help(format!("did you mean `{near}`?"));
+                meant.push(near);
+            }
             None if Place::Task.has(word) => {
                 diag = diag.with_help(format!("`{word}` is a keyword of the task: indent it as `{}` is", action.name));
             }
@@ -376,7 +380,9 @@ fn check_arguments(action: &Action, info: &ModuleInfo, defaults: bool) -> Vec<Di
         return found;
     }
     for arg in known.iter().filter(|arg| arg.required) {
-        let given = |name: &str| action.arg(name).is_some() || name == "_raw_params" && action.free_form.is_some();
+        let given = |name: &str| {
+            action.arg(name).is_some() || meant.contains(&name) || name == "_raw_params" && action.free_form.is_some()
+        };
         let by_text = info.free_form && action.free_form.is_some();
         if !given(&arg.name) && !arg.aliases.iter().any(|alias| given(alias)) && !by_text {
             let name = if arg.name == "_raw_params" { "its text" } else { arg.name.as_str() };

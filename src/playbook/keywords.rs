@@ -148,7 +148,7 @@ impl Place {
 
     /// The error for a word that is none.
     pub(super) fn unknown(self, key: &Node) -> Diag {
-        let word = key.scalar_text().unwrap_or_default();
+        let word = key.as_str().unwrap_or(key.raw()).to_owned();
         let what = match self {
             Place::Play => "a play",
             Place::Role => "a role",

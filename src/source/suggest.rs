@@ -15,7 +15,7 @@ where
         _ => 3,
     };
     let lower = word.to_lowercase();
-    let mut best: Option<(usize, &str)> = None;
+    let mut best: Option<((usize, usize), &str)> = None;
     for candidate in candidates {
         let candidate = candidate.as_ref();
         if candidate.len().abs_diff(word.len()) > limit * 4 {
@@ -23,8 +23,13 @@ where
         }
         let distance = distance(&lower, &candidate.to_lowercase());
         // Never suggest a name of which nothing would remain.
-        if distance <= limit && distance < candidate.chars().count() && best.is_none_or(|(least, _)| distance < least) {
-            best = Some((distance, candidate));
+        if distance > limit || distance >= candidate.chars().count() {
+            continue;
+        }
+        // Of equally near names the one that has more of the word's letters: `taks` is `tasks`, not `tags`.
+        let missing = lower.chars().filter(|c| !candidate.contains(*c)).count();
+        if best.is_none_or(|(least, _)| (distance, missing) < least) {
+            best = Some(((distance, missing), candidate));
         }
     }
     best.map(|(_, name)| name)

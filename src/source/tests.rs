@@ -202,13 +202,14 @@ fn unreadable_files() {
 
 #[test]
 fn nearest_names() {
-    let names = ["become", "become_user", "register", "when", "with_items", "name", "notify"];
+    let names = ["become", "become_user", "register", "when", "with_items", "name", "notify", "tags", "tasks"];
     for (word, expected) in [
         ("becom", Some("become")),
         ("regsiter", Some("register")),
         ("wehn", Some("when")),
         ("become_usr", Some("become_user")),
         ("Notify", Some("notify")),
+        ("taks", Some("tasks")),
         ("zzz", None),
         ("", None),
     ] {
