@@ -17,6 +17,7 @@ pub mod packages;
 mod predictions;
 pub(crate) mod process;
 mod scratch;
+pub mod sql;
 pub mod units;
 
 pub use change::{Change, ChangeKind, Domain, Facet, Subject, Undo};

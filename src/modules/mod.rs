@@ -9,6 +9,7 @@
 mod arguments;
 mod commands;
 pub mod control;
+mod database;
 mod files;
 mod outcome;
 mod packages;

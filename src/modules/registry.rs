@@ -12,6 +12,7 @@ const FAMILIES: &[&[&Module]] = &[
     super::packages::MODULES,
     super::pki::MODULES,
     super::files::MODULES,
+    super::database::MODULES,
     super::services::MODULES,
 ];
 

@@ -1,0 +1,56 @@
+//! The database domain without a server: what a check foresees.
+
+use super::*;
+use crate::machine::Mode;
+
+fn fresh() -> Server {
+    Server { state: ServerState::Fresh }
+}
+
+#[test]
+fn a_new_server_has_its_default_accounts_and_databases() {
+    let machine = Machine::new(Mode::Predicted);
+    let mut server = fresh();
+    assert!(machine.database(&mut server, "mysql").unwrap().is_some());
+    assert!(machine.database(&mut server, "app").unwrap().is_none());
+    assert_eq!(machine.database_account_hosts(&mut server, "root").unwrap(), ["localhost"]);
+    assert!(matches!(machine.sql_read(&mut server, "SELECT 1"), Err(MachineError::Unknown { .. })));
+}
+
+#[test]
+fn what_a_check_would_do_is_seen_by_later_tasks_and_survives_the_overlay() {
+    let mut machine = Machine::new(Mode::Predicted);
+    let mut server = fresh();
+    assert!(machine.create_database(&mut server, "app", &Database::default()).unwrap());
+    assert!(!machine.create_database(&mut server, "app", &Database::default()).unwrap());
+    let mut account = Account::new("app", "%");
+    account.grants = Grants::parse("app.*:ALL", true).unwrap();
+    assert!(machine.set_database_account(&mut server, None, &account).unwrap());
+    assert_eq!(machine.take_changes().len(), 2);
+
+    let mut other = Machine::new(Mode::Predicted);
+    other.load_overlay(machine.overlay().unwrap()).unwrap();
+    assert!(other.databases(&mut server).unwrap().contains(&"app".to_string()));
+    let seen = other.database_account(&mut server, "app", "%").unwrap().unwrap();
+    assert_eq!(seen, account);
+    assert!(!other.set_database_account(&mut server, Some(&seen), &account).unwrap());
+    assert!(other.drop_database_account(&mut server, "app", "%").unwrap());
+    assert!(other.database_account(&mut server, "app", "%").unwrap().is_none());
+}
+
+#[test]
+fn what_may_or_may_not_have_happened_is_unknown() {
+    let mut machine = Machine::new(Mode::Tainted);
+    let mut server = fresh();
+    machine.create_database(&mut server, "app", &Database::default()).unwrap();
+    machine.set_mode(Mode::Predicted);
+    assert!(matches!(machine.database(&mut server, "app"), Err(MachineError::Unknown { .. })));
+}
+
+#[test]
+fn errors_hold_no_secret() {
+    let secret = Secret::new("it's a \\ \"pa$$\"");
+    let text = format!("You have an error near '{}' or {}", secret.expose(), quote(secret.expose()));
+    let clean = without(&text, [&secret].into_iter());
+    assert!(!clean.contains("pa$$"), "{clean}");
+}
