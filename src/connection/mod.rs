@@ -3,6 +3,7 @@
 //! A [`Connector`] is made once a run. It turns a [`Target`] into a [`Connection`], and a connection runs commands:
 //! [`Connection::exec`] to the end, [`Connection::open`] as a byte stream.
 
+pub mod agent;
 mod ask;
 mod auth;
 mod channel;
