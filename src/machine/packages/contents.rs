@@ -11,11 +11,12 @@ use crate::machine::{Command, Machine, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Sections whose packages bring nothing that a task looks at: their archives are not read, unless a task names them.
+/// Sections whose libraries (`lib…`) bring nothing that a task looks at: their archives are not read.
 const DULL: [&str; 8] = ["libs", "oldlibs", "libdevel", "perl", "doc", "localization", "fonts", "debug"];
 
 /// Directories that no task looks into.
-const UNSEEN: [&str; 6] = [
+const UNSEEN: [&str; 7] = [
+    "/usr/share/perl/",
     "/usr/share/doc/",
     "/usr/share/man/",
     "/usr/share/locale/",
@@ -67,13 +68,15 @@ impl Machine {
         }
         // An answer of policy-rc.d keeps services from being started.
         let starts = options.policy_rc_d.unwrap_or(0) == 0 && !Path::new("/usr/sbin/policy-rc.d").exists();
-        for (name, _, brought) in &read {
+        for (name, archive, brought) in &read {
             let fresh = steps.iter().any(|s| &s.name == name && s.before.is_none());
             self.foresee_units(brought, starts, fresh)?;
             for (path, mode, owner, group) in rules::files(name) {
-                if self.lstat(path)?.is_none() {
+                // A file that was on the disk before stays as it is.
+                if fresh && std::fs::symlink_metadata(path).is_err() {
+                    let contents = archive.entries.iter().find(|e| e.path == path).and_then(|e| e.body.clone());
                     let attributes = self.attributes(mode, owner, group)?;
-                    self.foresee_file(path, Foreseen::File { contents: None, attributes })?;
+                    self.foresee_file(path, Foreseen::File { contents, attributes })?;
                 }
             }
         }
@@ -100,7 +103,10 @@ impl Machine {
         }
         Ok(new
             .into_iter()
-            .filter(|s| sections.get(&s.name).is_none_or(|section| !DULL.contains(&section.as_str())))
+            .filter(|s| {
+                let dull = sections.get(&s.name).is_some_and(|section| DULL.contains(&section.as_str()));
+                !(dull && (s.name.starts_with("lib") || s.name.starts_with("perl-modules")))
+            })
             .map(|s| (s.name.clone(), s.after.clone().unwrap_or_default(), s.arch.clone()))
             .collect())
     }
