@@ -117,7 +117,7 @@ impl Machine {
             false if self.predicted() => Unit { name: name.clone(), load: "not-found".into(), ..Unit::default() },
             false => return Err(systemctl::no_manager()),
         };
-        Ok(self.foreseen_unit(real))
+        self.foreseen_unit(real)
     }
 
     /// Starts, stops, restarts or reloads a unit, where its state asks for it. Says whether anything was done.

@@ -1,7 +1,7 @@
 //! What a check foresees of units: those that packages or files bring, and what tasks would do to them.
 
 use super::Unit;
-use crate::machine::Machine;
+use crate::machine::{Machine, MachineError, Mode, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -20,6 +20,8 @@ struct Foreseen {
     active: Option<bool>,
     enabled: Option<bool>,
     masked: Option<bool>,
+    /// A task that may or may not run would change it.
+    unknown: bool,
 }
 
 /// Where unit files are, first found first used.
@@ -28,19 +30,33 @@ const UNIT_PATHS: [&str; 4] =
 
 impl Machine {
     /// A unit with what is foreseen laid over it.
-    pub(super) fn foreseen_unit(&self, mut unit: Unit) -> Unit {
+    pub(super) fn foreseen_unit(&self, mut unit: Unit) -> Result<Unit> {
         if !self.predicted() {
-            return unit;
+            return Ok(unit);
+        }
+        let file = self.foreseen_unit_file(&unit.name)?;
+        if let Some((name, _)) = &file
+            && !unit.exists()
+        {
+            unit.name = name.clone(); // an alias is the unit that it names
         }
         let foreseen = self.predictions.units.units.get(&unit.name);
-        if !unit.exists() && (foreseen.is_some_and(|f| f.exists == Some(true)) || self.foresees_unit_file(&unit.name)) {
+        if foreseen.is_some_and(|f| f.unknown) {
+            return Err(MachineError::unknown(format!(
+                "the state of {} depends on an earlier task of which it is not known whether it runs",
+                unit.name
+            )));
+        }
+        if !unit.exists() && (foreseen.is_some_and(|f| f.exists == Some(true)) || file.is_some()) {
             unit.load = "loaded".into();
             unit.active = "inactive".into();
-            unit.file_state = "disabled".into();
+            // Without [Install] there is nothing to enable.
+            let fixed = file.is_some_and(|(_, text)| text.is_some_and(|t| !t.lines().any(|l| l.trim() == "[Install]")));
+            unit.file_state = if fixed { "static".into() } else { "disabled".into() };
             unit.predicted = true;
         }
         let Some(foreseen) = foreseen else {
-            return unit;
+            return Ok(unit);
         };
         unit.predicted = true;
         if foreseen.exists == Some(false) {
@@ -51,11 +67,16 @@ impl Machine {
         if let Some(active) = foreseen.active {
             unit.active = if active { "active".into() } else { "inactive".into() };
         }
-        if let Some(enabled) = foreseen.enabled {
-            unit.file_state = if enabled { "enabled".into() } else { "disabled".into() };
+        match foreseen.enabled {
+            Some(true) => unit.file_state = "enabled".into(),
+            Some(false) if unit.file_state != "static" => unit.file_state = "disabled".into(),
+            _ => {}
         }
         match foreseen.masked {
-            Some(true) => unit.load = "masked".into(),
+            Some(true) => {
+                unit.load = "masked".into();
+                unit.file_state = "masked".into();
+            }
             Some(false) if unit.is_masked() => {
                 unit.load = "loaded".into();
                 unit.file_state = "disabled".into();
@@ -67,17 +88,52 @@ impl Machine {
         {
             unit.properties.insert(key.into(), value.clone());
         }
-        unit
+        Ok(unit)
     }
 
-    /// Whether earlier tasks would have written a file that defines this unit.
-    fn foresees_unit_file(&self, _name: &str) -> bool {
-        let _ = UNIT_PATHS;
-        false
+    /// The file that defines a unit, as earlier tasks would have left it: the unit's real name and the file's text,
+    /// where that is known.
+    fn foreseen_unit_file(&self, name: &str) -> Result<Option<(String, Option<String>)>> {
+        let mut name = name.to_string();
+        for _ in 0..4 {
+            // An instance is defined by its template.
+            let template = name.split_once('@').map(|(stem, rest)| {
+                format!("{stem}@{}", rest.rsplit_once('.').map_or(String::new(), |(_, kind)| format!(".{kind}")))
+            });
+            let mut found = None;
+            for candidate in std::iter::once(name.clone()).chain(template) {
+                for directory in UNIT_PATHS {
+                    let path = format!("{directory}/{candidate}");
+                    if found.is_none() && self.lstat(&path)?.is_some() {
+                        found = Some(path);
+                    }
+                }
+            }
+            let Some(path) = found else {
+                return Ok(None);
+            };
+            if self.lstat(&path)?.is_some_and(|s| s.is_link()) {
+                let target = self.read_link(&path)?;
+                let target = target.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+                if target != "null" && target.contains('.') && target != name && !target.contains("@.") {
+                    name = target;
+                    continue;
+                }
+            }
+            let text = match self.read_file(&path, 1 << 20) {
+                Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+                Err(_) => None,
+            };
+            return Ok(Some((name, text)));
+        }
+        Ok(None)
     }
 
     fn foreseen_mut(&mut self, name: &str) -> &mut Foreseen {
-        self.predictions.units.units.entry(name.to_string()).or_default()
+        let tainted = self.mode() == Mode::Tainted;
+        let foreseen = self.predictions.units.units.entry(name.to_string()).or_default();
+        foreseen.unknown |= tainted;
+        foreseen
     }
 
     pub(super) fn foresee_activity(&mut self, unit: &Unit, active: bool) {
@@ -102,27 +158,53 @@ impl Machine {
 
     /// The removal of a package takes a unit away.
     pub(crate) fn foresee_unit_gone(&mut self, name: &str) {
-        *self.foreseen_mut(name) = Foreseen { exists: Some(false), active: Some(false), ..Foreseen::default() };
+        let foreseen = self.foreseen_mut(name);
+        *foreseen =
+            Foreseen { exists: Some(false), active: Some(false), unknown: foreseen.unknown, ..Foreseen::default() };
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::Mode;
+    use crate::machine::files::{Attributes, Foreseen};
 
     #[test]
     fn a_package_brings_a_unit_and_tasks_change_it() {
         let mut machine = Machine::new(Mode::Predicted);
         let missing = Unit { name: "mariadb.service".into(), load: "not-found".into(), ..Unit::default() };
-        assert!(!machine.foreseen_unit(missing.clone()).exists());
+        assert!(!machine.foreseen_unit(missing.clone()).unwrap().exists());
         machine.foresee_unit("mariadb.service", Some(true), Some(true));
-        let unit = machine.foreseen_unit(missing.clone());
+        let unit = machine.foreseen_unit(missing.clone()).unwrap();
         assert!(unit.exists() && unit.is_running() && unit.is_enabled() && unit.predicted);
         machine.act_on_unit(&unit, super::super::UnitAction::Stop, &Default::default(), &mut |_| {}).unwrap();
-        assert!(!machine.foreseen_unit(missing).is_running());
+        assert!(!machine.foreseen_unit(missing).unwrap().is_running());
         let changes = machine.take_changes();
         assert_eq!(changes.len(), 1);
         assert!(changes[0].inferred);
+    }
+
+    #[test]
+    fn a_unit_file_that_would_be_written_is_a_unit_and_an_alias_is_its_target() {
+        let mut machine = Machine::new(Mode::Predicted);
+        let file = |text: &str| Foreseen::File { contents: Some(text.into()), attributes: Attributes::default() };
+        machine.foresee_file("/etc/systemd/system/plain.service", file("[Service]\n[Install]\n")).unwrap();
+        machine.foresee_file("/etc/systemd/system/static.service", file("[Service]\n")).unwrap();
+        machine.foresee_file("/etc/systemd/system/many@.service", file("[Install]\n")).unwrap();
+        machine.foresee_file("/etc/systemd/system/alias.service", Foreseen::Link("plain.service".into())).unwrap();
+        let unit = |machine: &Machine, name: &str| {
+            machine.foreseen_unit(Unit { name: name.into(), load: "not-found".into(), ..Unit::default() }).unwrap()
+        };
+        assert_eq!(unit(&machine, "plain.service").file_state, "disabled");
+        assert!(unit(&machine, "static.service").is_enabled());
+        assert!(unit(&machine, "many@one.service").exists());
+        assert!(!unit(&machine, "other.service").exists());
+        let plain = unit(&machine, "plain.service");
+        machine.act_on_unit(&plain, super::super::UnitAction::Start, &Default::default(), &mut |_| {}).unwrap();
+        assert!(unit(&machine, "alias.service").is_running());
+        machine.set_mode(Mode::Tainted);
+        machine.set_unit_enabled(&plain, true, &Default::default()).unwrap();
+        let error = machine.foreseen_unit(Unit { name: "plain.service".into(), ..Unit::default() }).unwrap_err();
+        assert!(matches!(error, MachineError::Unknown { .. }));
     }
 }

@@ -149,7 +149,7 @@ fn any_exists(pattern: &str, chdir: Option<&str>, machine: &Machine) -> Result<b
     let path = Path::new(chdir.unwrap_or("/")).join(&expanded);
     let path = if chdir.is_none() && !expanded.starts_with('/') { PathBuf::from(&expanded) } else { path };
     if !expanded.contains(['*', '?', '[']) {
-        return Ok(path.symlink_metadata().is_ok());
+        return Ok(machine.lstat(&path)?.is_some());
     }
     let mut found = vec![if path.is_absolute() { PathBuf::from("/") } else { PathBuf::from(".") }];
     for component in path.components() {
@@ -161,23 +161,31 @@ fn any_exists(pattern: &str, chdir: Option<&str>, machine: &Machine) -> Result<b
         };
         let name = name.to_string_lossy();
         if !name.contains(['*', '?', '[']) {
-            found = found.into_iter().map(|p| p.join(&*name)).filter(|p| p.symlink_metadata().is_ok()).collect();
+            let mut next = Vec::new();
+            for path in found.into_iter().map(|p| p.join(&*name)) {
+                if machine.lstat(&path)?.is_some() {
+                    next.push(path);
+                }
+            }
+            found = next;
             continue;
         }
         let Some(matcher) = glob_pattern(&name) else {
             return Ok(false);
         };
-        found = found
-            .iter()
-            .filter_map(|directory| std::fs::read_dir(directory).ok())
-            .flat_map(|entries| entries.flatten())
-            .filter(|entry| {
-                let entry = entry.file_name();
+        let mut next = Vec::new();
+        for directory in &found {
+            if !machine.stat(directory)?.is_some_and(|s| s.is_dir()) || !machine.may_access(directory, 4)? {
+                continue;
+            }
+            for entry in machine.list_directory(directory)? {
                 let entry = entry.to_string_lossy();
-                (!entry.starts_with('.') || name.starts_with('.')) && matcher.is_match(&entry)
-            })
-            .map(|entry| entry.path())
-            .collect();
+                if (!entry.starts_with('.') || name.starts_with('.')) && matcher.is_match(&entry) {
+                    next.push(directory.join(&*entry));
+                }
+            }
+        }
+        found = next;
     }
     Ok(!found.is_empty())
 }
