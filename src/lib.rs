@@ -24,6 +24,8 @@ pub mod inventory;
 #[cfg(feature = "controller")]
 pub mod playbook;
 #[cfg(feature = "controller")]
+pub mod redact;
+#[cfg(feature = "controller")]
 pub mod report;
 #[cfg(feature = "controller")]
 pub mod source;

@@ -1,1 +1,3 @@
-//! Variable precedence, magic variables, facts and vault.
+//! Variable precedence, magic variables and vault.
+
+pub mod vault;

@@ -1,0 +1,421 @@
+//! Running compiled templates, and turning the engine's errors into ours.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+
+use minijinja::machinery::{self, ast::Expr};
+use minijinja::value::{Value, ValueKind};
+use minijinja::{Error, ErrorKind, Output, State};
+
+use super::compile::{Compiled, MAIN, Origin, TemplateFile};
+use super::error::{TemplateError, TemplateErrorKind};
+use super::lazy::{self, Root};
+use super::rewrite;
+use super::scope::Scope;
+use super::touch;
+use crate::source::Span;
+
+/// What a template with statements printed: how many values, and the last of them.
+#[derive(Default)]
+struct Emitted {
+    count: usize,
+    last: Option<Value>,
+}
+
+thread_local! {
+    static EMITTED: RefCell<Vec<Emitted>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Prints a value as Ansible does: `None` and `omit` are empty, containers are Python's.
+pub(super) fn format_value(out: &mut Output<'_>, _state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
+    if value.is_none() || super::is_omit(value) {
+        return Ok(());
+    }
+    if let Some(text) = value.as_str() {
+        note_emitted(value);
+        return out.write_str(text).map_err(Error::from);
+    }
+    let plain = lazy::finalize(value, false)?;
+    note_emitted(&plain);
+    out.write_str(&super::py::str(&plain)).map_err(Error::from)
+}
+
+fn note_emitted(value: &Value) {
+    EMITTED.with_borrow_mut(|stack| {
+        if let Some(top) = stack.last_mut() {
+            top.count += 1;
+            top.last = Some(value.clone());
+        }
+    });
+}
+
+/// Runs a compiled template. The result is native, lazy, and may be undefined.
+pub(super) fn run(compiled: &Compiled, scope: &Scope) -> Result<Value, Error> {
+    match compiled {
+        Compiled::Text(text) => Ok(text.clone()),
+        Compiled::Expression { run, .. } => run.eval(Value::from_object(Root(scope.clone()))),
+        Compiled::Template(file) => {
+            EMITTED.with_borrow_mut(|stack| stack.push(Emitted::default()));
+            let rendered = file
+                .env
+                .get_template(MAIN)
+                .and_then(|t| t.render(Value::from_object(Root(scope.clone()))));
+            let emitted = EMITTED.with_borrow_mut(Vec::pop).unwrap_or_default();
+            let text = rendered?;
+            match emitted {
+                // Ansible's templates return a lone value as it is, and nothing at all as none.
+                Emitted { count: 1, last: Some(value) } if super::py::str(&value) == text => Ok(value),
+                Emitted { count: 0, .. } if text.is_empty() => Ok(Value::from(())),
+                _ => Ok(Value::from(text)),
+            }
+        }
+    }
+}
+
+/// Gives text its trailing newlines back: the engine takes one, the author meant it.
+pub(super) fn restore_newlines(value: Value, source: &str, newline: &str) -> Value {
+    let Some(text) = value.as_str() else { return value };
+    let count = |s: &str| s.len() - s.trim_end_matches('\n').len();
+    let (wanted, has) = (count(source), count(text));
+    if wanted <= has {
+        return value;
+    }
+    Value::from(format!("{text}{}", newline.repeat(wanted - has)))
+}
+
+/// The origin of a compiled template, for messages.
+fn origin(compiled: &Compiled) -> Option<&Origin> {
+    match compiled {
+        Compiled::Text(_) => None,
+        Compiled::Expression { origin, .. } => Some(origin),
+        Compiled::Template(file) => Some(&file.origin),
+    }
+}
+
+/// Where an error belongs.
+pub(super) struct Site<'a> {
+    /// The place of the value in a YAML file.
+    pub span: Option<&'a Span>,
+    /// The template file.
+    pub file: Option<PathBuf>,
+    /// Lines the file has before what was compiled (a header).
+    pub skipped_lines: usize,
+}
+
+impl Site<'_> {
+    pub const NOWHERE: Site<'static> = Site { span: None, file: None, skipped_lines: 0 };
+}
+
+/// Makes the engine's error ours: says what is undefined, where, and why; leaves values out.
+pub(super) fn explain(err: &Error, compiled: &Compiled, scope: &Scope, site: &Site<'_>) -> TemplateError {
+    if let Some(inner) = held(err) {
+        let mut inner = inner.clone();
+        if inner.span.is_none() && inner.file.is_none() {
+            place(&mut inner, err, compiled, site);
+        } else if let (Some(file), None) = (&site.file, &inner.file) {
+            // The innermost place is kept; where it was used from is added.
+            let line = err.line().map(|l| format!(":{l}")).unwrap_or_default();
+            inner.causes.push(format!("used in {}{line}", file.display()));
+        }
+        return inner;
+    }
+    // An error inside an included template is wrapped in one of the including.
+    let mut root = err;
+    while let Some(next) = std::error::Error::source(root).and_then(|s| s.downcast_ref::<Error>()) {
+        root = next;
+    }
+    let mut error = match root.kind() {
+        ErrorKind::UndefinedError => {
+            let name = undefined_name(root, compiled, scope);
+            let mut error = TemplateError::new(TemplateErrorKind::Undefined, describe(&name, root.detail()));
+            if let Undefined::Variable(name) | Undefined::Because(name, _) = &name {
+                error.undefined = Some(name.clone());
+            }
+            if let Undefined::Because(_, why) = &name {
+                error.causes.push(why.clone());
+            }
+            error
+        }
+        ErrorKind::OutOfFuel => TemplateError::new(TemplateErrorKind::Limit, "the template runs too long: endless loop?"),
+        ErrorKind::SyntaxError | ErrorKind::UnknownFilter | ErrorKind::UnknownTest => {
+            TemplateError::new(TemplateErrorKind::Syntax, root.detail().unwrap_or("syntax error").to_owned())
+        }
+        kind => {
+            let text = match root.detail() {
+                Some(detail) if kind == ErrorKind::InvalidOperation => detail.to_owned(),
+                Some(detail) => format!("{kind}: {detail}"),
+                None => kind.to_string(),
+            };
+            TemplateError::runtime(text)
+        }
+    };
+    place(&mut error, root, compiled, site);
+    error
+}
+
+/// Our own error, if that is what the engine's error carries.
+fn held(err: &Error) -> Option<&TemplateError> {
+    let mut source = std::error::Error::source(err);
+    while let Some(e) = source {
+        if let Some(ours) = e.downcast_ref::<TemplateError>() {
+            return Some(ours);
+        }
+        source = e.source();
+    }
+    None
+}
+
+/// Wraps our error in the engine's.
+pub(super) fn wrap(error: TemplateError) -> Error {
+    let kind = if error.is_undefined() { ErrorKind::UndefinedError } else { ErrorKind::InvalidOperation };
+    Error::new(kind, error.message.clone()).with_source(error)
+}
+
+fn place(error: &mut TemplateError, err: &Error, compiled: &Compiled, site: &Site<'_>) {
+    let mut span = None;
+    let mut file = site.file.clone();
+    let mut skipped = site.skipped_lines;
+    if let Some(origin) = origin(compiled) {
+        let range = err.range();
+        if let (Compiled::Template(t), Some(name)) = (compiled, err.name())
+            && name != MAIN
+        {
+            if let Some((path, rewritten)) = t.included.lock().unwrap_or_else(PoisonError::into_inner).get(name) {
+                file = Some(path.clone());
+                skipped = 0;
+                span = range.and_then(|r| rewritten.place(r.start));
+            }
+        } else {
+            span = range.and_then(|r| origin.rewritten.place(r.start));
+        }
+        if let (Some(place), Some(yaml), None) = (span, site.span, &file) {
+            error.span = Some(part_of(yaml, &origin.source, place.start_offset as usize, place.end_offset as usize));
+        }
+    }
+    if let Some(place) = span {
+        error.line = Some(place.start_line as usize + skipped);
+        error.column = Some(place.start_col as usize + 1);
+    } else {
+        error.line = err.line().map(|l| l + skipped);
+    }
+    error.file = file;
+    if error.span.is_none() {
+        error.span = site.span.cloned();
+    }
+}
+
+/// The part of a YAML value that an offset in its text means: exact when the text stands in the file as it is.
+fn part_of(span: &Span, text: &str, start: usize, end: usize) -> Span {
+    match span.text().find(text) {
+        Some(at) if !text.is_empty() => span.part(at + start, at + end),
+        _ => span.clone(),
+    }
+}
+
+enum Undefined {
+    /// No variable of this name.
+    Variable(String),
+    /// A variable whose own template met something undefined.
+    Because(String, String),
+    /// `a.b`: the type of `a`, and `b`.
+    Attribute(String, &'static str, String),
+    /// An inline `if` without `else`, or something else without a name.
+    Unnamed,
+}
+
+fn describe(name: &Undefined, detail: Option<&str>) -> String {
+    match name {
+        Undefined::Variable(name) | Undefined::Because(name, _) => format!("'{name}' is undefined"),
+        Undefined::Attribute(base, kind, key) => {
+            format!("'{base}.{key}' is undefined: object of type '{kind}' has no attribute '{key}'")
+        }
+        Undefined::Unnamed => detail.unwrap_or("a value is undefined").to_owned(),
+    }
+}
+
+/// Finds out what was undefined, from the author's text and the variables. Evaluates no template.
+fn undefined_name(err: &Error, compiled: &Compiled, scope: &Scope) -> Undefined {
+    let Some(origin) = origin(compiled) else { return Undefined::Unnamed };
+    let (source, place) = match (compiled, err.name()) {
+        (Compiled::Template(t), Some(name)) if name != MAIN => {
+            let included = t.included.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some((path, rewritten)) = included.get(name) else { return Undefined::Unnamed };
+            let place = err.range().and_then(|r| rewritten.place(r.start));
+            (std::fs::read_to_string(path).unwrap_or_default(), place)
+        }
+        _ => (origin.source.to_string(), err.range().and_then(|r| origin.rewritten.place(r.start))),
+    };
+    let range = place.map(|p| (p.start_offset as usize, p.end_offset as usize));
+    // Only the failing part is looked at; if its place is not known, everything is.
+    let part = range.and_then(|(a, b)| source.get(a..b)).map(trim_tags);
+    for text in [part, Some(source.as_str()).filter(|_| origin.bare)].into_iter().flatten() {
+        if let Ok(expr) = machinery::parse_expr(text)
+            && let Some(found) = search(&expr, scope)
+        {
+            return found;
+        }
+    }
+    if range.is_none()
+        && let Ok(root) = machinery::parse(&source, MAIN, Default::default())
+    {
+        let mut found = None;
+        rewrite::visit_stmt(&root, &mut |e| {
+            if found.is_none() {
+                found = look(e, scope);
+            }
+        });
+        if let Some(found) = found {
+            return found;
+        }
+    }
+    Undefined::Unnamed
+}
+
+/// `{% if x` and `{{ x }}` to the expression in them.
+fn trim_tags(text: &str) -> &str {
+    let text = text.trim_start_matches(['{', '%', '-', '+']).trim_end_matches(['}', '%', '-', '+']).trim();
+    for keyword in ["if ", "elif "] {
+        if let Some(rest) = text.strip_prefix(keyword) {
+            return rest.trim();
+        }
+    }
+    if let Some((_, rest)) = text.strip_prefix("for ").and_then(|t| t.split_once(" in ")) {
+        return rest.trim();
+    }
+    if let Some((_, rest)) = text.strip_prefix("set ").and_then(|t| t.split_once('=')) {
+        return rest.trim();
+    }
+    text
+}
+
+fn search(expr: &Expr<'_>, scope: &Scope) -> Option<Undefined> {
+    let mut found = None;
+    rewrite::visit_expr(expr, &mut |e| {
+        if found.is_none() {
+            found = look(e, scope);
+        }
+    });
+    found
+}
+
+fn look(expr: &Expr<'_>, scope: &Scope) -> Option<Undefined> {
+    match expr {
+        Expr::Var(v) => {
+            if let Some(why) = touch::cause_of(v.id) {
+                return Some(Undefined::Because(v.id.to_owned(), why));
+            }
+            let known = scope.contains(v.id) || super::globals::is_known(v.id) || matches!(v.id, "loop" | "self");
+            (!known).then(|| Undefined::Variable(v.id.to_owned()))
+        }
+        Expr::GetAttr(a) => {
+            let base = known_value(&a.expr, scope)?;
+            missing(&a.expr, &base, a.name)
+        }
+        Expr::GetItem(g) => {
+            let base = known_value(&g.expr, scope)?;
+            let key = known_value(&g.subscript_expr, scope)?;
+            missing(&g.expr, &base, key.as_str()?)
+        }
+        _ => None,
+    }
+}
+
+fn missing(base: &Expr<'_>, value: &Value, key: &str) -> Option<Undefined> {
+    if value.is_undefined() || value.kind() == ValueKind::Invalid {
+        return None;
+    }
+    let found = value.get_attr(key).ok()?;
+    found.is_undefined().then(|| Undefined::Attribute(chain(base), super::py::type_name(value), key.to_owned()))
+}
+
+fn chain(expr: &Expr<'_>) -> String {
+    match expr {
+        Expr::Var(v) => v.id.to_owned(),
+        Expr::GetAttr(a) => format!("{}.{}", chain(&a.expr), a.name),
+        Expr::GetItem(g) => match &g.subscript_expr {
+            Expr::Const(c) => format!("{}[{}]", chain(&g.expr), super::py::repr(&c.value)),
+            Expr::Var(v) => format!("{}[{}]", chain(&g.expr), v.id),
+            _ => format!("{}[…]", chain(&g.expr)),
+        },
+        _ => "…".to_owned(),
+    }
+}
+
+/// The value of a chain of names, from plain variables only: nothing that runs a template or touches an unknown.
+fn known_value(expr: &Expr<'_>, scope: &Scope) -> Option<Value> {
+    use super::scope::Raw;
+    match expr {
+        Expr::Const(c) => Some(c.value.clone()),
+        Expr::Var(v) => match scope.raw(v.id) {
+            Some(Raw::Value(value)) => touch::unknowns_in(value).is_empty().then(|| value.clone()),
+            Some(Raw::Node(node)) if !node.is_template() && !node.is_vault() => {
+                Some(lazy::node_value(node, scope, None))
+            }
+            _ if v.id == "hostvars" => scope.value("hostvars"),
+            _ => None,
+        },
+        Expr::GetAttr(a) => known_value(&a.expr, scope)?.get_attr(a.name).ok(),
+        Expr::GetItem(g) => {
+            let key = known_value(&g.subscript_expr, scope)?;
+            known_value(&g.expr, scope)?.get_item(&key).ok()
+        }
+        _ => None,
+    }
+}
+
+/// Says in one sentence why a variable's own template came out undefined.
+pub(super) fn cause(compiled: &Compiled, scope: &Scope, err: Option<&Error>, span: Option<&Span>) -> String {
+    let error = match err {
+        Some(err) => explain(err, compiled, scope, &Site { span, file: None, skipped_lines: 0 }),
+        None => undefined_result(compiled, scope, &Site { span, file: None, skipped_lines: 0 }),
+    };
+    let place = error.span.as_ref().filter(|s| !s.is_generated()).map(|s| format!(" (at {s})")).unwrap_or_default();
+    let mut text = format!("{}{place}", error.message);
+    for cause in &error.causes {
+        text.push_str("; ");
+        text.push_str(cause);
+    }
+    text
+}
+
+/// The error of an expression that evaluated to something undefined.
+pub(super) fn undefined_result(compiled: &Compiled, scope: &Scope, site: &Site<'_>) -> TemplateError {
+    let whole = origin(compiled).map(|o| {
+        let text: Arc<str> = if o.bare { o.source.clone() } else { trim_tags(&o.source).into() };
+        text
+    });
+    let found = whole.as_ref().and_then(|text| {
+        let expr = machinery::parse_expr(text).ok()?;
+        search(&expr, scope)
+    });
+    let found = found.unwrap_or(Undefined::Unnamed);
+    let mut error = TemplateError::new(
+        TemplateErrorKind::Undefined,
+        match (&found, &whole) {
+            (Undefined::Unnamed, Some(text)) => format!("'{text}' is undefined"),
+            _ => describe(&found, None),
+        },
+    );
+    match found {
+        Undefined::Variable(name) => error.undefined = Some(name),
+        Undefined::Because(name, why) => {
+            error.undefined = Some(name);
+            error.causes.push(why);
+        }
+        _ => {}
+    }
+    error.span = site.span.cloned();
+    error.file = site.file.clone();
+    error
+}
+
+/// Whether a template could be cached and used with any base directory: it includes nothing.
+pub(super) fn stands_alone(text: &str) -> bool {
+    !["include", "import", "extends"].iter().any(|word| text.contains(word))
+}
+
+/// Renders a file's template.
+pub(super) fn render(file: &TemplateFile, scope: &Scope) -> Result<String, Error> {
+    file.env.get_template(MAIN).and_then(|t| t.render(Value::from_object(Root(scope.clone()))))
+}

@@ -1,0 +1,109 @@
+//! What went wrong in a template, where, and why; never with a variable's value.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::source::{Diag, Span};
+
+/// What kind of error a template met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TemplateErrorKind {
+    /// It cannot be parsed, or names an unknown filter or test.
+    Syntax,
+    /// It used something undefined.
+    Undefined,
+    /// A variable refers to itself.
+    Loop,
+    /// It ran too long or too deep.
+    Limit,
+    /// Anything else that failed while it ran.
+    Runtime,
+}
+
+/// An error of a template or expression.
+#[derive(Debug, Clone)]
+pub struct TemplateError {
+    /// The kind.
+    pub kind: TemplateErrorKind,
+    /// What happened, without any variable's value.
+    pub message: String,
+    /// The place in a YAML file: of the value that was templated, or of the part of it that failed.
+    pub span: Option<Span>,
+    /// The template file, for a rendered file.
+    pub file: Option<PathBuf>,
+    /// Line in the template, from 1.
+    pub line: Option<usize>,
+    /// Column in the template, from 1.
+    pub column: Option<usize>,
+    /// The name that is undefined.
+    pub undefined: Option<String>,
+    /// Why, step by step.
+    pub causes: Vec<String>,
+}
+
+impl TemplateError {
+    /// An error with nothing but a message.
+    pub fn new(kind: TemplateErrorKind, message: impl Into<String>) -> Self {
+        TemplateError {
+            kind,
+            message: message.into(),
+            span: None,
+            file: None,
+            line: None,
+            column: None,
+            undefined: None,
+            causes: Vec::new(),
+        }
+    }
+
+    /// A failure while running.
+    pub(super) fn runtime(message: impl Into<String>) -> Self {
+        TemplateError::new(TemplateErrorKind::Runtime, message)
+    }
+
+    /// Adds a place unless it has one.
+    pub fn at(mut self, span: &Span) -> Self {
+        if self.span.is_none() && !span.is_generated() {
+            self.span = Some(span.clone());
+        }
+        self
+    }
+
+    /// Whether it is about something undefined.
+    pub fn is_undefined(&self) -> bool {
+        self.kind == TemplateErrorKind::Undefined
+    }
+
+    /// The error with its line and a caret, for the user.
+    pub fn into_diag(self) -> Diag {
+        let mut diag = Diag::error(self.headline());
+        if let Some(span) = &self.span {
+            diag = diag.at(span);
+        }
+        for cause in self.causes {
+            diag = diag.with_note(cause);
+        }
+        diag
+    }
+
+    fn headline(&self) -> String {
+        match (&self.file, self.line, self.column) {
+            (Some(file), Some(line), Some(column)) => format!("{}:{line}:{column}: {}", file.display(), self.message),
+            (Some(file), Some(line), None) => format!("{}:{line}: {}", file.display(), self.message),
+            (Some(file), None, _) => format!("{}: {}", file.display(), self.message),
+            _ => self.message.clone(),
+        }
+    }
+}
+
+impl fmt::Display for TemplateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.headline())?;
+        for cause in &self.causes {
+            write!(f, "; {cause}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for TemplateError {}

@@ -1,0 +1,78 @@
+//! Base64 and vault.
+
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use minijinja::State;
+use minijinja::value::Value;
+
+use crate::secret::Secret;
+use crate::template::args::{Args, R, fail};
+use crate::template::py;
+use crate::vars::vault::{DEFAULT_ID, Vault, is_encrypted};
+
+fn engine(urlsafe: bool) -> GeneralPurpose {
+    let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    GeneralPurpose::new(if urlsafe { &alphabet::URL_SAFE } else { &alphabet::STANDARD }, config)
+}
+
+fn utf8(args: &Args) -> Result<(), minijinja::Error> {
+    match args.text(1, "encoding").as_deref() {
+        None | Some("utf-8" | "utf8" | "ascii" | "UTF-8") => Ok(()),
+        Some(other) => Err(fail(format!("{}: the encoding '{other}' is not supported", args.name()))),
+    }
+}
+
+/// `b64encode(encoding, urlsafe)`
+pub(super) fn b64encode(args: &Args) -> R {
+    args.only(3, &["encoding", "urlsafe"])?;
+    let engine = engine(args.flag(2, "urlsafe", false));
+    let value = args.value();
+    if args.text(1, "encoding").as_deref() == Some("utf-16-le") {
+        let bytes: Vec<u8> = py::str(&value).encode_utf16().flat_map(u16::to_le_bytes).collect();
+        return Ok(Value::from(engine.encode(bytes)));
+    }
+    utf8(args)?;
+    Ok(Value::from(engine.encode(py::str(&value))))
+}
+
+/// `b64decode(encoding, urlsafe)`
+pub(super) fn b64decode(args: &Args) -> R {
+    args.only(3, &["encoding", "urlsafe"])?;
+    let text: String = py::str(&args.value()).chars().filter(|c| !c.is_whitespace()).collect();
+    let bytes = engine(args.flag(2, "urlsafe", false))
+        .decode(text)
+        .map_err(|_| fail("b64decode: the text is not base64"))?;
+    if args.text(1, "encoding").as_deref() == Some("utf-16-le") {
+        let units: Vec<u16> = bytes.chunks(2).map(|c| u16::from_le_bytes([c.first().copied().unwrap_or(0), c.get(1).copied().unwrap_or(0)])).collect();
+        return Ok(Value::from(String::from_utf16_lossy(&units)));
+    }
+    utf8(args)?;
+    String::from_utf8(bytes).map(Value::from).map_err(|_| fail("b64decode: the decoded bytes are not UTF-8 text"))
+}
+
+fn with_secret(state: &State<'_, '_>, args: &Args) -> Result<(Vault, String), minijinja::Error> {
+    let scope = crate::template::globals::scope_of(state)?;
+    let mut vault = Vault::new(scope.templar().redactor().clone());
+    let id = args.text(if args.name() == "vault" { 3 } else { 2 }, "vault_id").unwrap_or_else(|| DEFAULT_ID.to_owned());
+    vault.add_password(&id, Secret::new(args.need_text(1, "secret")?));
+    Ok((vault, id))
+}
+
+/// `vault(secret)`
+pub(super) fn vault(state: &mut State<'_, '_>, args: &Args) -> R {
+    let (vault, id) = with_secret(state, args)?;
+    let clear = py::str(&args.value());
+    let text = vault.encrypt(clear.as_bytes(), Some(&id)).map_err(|e| fail(format!("vault: {e}")))?;
+    Ok(Value::from(text))
+}
+
+/// `unvault(secret)`
+pub(super) fn unvault(state: &mut State<'_, '_>, args: &Args) -> R {
+    let text = py::str(&args.value());
+    if !is_encrypted(&text) {
+        return Ok(Value::from(text));
+    }
+    let (vault, _) = with_secret(state, args)?;
+    vault.decrypt_str(&text).map(Value::from).map_err(|e| fail(format!("unvault: {e}")))
+}

@@ -1,0 +1,209 @@
+//! Checksums, name-based identifiers and password hashes.
+
+use minijinja::Error;
+use minijinja::value::Value;
+use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
+
+use crate::template::args::{Args, R, fail};
+use crate::template::py;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn digest(kind: &str, data: &[u8]) -> Result<String, Error> {
+    Ok(match kind {
+        "sha1" => hex(&sha1::Sha1::digest(data)),
+        "sha224" => hex(&Sha224::digest(data)),
+        "sha256" => hex(&Sha256::digest(data)),
+        "sha384" => hex(&Sha384::digest(data)),
+        "sha512" => hex(&Sha512::digest(data)),
+        "md5" => hex(&md5::compute(data).0),
+        other => return Err(fail(format!("hash: the type '{other}' is not supported; there are md5, sha1, sha224, sha256, sha384 and sha512"))),
+    })
+}
+
+/// `hash(type)`
+pub(super) fn hash(args: &Args) -> R {
+    let kind = args.text(1, "hashtype").unwrap_or_else(|| "sha1".to_owned());
+    digest(&kind, py::str(&args.value()).as_bytes()).map(Value::from)
+}
+
+pub(super) fn sha1(args: &Args) -> R {
+    digest("sha1", py::str(&args.value()).as_bytes()).map(Value::from)
+}
+
+pub(super) fn md5(args: &Args) -> R {
+    digest("md5", py::str(&args.value()).as_bytes()).map(Value::from)
+}
+
+/// `to_uuid(namespace)`: version 5, in Ansible's own namespace by default.
+pub(super) fn to_uuid(args: &Args) -> R {
+    let namespace = args.text(1, "namespace").unwrap_or_else(|| "361E6D51-FAEC-444A-9079-341386DA8E2E".to_owned());
+    let digits: String = namespace.chars().filter(char::is_ascii_hexdigit).collect();
+    let bytes = (0..32)
+        .step_by(2)
+        .map(|i| digits.get(i..i + 2).and_then(|d| u8::from_str_radix(d, 16).ok()))
+        .collect::<Option<Vec<u8>>>()
+        .filter(|_| digits.len() == 32)
+        .ok_or_else(|| fail("to_uuid: the namespace is not a UUID"))?;
+    let mut sha = sha1::Sha1::new();
+    sha.update(&bytes);
+    sha.update(py::str(&args.value()).as_bytes());
+    let mut id: Vec<u8> = sha.finalize().iter().take(16).copied().collect();
+    if let Some(b) = id.get_mut(6) {
+        *b = (*b & 0x0f) | 0x50;
+    }
+    if let Some(b) = id.get_mut(8) {
+        *b = (*b & 0x3f) | 0x80;
+    }
+    let h = hex(&id);
+    let part = |a: usize, b: usize| h.get(a..b).unwrap_or_default();
+    Ok(Value::from(format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))))
+}
+
+const ITOA64: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+fn letter(bits: u32) -> char {
+    ITOA64.get((bits & 0x3f) as usize).map_or('.', |b| char::from(*b))
+}
+
+/// Text of `[./0-9A-Za-z]`, for salts.
+pub(crate) fn random_salt(length: usize) -> String {
+    (0..length).map(|_| letter(rand::random::<u32>())).collect()
+}
+
+/// `password_hash(hashtype, salt, salt_size, rounds)`: sha512 and sha256, as crypt(3) reads them.
+pub(super) fn password_hash(args: &Args) -> R {
+    args.only(6, &["hashtype", "salt", "salt_size", "rounds", "ident"])?;
+    let kind = args.text(1, "hashtype").unwrap_or_else(|| "sha512".to_owned());
+    let size = usize::try_from(args.int(3, "salt_size")?.unwrap_or(16)).unwrap_or(16).clamp(1, 16);
+    let salt = args.text(2, "salt").unwrap_or_else(|| random_salt(size));
+    let rounds = args.int(4, "rounds")?;
+    crypt(&py::str(&args.value()), &kind, &salt, rounds).map(Value::from)
+}
+
+/// The hash of a password. Ansible's default is 656000 rounds for sha512 and 535000 for sha256.
+pub(crate) fn crypt(password: &str, kind: &str, salt: &str, rounds: Option<i64>) -> Result<String, Error> {
+    if let Some(c) = salt.chars().find(|c| !c.is_ascii() || !ITOA64.contains(&(*c as u8))) {
+        return Err(fail(format!("password_hash: invalid character in the salt: {c:?}")));
+    }
+    if salt.len() > 16 {
+        return Err(fail("password_hash: the salt has more than 16 characters"));
+    }
+    let (id, default) = match kind {
+        "sha512" | "sha512_crypt" => ("6", 656_000),
+        "sha256" | "sha256_crypt" => ("5", 535_000),
+        other => {
+            return Err(fail(format!(
+                "password_hash: the type '{other}' is not supported here; use sha512 or sha256"
+            )));
+        }
+    };
+    let rounds = u32::try_from(rounds.unwrap_or(default).clamp(1000, 999_999_999)).unwrap_or(5000);
+    let body = if id == "6" {
+        sha_crypt::<Sha512>(password.as_bytes(), salt.as_bytes(), rounds, SHA512_ORDER)
+    } else {
+        sha_crypt::<Sha256>(password.as_bytes(), salt.as_bytes(), rounds, SHA256_ORDER)
+    };
+    // 5000 is what no number means.
+    let cost = if rounds == 5000 { String::new() } else { format!("rounds={rounds}$") };
+    Ok(format!("${id}${cost}{salt}${body}"))
+}
+
+/// Ulrich Drepper's SHA-crypt.
+fn sha_crypt<D: Digest>(password: &[u8], salt: &[u8], rounds: u32, order: &[[usize; 3]]) -> String {
+    let sum = |parts: &[&[u8]]| -> Vec<u8> {
+        let mut d = D::new();
+        for part in parts {
+            d.update(part);
+        }
+        d.finalize().to_vec()
+    };
+    let stretch = |bytes: &[u8], length: usize| bytes.iter().cycle().take(length).copied().collect::<Vec<u8>>();
+    let b = sum(&[password, salt, password]);
+    let mut d = D::new();
+    d.update(password);
+    d.update(salt);
+    d.update(stretch(&b, password.len()));
+    let mut n = password.len();
+    while n > 0 {
+        if n & 1 == 1 { d.update(&b) } else { d.update(password) }
+        n >>= 1;
+    }
+    let a = d.finalize().to_vec();
+    let p = {
+        let mut d = D::new();
+        for _ in 0..password.len() {
+            d.update(password);
+        }
+        stretch(&d.finalize(), password.len())
+    };
+    let s = {
+        let mut d = D::new();
+        for _ in 0..16 + usize::from(a.first().copied().unwrap_or(0)) {
+            d.update(salt);
+        }
+        stretch(&d.finalize(), salt.len())
+    };
+    let mut c = a;
+    for i in 0..rounds {
+        let mut d = D::new();
+        if i & 1 == 1 { d.update(&p) } else { d.update(&c) }
+        if i % 3 != 0 {
+            d.update(&s);
+        }
+        if i % 7 != 0 {
+            d.update(&p);
+        }
+        if i & 1 == 1 { d.update(&c) } else { d.update(&p) }
+        c = d.finalize().to_vec();
+    }
+    let at = |i: usize| u32::from(c.get(i).copied().unwrap_or(0));
+    let mut out = String::new();
+    for [x, y, z] in order {
+        let mut w = (at(*x) << 16) | (at(*y) << 8) | at(*z);
+        for _ in 0..4 {
+            out.push(letter(w));
+            w >>= 6;
+        }
+    }
+    // The last bytes do not fill a group of three.
+    let (mut w, letters) = if c.len() == 64 { (at(63), 2) } else { ((at(31) << 8) | at(30), 3) };
+    for _ in 0..letters {
+        out.push(letter(w));
+        w >>= 6;
+    }
+    out
+}
+
+const SHA512_ORDER: &[[usize; 3]] = &[
+    [0, 21, 42], [22, 43, 1], [44, 2, 23], [3, 24, 45], [25, 46, 4], [47, 5, 26], [6, 27, 48], [28, 49, 7], [50, 8, 29],
+    [9, 30, 51], [31, 52, 10], [53, 11, 32], [12, 33, 54], [34, 55, 13], [56, 14, 35], [15, 36, 57], [37, 58, 16],
+    [59, 17, 38], [18, 39, 60], [40, 61, 19], [62, 20, 41],
+];
+
+const SHA256_ORDER: &[[usize; 3]] = &[
+    [0, 10, 20], [21, 1, 11], [12, 22, 2], [3, 13, 23], [24, 4, 14], [15, 25, 5], [6, 16, 26], [27, 7, 17], [18, 28, 8],
+    [9, 19, 29],
+];
+
+#[cfg(test)]
+mod tests {
+    use super::crypt;
+
+    #[test]
+    fn crypt_as_libc() {
+        // From the specification's own test vectors.
+        let cases = [
+            ("Hello world!", "sha512", "saltstring", Some(5000), "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjlO/O817G3uBnIFNjnQJuesI68OTLiBFdcbYEdFCoEOfaS35inz1"),
+            ("Hello world!", "sha256", "saltstring", Some(5000), "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc8"),
+            ("Hello world!", "sha512", "saltstringsaltst", Some(10000), "$6$rounds=10000$saltstringsaltst$OW1/O6BYHV6BcXZu8QVeXbDWra3Oeqh0sbHbbMCVNSnCM/UrjmM0Dp8vOuZeHBy/YTBmSK6H9qs/y3RnOaw5v."),
+        ];
+        for (password, kind, salt, rounds, want) in cases {
+            assert_eq!(crypt(password, kind, salt, rounds).unwrap_or_default(), want);
+        }
+        assert!(crypt("x", "bcrypt", "saltsalt", None).is_err());
+        assert!(crypt("x", "sha512", "sa$t", None).is_err());
+    }
+}

@@ -1,0 +1,226 @@
+//! JSON as Python writes it, JMESPath not, INI.
+
+use minijinja::Error;
+use minijinja::value::{Value, ValueKind};
+
+use crate::template::args::{Args, R, fail, pairs};
+use crate::template::{lazy, py, touch};
+
+/// How JSON is written.
+pub(crate) struct Style {
+    pub indent: Option<String>,
+    pub sort: bool,
+    pub ascii: bool,
+    pub item: String,
+    pub key: String,
+}
+
+impl Default for Style {
+    fn default() -> Self {
+        Style { indent: None, sort: false, ascii: true, item: ", ".to_owned(), key: ": ".to_owned() }
+    }
+}
+
+/// `json.dumps`
+pub(crate) fn dumps(value: &Value, style: &Style) -> Result<String, Error> {
+    let mut out = String::new();
+    write(value, style, 0, &mut out)?;
+    Ok(out)
+}
+
+fn newline(style: &Style, depth: usize, out: &mut String) {
+    if let Some(indent) = &style.indent {
+        out.push('\n');
+        out.push_str(&indent.repeat(depth));
+    }
+}
+
+fn write(value: &Value, style: &Style, depth: usize, out: &mut String) -> Result<(), Error> {
+    if depth > 200 {
+        return Err(fail("to_json: nested too deeply"));
+    }
+    match value.kind() {
+        ValueKind::None => out.push_str("null"),
+        ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
+        ValueKind::Number if value.is_integer() => out.push_str(&value.to_string()),
+        ValueKind::Number => {
+            let f = f64::try_from(value.clone()).unwrap_or(f64::NAN);
+            out.push_str(&match py::float(f).as_str() {
+                "nan" => "NaN".to_owned(),
+                "inf" => "Infinity".to_owned(),
+                "-inf" => "-Infinity".to_owned(),
+                other => other.to_owned(),
+            });
+        }
+        ValueKind::String => quote(value.as_str().unwrap_or_default(), style.ascii, out),
+        ValueKind::Seq | ValueKind::Iterable => {
+            out.push('[');
+            let mut n = 0;
+            for item in value.try_iter()? {
+                if n > 0 {
+                    out.push_str(&style.item);
+                }
+                newline(style, depth + 1, out);
+                write(&item, style, depth + 1, out)?;
+                n += 1;
+            }
+            if n > 0 {
+                newline(style, depth, out);
+            }
+            out.push(']');
+        }
+        ValueKind::Map => {
+            out.push('{');
+            let mut pairs = pairs(value).unwrap_or_default();
+            if style.sort {
+                pairs.sort_by_key(|(k, _)| py::json_key(k));
+            }
+            for (i, (k, v)) in pairs.iter().enumerate() {
+                if i > 0 {
+                    out.push_str(&style.item);
+                }
+                newline(style, depth + 1, out);
+                quote(&py::json_key(k), style.ascii, out);
+                out.push_str(&style.key);
+                write(v, style, depth + 1, out)?;
+            }
+            if !pairs.is_empty() {
+                newline(style, depth, out);
+            }
+            out.push('}');
+        }
+        ValueKind::Undefined => return Err(Error::from(minijinja::ErrorKind::UndefinedError)),
+        _ => quote(&value.to_string(), style.ascii, out),
+    }
+    Ok(())
+}
+
+fn quote(text: &str, ascii: bool, out: &mut String) {
+    out.push('"');
+    let mut units = [0u16; 2];
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            c if (c as u32) < 0x20 || c == '\u{7f}' && ascii => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c if c.is_ascii() || !ascii => out.push(c),
+            c => {
+                for unit in c.encode_utf16(&mut units) {
+                    out.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
+        }
+    }
+    out.push('"');
+}
+
+fn style(args: &Args, mut style: Style) -> Result<Style, Error> {
+    for (name, value) in args.named() {
+        match name.as_str() {
+            "indent" => {
+                style.indent = match (value.as_str(), value.as_i64()) {
+                    (Some(text), _) => Some(text.to_owned()),
+                    (None, Some(n)) => Some(" ".repeat(usize::try_from(n).unwrap_or(0).min(100))),
+                    _ => None,
+                };
+                if style.indent.is_some() && style.item == ", " {
+                    style.item = ",".to_owned();
+                }
+            }
+            "sort_keys" => style.sort = value.is_true(),
+            "ensure_ascii" => style.ascii = value.is_true(),
+            "separators" => {
+                style.item = py::str(&value.get_item_by_index(0)?);
+                style.key = py::str(&value.get_item_by_index(1)?);
+            }
+            "vault_to_text" | "preprocess_unsafe" | "allow_nan" | "skipkeys" | "profile" | "default" => {}
+            other => return Err(fail(format!("{}: unknown argument '{other}'", args.name()))),
+        }
+    }
+    Ok(style)
+}
+
+pub(super) fn to_json(args: &Args) -> R {
+    let value = lazy::finalize(&args.value(), false)?;
+    dumps(&value, &style(args, Style::default())?).map(Value::from)
+}
+
+pub(super) fn to_nice_json(args: &Args) -> R {
+    let value = lazy::finalize(&args.value(), false)?;
+    let nice = Style { indent: Some("    ".to_owned()), sort: true, item: ",".to_owned(), ..Style::default() };
+    let mut style = style(args, nice)?;
+    if let Some(n) = args.int(1, "indent")?.and_then(|n| usize::try_from(n).ok()) {
+        style.indent = Some(" ".repeat(n.min(100)));
+    }
+    (style.item, style.key) = (",".to_owned(), ": ".to_owned());
+    dumps(&value, &style).map(Value::from)
+}
+
+/// Jinja's own: safe inside HTML.
+pub(super) fn tojson(args: &Args) -> R {
+    let value = lazy::finalize(&args.value(), false)?;
+    let indent = args.int(1, "indent")?.map(|n| " ".repeat(usize::try_from(n).unwrap_or(0).min(100)));
+    let item = if indent.is_some() { "," } else { ", " }.to_owned();
+    let text = dumps(&value, &Style { indent, sort: true, item, ..Style::default() })?;
+    Ok(Value::from(
+        text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026").replace('\'', "\\u0027"),
+    ))
+}
+
+pub(super) fn from_json(args: &Args) -> R {
+    let value = args.value();
+    let text = value.as_str().ok_or_else(|| {
+        fail(format!("from_json: the JSON object must be str, not {}", py::type_name(&value)))
+    })?;
+    serde_json::from_str::<serde_json::Value>(text)
+        .map(|json| touch::from_json(&json))
+        .map_err(|e| fail(format!("from_json: invalid JSON at line {} column {}", e.line(), e.column())))
+}
+
+pub(super) fn json_query(_: &Args) -> R {
+    Err(fail("json_query is not supported here; selectattr, map and dict2items do what it does"))
+}
+
+pub(super) fn from_ini(args: &Args) -> R {
+    let mut sections: Vec<(Value, Value)> = Vec::new();
+    let mut current: Vec<(Value, Value)> = Vec::new();
+    let mut name: Option<String> = None;
+    for line in py::str(&args.value()).lines() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            continue;
+        }
+        if let Some(section) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
+            if let Some(name) = name.replace(section.to_owned()) {
+                sections.push((Value::from(name), Value::from_pairs(std::mem::take(&mut current))));
+            }
+            continue;
+        }
+        let (key, value) = line
+            .split_once(['=', ':'])
+            .ok_or_else(|| fail("from_ini: a line is neither a section nor an option"))?;
+        current.push((Value::from(key.trim().to_lowercase()), Value::from(value.trim())));
+    }
+    if let Some(name) = name {
+        sections.push((Value::from(name), Value::from_pairs(current)));
+    }
+    Ok(Value::from_pairs(sections))
+}
+
+pub(super) fn to_ini(args: &Args) -> R {
+    let sections = pairs(&args.value()).ok_or_else(|| fail("to_ini needs a dictionary"))?;
+    let mut out = String::new();
+    for (name, options) in sections {
+        out.push_str(&format!("[{}]\n", py::str(&name)));
+        for (k, v) in pairs(&options).ok_or_else(|| fail("to_ini: a section is not a dictionary"))? {
+            out.push_str(&format!("{} = {}\n", py::str(&k), py::str(&v)));
+        }
+        out.push('\n');
+    }
+    Ok(Value::from(out))
+}

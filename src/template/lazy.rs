@@ -1,0 +1,294 @@
+//! Variables inside the engine: objects that evaluate a template only when it is read.
+
+use std::fmt;
+use std::sync::Arc;
+
+use minijinja::value::{Enumerator, Object, ObjectRepr, Value, ValueKind};
+use minijinja::{Error, ErrorKind};
+
+use super::scope::{HostVars, Scope};
+use super::touch;
+use crate::source::{Mapping, Node, NodeValue};
+
+/// The key under which the root context answers with its scope, for filters and lookups.
+pub(super) const SCOPE_KEY: &str = "\u{1}scope";
+
+/// What a template starts from: the variables of a scope.
+pub(super) struct Root(pub Scope);
+
+/// Carries a scope through the engine to filters and lookups.
+pub(super) struct ScopeHandle(pub Scope);
+
+/// A dictionary in a file, some of whose values are templates.
+pub(super) struct LazyMap {
+    pub map: Arc<Mapping>,
+    pub scope: Scope,
+}
+
+/// A list in a file, some of whose items are templates.
+pub(super) struct LazySeq {
+    pub items: Arc<[Node]>,
+    pub scope: Scope,
+}
+
+/// `vars`: all variables by name.
+pub(super) struct VarsObject {
+    pub scope: Scope,
+}
+
+/// `hostvars`: hosts by name.
+pub(super) struct HostVarsObject(pub Arc<dyn HostVars>);
+
+/// A value from a file, inside an evaluation.
+pub(super) fn node_value(node: &Node, scope: &Scope, name: Option<&str>) -> Value {
+    match &node.value {
+        NodeValue::Null => Value::from(()),
+        NodeValue::Bool(b) => Value::from(*b),
+        NodeValue::Int(i) => Value::from(*i),
+        NodeValue::Float(f) => Value::from(*f),
+        NodeValue::Str(text) => {
+            if node.is_template() {
+                scope.templar().nested(node, text, scope, name)
+            } else if node.is_vault() {
+                match scope.templar().decrypt(node) {
+                    Ok(text) => Value::from(text),
+                    Err(e) => Value::from(Error::new(ErrorKind::InvalidOperation, e.message)),
+                }
+            } else {
+                Value::from(text.clone())
+            }
+        }
+        NodeValue::Seq(items) => match scope.templar().plain(node) {
+            Some(value) => value,
+            None => Value::from_object(LazySeq { items: items.clone(), scope: scope.clone() }),
+        },
+        NodeValue::Map(map) => match scope.templar().plain(node) {
+            Some(value) => value,
+            None => Value::from_object(LazyMap { map: map.clone(), scope: scope.clone() }),
+        },
+    }
+}
+
+/// A value from a file that holds neither a template nor a vault value.
+pub(super) fn plain_value(node: &Node) -> Value {
+    match &node.value {
+        NodeValue::Null => Value::from(()),
+        NodeValue::Bool(b) => Value::from(*b),
+        NodeValue::Int(i) => Value::from(*i),
+        NodeValue::Float(f) => Value::from(*f),
+        NodeValue::Str(text) => Value::from(text.clone()),
+        NodeValue::Seq(items) => Value::from(items.iter().map(plain_value).collect::<Vec<_>>()),
+        NodeValue::Map(map) => Value::from_pairs(map.iter().map(|(k, v)| (plain_value(k), plain_value(v)))),
+    }
+}
+
+/// Whether a template or a vault value occurs anywhere in a node.
+pub(super) fn needs_evaluation(node: &Node) -> bool {
+    match &node.value {
+        NodeValue::Seq(items) => items.iter().any(needs_evaluation),
+        NodeValue::Map(map) => map.iter().any(|(k, v)| k.is_template() || needs_evaluation(v)),
+        _ => node.is_template() || node.is_vault(),
+    }
+}
+
+macro_rules! opaque_debug {
+    ($($type:ty => $name:literal),*) => {
+        $(impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str($name)
+            }
+        })*
+    };
+}
+opaque_debug!(Root => "<variables>", ScopeHandle => "<scope>", LazyMap => "<dict>", LazySeq => "<list>",
+    VarsObject => "<vars>", HostVarsObject => "<hostvars>");
+
+impl Object for Root {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        if key == SCOPE_KEY {
+            return Some(Value::from_object(ScopeHandle(self.0.clone())));
+        }
+        self.0.value(key)
+    }
+}
+
+impl Object for ScopeHandle {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+}
+
+impl LazyMap {
+    fn find(&self, key: &Value) -> Option<&Node> {
+        if key.kind() == ValueKind::String {
+            return self.map.get(key.as_str()?);
+        }
+        self.map.iter().find(|(k, _)| plain_value(k) == *key).map(|(_, v)| v)
+    }
+}
+
+impl Object for LazyMap {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.find(key).map(|v| node_value(v, &self.scope, key.as_str()))
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        self.map.get(key).map(|v| node_value(v, &self.scope, Some(key)))
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.map.keys().map(plain_value).collect())
+    }
+
+    fn enumerator_len(self: &Arc<Self>) -> Option<usize> {
+        Some(self.map.len())
+    }
+}
+
+impl Object for LazySeq {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Seq
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let i = key.as_i64()?;
+        let i = if i < 0 { i + i64::try_from(self.items.len()).ok()? } else { i };
+        self.items.get(usize::try_from(i).ok()?).map(|n| node_value(n, &self.scope, None))
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Seq(self.items.len())
+    }
+
+    fn enumerator_len(self: &Arc<Self>) -> Option<usize> {
+        Some(self.items.len())
+    }
+}
+
+impl Object for VarsObject {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        if key == "vars" { None } else { self.scope.value(key) }
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.scope.names().iter().map(Value::from).collect())
+    }
+}
+
+impl Object for HostVarsObject {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        self.0.scope(key).map(|scope| Value::from_object(VarsObject { scope }))
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.0.hosts().iter().map(Value::from).collect())
+    }
+}
+
+/// Turns a value into a plain one: templates inside it are evaluated, iterators consumed, what a template could
+/// change is frozen, tuples become lists, `omit` leaves its list or dictionary. Something undefined is an error.
+pub(super) fn finalize(value: &Value, keep_unknown: bool) -> Result<Value, Error> {
+    if is_plain(value, 0) {
+        return Ok(value.clone());
+    }
+    rebuild(value, keep_unknown, 0)
+}
+
+fn is_plain(value: &Value, depth: usize) -> bool {
+    match value.kind() {
+        ValueKind::None | ValueKind::Bool | ValueKind::Number => true,
+        ValueKind::String => !value.is_safe(),
+        ValueKind::Seq => {
+            depth < 60
+                && value
+                    .downcast_object_ref::<Vec<Value>>()
+                    .is_some_and(|items| items.iter().all(|v| is_plain(v, depth + 1)))
+        }
+        ValueKind::Map => {
+            depth < 60
+                && value
+                    .downcast_object_ref::<indexmap::IndexMap<Value, Value>>()
+                    .is_some_and(|m| m.values().all(|v| is_plain(v, depth + 1)))
+        }
+        _ => false,
+    }
+}
+
+fn rebuild(value: &Value, keep_unknown: bool, depth: usize) -> Result<Value, Error> {
+    if depth > 100 {
+        return Err(Error::new(ErrorKind::InvalidOperation, "the value is nested more than 100 levels deep"));
+    }
+    match value.kind() {
+        ValueKind::None | ValueKind::Bool | ValueKind::Number | ValueKind::Bytes => Ok(value.clone()),
+        ValueKind::String => {
+            Ok(if value.is_safe() { Value::from(value.as_str().unwrap_or_default()) } else { value.clone() })
+        }
+        ValueKind::Undefined => Err(Error::from(ErrorKind::UndefinedError)),
+        ValueKind::Invalid => Err(error_in(value)),
+        ValueKind::Seq | ValueKind::Iterable => {
+            let mut items = Vec::new();
+            for item in value.try_iter()? {
+                if !super::is_omit(&item) {
+                    items.push(rebuild(&item, keep_unknown, depth + 1)?);
+                }
+            }
+            Ok(Value::from(items))
+        }
+        ValueKind::Map => {
+            let Some(object) = value.as_object() else { return Ok(value.clone()) };
+            let unknown = object.downcast_ref::<touch::Unknown>().is_some();
+            if unknown || object.downcast_ref::<touch::Partial>().is_some() {
+                if keep_unknown {
+                    return Ok(value.clone());
+                }
+                let _ = object.enumerate();
+                if unknown {
+                    return Err(Error::new(ErrorKind::InvalidOperation, "the value is not known"));
+                }
+            }
+            let mut pairs = Vec::new();
+            for (k, v) in object.try_iter_pairs().into_iter().flatten() {
+                if !super::is_omit(&v) {
+                    pairs.push((rebuild(&k, keep_unknown, depth + 1)?, rebuild(&v, keep_unknown, depth + 1)?));
+                }
+            }
+            Ok(Value::from_pairs(pairs))
+        }
+        _ => {
+            if super::is_omit(value) {
+                return Ok(value.clone());
+            }
+            if let Some(object) = value.as_object()
+                && (object.downcast_ref::<super::time::DateTime>().is_some()
+                    || object.downcast_ref::<super::time::TimeDelta>().is_some())
+            {
+                return Ok(Value::from(value.to_string()));
+            }
+            Err(Error::new(
+                ErrorKind::InvalidOperation,
+                format!("a value of type '{}' cannot be a result", super::py::type_name(value)),
+            ))
+        }
+    }
+}
+
+/// The error that an invalid value holds.
+pub(super) fn error_in(value: &Value) -> Error {
+    let held = Value::from(vec![value.clone()]).try_iter().ok().and_then(|i| i.checked().next());
+    match held {
+        Some(Err(e)) => e,
+        _ => Error::new(ErrorKind::InvalidOperation, "the value is invalid"),
+    }
+}

@@ -1,0 +1,317 @@
+//! Lookups of files and programs, on the controller.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use minijinja::Error;
+use minijinja::value::{Value, ValueKind};
+
+use super::{Call, Found};
+use crate::template::args::{boolean, fail, is_list, items};
+use crate::template::compile::RenderOptions;
+use crate::template::filters::files_matching;
+use crate::template::{engine, py};
+
+fn find(call: &Call<'_>, subdir: &str, name: &str) -> Result<PathBuf, Error> {
+    call.scope.paths().find(subdir, name).ok_or_else(|| {
+        let tried: Vec<String> =
+            call.scope.paths().candidates(subdir, name).iter().map(|p| p.display().to_string()).collect();
+        fail(format!("{}: unable to find '{name}'; searched {}", call.name, tried.join(", ")))
+    })
+}
+
+fn read(call: &Call<'_>, path: &Path) -> Result<Vec<u8>, Error> {
+    let bytes = match call.scope.templar().lookup_host() {
+        Some(host) => host.read(path).map_err(|e| fail(format!("{}: cannot read {}: {e}", call.name, path.display())))?,
+        None => std::fs::read(path).ok(),
+    };
+    let bytes = match bytes {
+        Some(bytes) => bytes,
+        None => std::fs::read(path).map_err(|e| fail(format!("{}: cannot read {}: {e}", call.name, path.display())))?,
+    };
+    if crate::vars::vault::is_encrypted_bytes(&bytes) {
+        let vault = call.scope.templar().vault().cloned();
+        let vault = vault.ok_or_else(|| fail(format!("{}: {} is encrypted and no vault password was given", call.name, path.display())))?;
+        let clear = vault.decrypt(&bytes).map_err(|e| fail(format!("{}: {}: {e}", call.name, path.display())))?;
+        call.scope.templar().redactor().add(&String::from_utf8_lossy(&clear));
+        return Ok(clear);
+    }
+    Ok(bytes)
+}
+
+fn text(call: &Call<'_>, path: &Path) -> Result<String, Error> {
+    String::from_utf8(read(call, path)?).map_err(|_| fail(format!("{}: {} is not UTF-8 text", call.name, path.display())))
+}
+
+/// `file`: contents, without trailing white space.
+pub(super) fn file(call: &Call<'_>) -> Found {
+    let mut out = Vec::new();
+    for name in call.texts() {
+        let content = text(call, &find(call, "files", &name)?)?;
+        let mut content = content.as_str();
+        if call.flag("lstrip", false) {
+            content = content.trim_start();
+        }
+        if call.flag("rstrip", true) {
+            content = content.trim_end();
+        }
+        out.push(Value::from(content));
+    }
+    Ok(out)
+}
+
+/// `unvault`: contents, decrypted, as they are.
+pub(super) fn unvault(call: &Call<'_>) -> Found {
+    call.texts().iter().map(|name| Ok(Value::from(text(call, &find(call, "files", name)?)?))).collect()
+}
+
+/// `template`: rendered files.
+pub(super) fn template(call: &Call<'_>) -> Found {
+    let mut out = Vec::new();
+    for name in call.texts() {
+        let path = find(call, "templates", &name)?;
+        let content = text(call, &path)?;
+        let mut options = RenderOptions::default();
+        for (key, field) in [
+            ("variable_start_string", &mut options.variable_start as &mut String),
+            ("variable_end_string", &mut options.variable_end),
+            ("comment_start_string", &mut options.comment_start),
+            ("comment_end_string", &mut options.comment_end),
+        ] {
+            if let Some(value) = call.text(key) {
+                *field = value;
+            }
+        }
+        options.trim_blocks = call.flag("trim_blocks", true);
+        options.lstrip_blocks = call.flag("lstrip_blocks", false);
+        let mut scope = call.scope.clone();
+        if let Some(vars) = call.option("template_vars").and_then(crate::template::args::pairs) {
+            let layer: crate::template::Layer =
+                vars.into_iter().map(|(k, v)| (py::str(&k).into(), crate::template::Raw::Value(v))).collect();
+            scope = scope.with(layer);
+        }
+        let rendered = scope.templar().render_file(&path, &content, options, &scope).map_err(engine::wrap)?;
+        out.push(Value::from(rendered.value));
+    }
+    Ok(out)
+}
+
+/// `fileglob`: files that patterns match; a bare name is searched under `files`.
+pub(super) fn fileglob(call: &Call<'_>) -> Found {
+    let mut out = Vec::new();
+    for pattern in call.texts() {
+        let mut found = Vec::new();
+        for candidate in call.scope.paths().candidates("files", &pattern) {
+            found = files_matching(&candidate.display().to_string())?;
+            if !found.is_empty() {
+                break;
+            }
+        }
+        out.extend(found.into_iter().map(Value::from));
+    }
+    Ok(out)
+}
+
+/// `filetree`: everything under directories, as dictionaries.
+pub(super) fn filetree(call: &Call<'_>) -> Found {
+    use std::os::unix::fs::MetadataExt;
+    let mut out = Vec::new();
+    for name in call.texts() {
+        let root = find(call, "files", &name)?;
+        let mut pending = vec![root.clone()];
+        while let Some(dir) = pending.pop() {
+            let entries = std::fs::read_dir(&dir).map_err(|e| fail(format!("filetree: cannot read {}: {e}", dir.display())))?;
+            let mut paths: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+            paths.sort();
+            for path in paths {
+                let meta = path.symlink_metadata().map_err(|e| fail(format!("filetree: {}: {e}", path.display())))?;
+                let kind = if meta.is_symlink() { "link" } else if meta.is_dir() { "directory" } else { "file" };
+                out.push(Value::from_pairs([
+                    ("root", Value::from(root.display().to_string())),
+                    ("path", Value::from(path.strip_prefix(&root).unwrap_or(&path).display().to_string())),
+                    ("state", Value::from(kind)),
+                    ("src", Value::from(path.display().to_string())),
+                    ("mode", Value::from(format!("0{:o}", meta.mode() & 0o7777))),
+                    ("size", Value::from(meta.size())),
+                ]));
+                if meta.is_dir() {
+                    pending.push(path);
+                }
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn split_names(value: &Value) -> Result<Vec<String>, Error> {
+    if is_list(value) {
+        let mut out = Vec::new();
+        for item in items(value, "first_found")? {
+            out.extend(split_names(&item)?);
+        }
+        return Ok(out);
+    }
+    Ok(py::str(value).split([',', ';', ':']).map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect())
+}
+
+/// `first_found`: the first file of several that exists.
+pub(super) fn first_found(call: &Call<'_>) -> Found {
+    let mut candidates: Vec<String> = Vec::new();
+    let mut skip = call.flag("skip", false);
+    let add = |files: Vec<String>, paths: Vec<String>, candidates: &mut Vec<String>| {
+        if paths.is_empty() {
+            candidates.extend(files);
+        } else {
+            for path in &paths {
+                for file in &files {
+                    candidates.push(format!("{}/{file}", path.trim_end_matches('/')));
+                }
+            }
+        }
+    };
+    let option_paths = call.option("paths").map(split_names).transpose()?.unwrap_or_default();
+    if let Some(files) = call.option("files") {
+        add(split_names(files)?, option_paths.clone(), &mut candidates);
+    }
+    let mut terms = Vec::new();
+    for term in &call.terms {
+        if is_list(term) { terms.extend(items(term, "first_found")?) } else { terms.push(term.clone()) }
+    }
+    for term in terms {
+        if term.kind() == ValueKind::Map {
+            let get = |key: &str| term.get_attr(key).ok().filter(|v| !v.is_undefined() && !v.is_none());
+            let files = get("files").map(|f| split_names(&f)).transpose()?.unwrap_or_default();
+            let paths = get("paths").map(|p| split_names(&p)).transpose()?.unwrap_or_default();
+            if get("skip").is_some_and(|s| boolean(&s).unwrap_or(false)) {
+                skip = true;
+            }
+            add(files, paths, &mut candidates);
+        } else {
+            add(vec![py::str(&term)], option_paths.clone(), &mut candidates);
+        }
+    }
+    for name in &candidates {
+        for subdir in ["files", "templates", "vars", "tasks"] {
+            if let Some(found) = call.scope.paths().find(subdir, name) {
+                return Ok(vec![Value::from(found.display().to_string())]);
+            }
+        }
+    }
+    if skip {
+        return Ok(Vec::new());
+    }
+    let how = if call.as_loop { "with_first_found" } else { "first_found" };
+    Err(fail(format!("{how}: no file was found; tried {}", candidates.join(", "))))
+}
+
+fn run(command: &str, call: &Call<'_>) -> Result<String, Error> {
+    let mut process = Command::new("/bin/sh");
+    process.arg("-c").arg(command).stdin(std::process::Stdio::null());
+    if let Some(dir) = call.scope.paths().roots.last().filter(|d| d.is_dir()) {
+        process.current_dir(dir);
+    }
+    let output = process.output().map_err(|e| fail(format!("{}: cannot run the shell: {e}", call.name)))?;
+    if !output.status.success() {
+        return Err(fail(format!("{}: the command failed with {}", call.name, output.status)));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// `pipe`: what a command prints.
+pub(super) fn pipe(call: &Call<'_>) -> Found {
+    call.texts().iter().map(|command| Ok(Value::from(run(command, call)?.trim_end()))).collect()
+}
+
+/// `lines`: the lines a command prints.
+pub(super) fn lines(call: &Call<'_>) -> Found {
+    let mut out = Vec::new();
+    for command in call.texts() {
+        out.extend(run(&command, call)?.lines().map(Value::from));
+    }
+    Ok(out)
+}
+
+fn pairs_in(term: &str) -> (String, Vec<(String, String)>) {
+    let mut words = shlex::split(term).unwrap_or_else(|| term.split_whitespace().map(str::to_owned).collect()).into_iter();
+    let key = words.next().unwrap_or_default();
+    (key, words.filter_map(|w| w.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()))).collect())
+}
+
+/// `csvfile`: a column of the row whose first column is the key.
+pub(super) fn csvfile(call: &Call<'_>) -> Found {
+    let mut out = Vec::new();
+    for term in call.texts() {
+        let (key, params) = pairs_in(&term);
+        let get = |name: &str| params.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone()).or_else(|| call.text(name));
+        let name = get("file").unwrap_or_else(|| "ansible.csv".to_owned());
+        let delimiter = match get("delimiter").as_deref() {
+            None | Some("TAB" | "\\t" | "\t") => '\t',
+            Some(d) => d.chars().next().unwrap_or(','),
+        };
+        let number = |name: &str, default: usize| get(name).and_then(|n| n.parse().ok()).unwrap_or(default);
+        let (column, key_column) = (number("col", 1), number("keycol", 0));
+        let content = text(call, &find(call, "files", &name)?)?;
+        let found = content.lines().map(|line| csv_row(line, delimiter)).find(|row| row.get(key_column) == Some(&key));
+        match found.and_then(|row| row.get(column).cloned()) {
+            Some(value) => out.push(Value::from(value)),
+            None => out.extend(get("default").map(Value::from)),
+        }
+    }
+    Ok(out)
+}
+
+fn csv_row(line: &str, delimiter: char) -> Vec<String> {
+    let mut row = vec![String::new()];
+    let mut quoted = false;
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        let last = row.len() - 1;
+        let Some(field) = row.get_mut(last) else { break };
+        match c {
+            '"' if quoted && chars.peek() == Some(&'"') => {
+                chars.next();
+                field.push('"');
+            }
+            '"' => quoted = !quoted,
+            c if c == delimiter && !quoted => row.push(String::new()),
+            c => field.push(c),
+        }
+    }
+    row
+}
+
+/// `ini`: an option of a section, or of a properties file.
+pub(super) fn ini(call: &Call<'_>) -> Found {
+    let mut out = Vec::new();
+    for term in call.texts() {
+        let (key, params) = pairs_in(&term);
+        let get = |name: &str| params.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone()).or_else(|| call.text(name));
+        let name = get("file").unwrap_or_else(|| "ansible.ini".to_owned());
+        let properties = get("type").as_deref() == Some("properties");
+        let wanted = get("section").unwrap_or_else(|| "global".to_owned());
+        let content = text(call, &find(call, "files", &name)?)?;
+        let mut section = if properties { wanted.clone() } else { String::new() };
+        let sensitive = call.flag("case_sensitive", false);
+        let same = |a: &str, b: &str| if sensitive { a == b } else { a.eq_ignore_ascii_case(b) };
+        let mut found = None;
+        for line in content.lines().map(str::trim) {
+            if line.is_empty() || line.starts_with(['#', ';']) {
+                continue;
+            }
+            if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
+                section = name.to_owned();
+            } else if section == wanted
+                && let Some((k, v)) = line.split_once(['=', ':'])
+                && same(k.trim(), &key)
+            {
+                found = Some(v.trim().to_owned());
+            }
+        }
+        match found.or_else(|| get("default")) {
+            Some(value) => out.push(Value::from(value)),
+            None => out.push(Value::from("")),
+        }
+    }
+    Ok(out)
+}
+

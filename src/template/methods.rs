@@ -1,0 +1,433 @@
+//! Python's methods on strings, lists, dictionaries and times.
+
+use minijinja::value::{Tuple, Value, ValueKind};
+use minijinja::{Error, ErrorKind, State};
+
+use super::args::{Args, R, fail, items, pairs};
+
+/// Calls a method that the value itself does not have.
+pub(super) fn call(state: &mut State<'_, '_>, value: &Value, method: &str, values: &[Value]) -> R {
+    if value.is_undefined() {
+        return Err(Error::from(ErrorKind::UndefinedError));
+    }
+    if values.iter().any(Value::is_undefined) {
+        return Ok(Value::UNDEFINED);
+    }
+    let args = Args::from_values("method", values.to_vec())?;
+    let result = match value.kind() {
+        ValueKind::String => string(value.as_str().unwrap_or_default(), method, &args)?,
+        ValueKind::Seq | ValueKind::Iterable => list(value, method, &args)?,
+        ValueKind::Map => dict(value, method, &args)?,
+        ValueKind::Number => number(value, method)?,
+        _ => None,
+    };
+    if let Some(result) = result {
+        return Ok(result);
+    }
+    minijinja_contrib::pycompat::unknown_method_callback(state, value, method, values).map_err(|e| {
+        if e.kind() == ErrorKind::UnknownMethod {
+            fail(format!("'{}' object has no method '{method}'", super::py::type_name(value)))
+        } else {
+            e
+        }
+    })
+}
+
+fn strings(parts: impl IntoIterator<Item = impl AsRef<str>>) -> Value {
+    Value::from(parts.into_iter().map(|s| Value::from(s.as_ref())).collect::<Vec<_>>())
+}
+
+/// `str.split` and `str.rsplit`.
+pub(super) fn split(text: &str, sep: Option<&str>, max: Option<i64>, right: bool) -> Result<Value, Error> {
+    let max = max.and_then(|m| usize::try_from(m).ok());
+    let Some(sep) = sep else {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let Some(max) = max.filter(|m| *m < words.len().saturating_sub(1)) else { return Ok(strings(words)) };
+        // The rest keeps its inner spaces.
+        let mut out = Vec::new();
+        let mut rest = text.trim();
+        for _ in 0..max {
+            let cut = if right { rest.rsplit_once(char::is_whitespace) } else { rest.split_once(char::is_whitespace) };
+            let Some((a, b)) = cut else { break };
+            let (word, more) = if right { (b, a.trim_end()) } else { (a, b.trim_start()) };
+            out.push(word);
+            rest = more;
+        }
+        out.push(rest);
+        if right {
+            out.reverse();
+        }
+        return Ok(strings(out));
+    };
+    if sep.is_empty() {
+        return Err(fail("split: the separator is empty"));
+    }
+    Ok(match (max, right) {
+        (None, _) => strings(text.split(sep)),
+        (Some(max), false) => strings(text.splitn(max + 1, sep)),
+        (Some(max), true) => {
+            let mut parts: Vec<&str> = text.rsplitn(max + 1, sep).collect();
+            parts.reverse();
+            strings(parts)
+        }
+    })
+}
+
+fn pad(text: &str, args: &Args, side: char) -> Result<Value, Error> {
+    let width = args.int(0, "width")?.unwrap_or(0);
+    let fill = args.text(1, "fillchar").unwrap_or_else(|| " ".to_owned());
+    let missing = usize::try_from(width).unwrap_or(0).saturating_sub(text.chars().count());
+    if missing > 10_000_000 {
+        return Err(fail("the width is too large"));
+    }
+    let (left, right) = match side {
+        'l' => (0, missing),
+        'r' => (missing, 0),
+        // Python puts the odd one left when the width is odd.
+        _ => {
+            let left = missing / 2 + (missing & usize::try_from(width).unwrap_or(0) & 1);
+            (left, missing - left)
+        }
+    };
+    Ok(Value::from(format!("{}{text}{}", fill.repeat(left), fill.repeat(right))))
+}
+
+fn tuple(parts: [&str; 3]) -> Value {
+    Value::from(Tuple::from(parts.map(Value::from)))
+}
+
+fn string(text: &str, method: &str, args: &Args) -> Result<Option<Value>, Error> {
+    Ok(Some(match method {
+        "split" => split(text, args.text(0, "sep").as_deref(), args.int(1, "maxsplit")?, false)?,
+        "rsplit" => split(text, args.text(0, "sep").as_deref(), args.int(1, "maxsplit")?, true)?,
+        "ljust" => pad(text, args, 'l')?,
+        "rjust" => pad(text, args, 'r')?,
+        "center" => pad(text, args, 'c')?,
+        "zfill" => {
+            let width = usize::try_from(args.int(0, "width")?.unwrap_or(0)).unwrap_or(0).min(10_000_000);
+            let (sign, digits) = match text.strip_prefix(['-', '+']) {
+                Some(rest) => text.split_at(text.len() - rest.len()),
+                None => ("", text),
+            };
+            let missing = width.saturating_sub(text.chars().count());
+            Value::from(format!("{sign}{}{digits}", "0".repeat(missing)))
+        }
+        "partition" => {
+            let sep = args.need_text(0, "sep")?;
+            match text.split_once(&sep) {
+                Some((a, b)) => tuple([a, &sep, b]),
+                None => tuple([text, "", ""]),
+            }
+        }
+        "rpartition" => {
+            let sep = args.need_text(0, "sep")?;
+            match text.rsplit_once(&sep) {
+                Some((a, b)) => tuple([a, &sep, b]),
+                None => tuple(["", "", text]),
+            }
+        }
+        "swapcase" => Value::from(
+            text.chars()
+                .flat_map(|c| {
+                    if c.is_uppercase() { c.to_lowercase().collect::<Vec<_>>() } else { c.to_uppercase().collect() }
+                })
+                .collect::<String>(),
+        ),
+        "casefold" => Value::from(text.to_lowercase()),
+        "removeprefix" => Value::from(text.strip_prefix(args.need_text(0, "prefix")?.as_str()).unwrap_or(text)),
+        "removesuffix" => Value::from(text.strip_suffix(args.need_text(0, "suffix")?.as_str()).unwrap_or(text)),
+        "expandtabs" => {
+            let size = usize::try_from(args.int(0, "tabsize")?.unwrap_or(8)).unwrap_or(8).min(1000);
+            let mut out = String::new();
+            let mut at = 0;
+            for c in text.chars() {
+                match c {
+                    '\t' => {
+                        let n = if size == 0 { 0 } else { size - at % size };
+                        out.push_str(&" ".repeat(n));
+                        at += n;
+                    }
+                    '\n' | '\r' => {
+                        out.push(c);
+                        at = 0;
+                    }
+                    c => {
+                        out.push(c);
+                        at += 1;
+                    }
+                }
+            }
+            Value::from(out)
+        }
+        "index" | "rindex" => {
+            let what = args.need_text(0, "sub")?;
+            let at = if method == "index" { text.find(&what) } else { text.rfind(&what) };
+            let at = at.ok_or_else(|| fail("substring not found"))?;
+            Value::from(text.get(..at).unwrap_or_default().chars().count())
+        }
+        "isdecimal" => Value::from(!text.is_empty() && text.chars().all(|c| c.is_numeric())),
+        "isidentifier" => Value::from(
+            text.chars().next().is_some_and(|c| c.is_alphabetic() || c == '_')
+                && text.chars().all(|c| c.is_alphanumeric() || c == '_'),
+        ),
+        "isprintable" => Value::from(!text.chars().any(char::is_control)),
+        "istitle" => Value::from(super::filters::text::title(text) == text && text.chars().any(char::is_alphabetic)),
+        "title" => Value::from(super::filters::text::python_title(text)),
+        "startswith" | "endswith" => {
+            let what = args.need(0, "prefix")?;
+            let options: Vec<String> = if what.kind() == ValueKind::String {
+                vec![super::py::str(&what)]
+            } else {
+                items(&what, method_name(method))?.iter().map(super::py::str).collect()
+            };
+            let test = |o: &String| if method == "startswith" { text.starts_with(o.as_str()) } else { text.ends_with(o.as_str()) };
+            Value::from(options.iter().any(test))
+        }
+        "encode" => Value::from(text),
+        "join" => {
+            let mut out = Vec::new();
+            for item in items(&args.need(0, "iterable")?, "join")? {
+                match item.as_str() {
+                    Some(s) => out.push(s.to_owned()),
+                    None => return Err(fail(format!("join: expected str instance, {} found", super::py::type_name(&item)))),
+                }
+            }
+            Value::from(out.join(text))
+        }
+        "format" => Value::from(format(text, args)?),
+        "translate" | "maketrans" | "format_map" => return Err(fail(format!("the method '{method}' is not supported"))),
+        _ => return Ok(None),
+    }))
+}
+
+fn method_name(method: &str) -> &'static str {
+    if method == "startswith" { "startswith" } else { "endswith" }
+}
+
+/// `str.format` with positions, names, attributes, items and the common format specifications.
+fn format(text: &str, args: &Args) -> Result<String, Error> {
+    let mut out = String::new();
+    let mut chars = text.chars().peekable();
+    let mut auto = 0;
+    while let Some(c) = chars.next() {
+        match c {
+            '{' if chars.peek() == Some(&'{') => {
+                chars.next();
+                out.push('{');
+            }
+            '}' => {
+                if chars.next() != Some('}') {
+                    return Err(fail("format: single '}' encountered"));
+                }
+                out.push('}');
+            }
+            '{' => {
+                let mut field = String::new();
+                loop {
+                    match chars.next() {
+                        Some('}') => break,
+                        Some(c) => field.push(c),
+                        None => return Err(fail("format: expected '}'")),
+                    }
+                }
+                let (name, spec) = field.split_once(':').unwrap_or((&field, ""));
+                let (name, conversion) = match name.split_once('!') {
+                    Some((n, c)) => (n, Some(c)),
+                    None => (name, None),
+                };
+                let end = name.find(['.', '[']).unwrap_or(name.len());
+                let (base, mut path) = name.split_at(end);
+                let mut value = if base.is_empty() {
+                    auto += 1;
+                    args.get(auto - 1, "")
+                } else if let Ok(at) = base.parse::<usize>() {
+                    args.rest(at).first().cloned()
+                } else {
+                    args.get(usize::MAX, base)
+                }
+                .ok_or_else(|| fail(format!("format: there is no argument '{base}'")))?;
+                while !path.is_empty() {
+                    let key;
+                    if let Some(rest) = path.strip_prefix('.') {
+                        let end = rest.find(['.', '[']).unwrap_or(rest.len());
+                        (key, path) = rest.split_at(end);
+                    } else {
+                        let rest = path.strip_prefix('[').unwrap_or(path);
+                        let (k, more) = rest.split_once(']').ok_or_else(|| fail("format: expected ']'"))?;
+                        (key, path) = (k, more);
+                    }
+                    value = match key.parse::<usize>() {
+                        Ok(i) => value.get_item(&Value::from(i))?,
+                        Err(_) => value.get_attr(key)?,
+                    };
+                    if value.is_undefined() {
+                        return Err(fail(format!("format: there is no '{key}'")));
+                    }
+                }
+                if let Some(c) = conversion {
+                    value = Value::from(if c == "r" { super::py::repr(&value) } else { super::py::str(&value) });
+                }
+                out.push_str(&format_spec(&value, spec)?);
+            }
+            c => out.push(c),
+        }
+    }
+    Ok(out)
+}
+
+/// `[[fill]align][sign][#][0][width][,][.precision][type]`
+fn format_spec(value: &Value, spec: &str) -> Result<String, Error> {
+    if spec.is_empty() {
+        return Ok(super::py::str(value));
+    }
+    let chars: Vec<char> = spec.chars().collect();
+    let mut at = 0;
+    let peek = |at: usize| chars.get(at).copied();
+    let (mut fill, mut align) = (' ', None);
+    if matches!(peek(1), Some('<' | '>' | '^' | '=')) {
+        fill = peek(0).unwrap_or(' ');
+        align = peek(1);
+        at = 2;
+    } else if matches!(peek(0), Some('<' | '>' | '^' | '=')) {
+        align = peek(0);
+        at = 1;
+    }
+    let mut sign = '-';
+    if let Some(c @ ('+' | '-' | ' ')) = peek(at) {
+        sign = c;
+        at += 1;
+    }
+    let alternate = peek(at) == Some('#');
+    at += usize::from(alternate);
+    if peek(at) == Some('0') {
+        if align.is_none() {
+            (fill, align) = ('0', Some('='));
+        }
+        at += 1;
+    }
+    let number = |at: &mut usize| {
+        let mut n: Option<usize> = None;
+        while let Some(d) = chars.get(*at).and_then(|c| c.to_digit(10)) {
+            n = Some((n.unwrap_or(0) * 10 + d as usize).min(1_000_000));
+            *at += 1;
+        }
+        n
+    };
+    let width = number(&mut at).unwrap_or(0);
+    let comma = peek(at).filter(|c| matches!(c, ',' | '_'));
+    at += usize::from(comma.is_some());
+    let mut precision = None;
+    if peek(at) == Some('.') {
+        at += 1;
+        precision = number(&mut at);
+    }
+    let kind = peek(at);
+    let numeric = value.is_number() || value.kind() == ValueKind::Bool;
+    let (negative, mut body) = if numeric && !matches!(kind, Some('s')) {
+        let float = super::args::to_float(value).unwrap_or(f64::NAN);
+        let int = i128::try_from(value.clone()).unwrap_or(float as i128);
+        let magnitude = int.unsigned_abs();
+        let body = match kind {
+            Some('d' | 'n') => magnitude.to_string(),
+            Some('x') => format!("{}{magnitude:x}", if alternate { "0x" } else { "" }),
+            Some('X') => format!("{}{magnitude:X}", if alternate { "0X" } else { "" }),
+            Some('o') => format!("{}{magnitude:o}", if alternate { "0o" } else { "" }),
+            Some('b') => format!("{}{magnitude:b}", if alternate { "0b" } else { "" }),
+            Some('f' | 'F') => format!("{:.*}", precision.unwrap_or(6), float.abs()),
+            Some('%') => format!("{:.*}%", precision.unwrap_or(6), float.abs() * 100.0),
+            Some('e') => super::filters::math::exponent(float.abs(), precision.unwrap_or(6)),
+            Some('g') | None if !value.is_integer() && precision.is_some() => {
+                super::filters::math::general(float.abs(), precision.unwrap_or(6))
+            }
+            _ if value.is_integer() => magnitude.to_string(),
+            _ => super::py::float(float.abs()),
+        };
+        (float < 0.0, body)
+    } else {
+        let text = super::py::str(value);
+        (false, match precision {
+            Some(p) => text.chars().take(p).collect(),
+            None => text,
+        })
+    };
+    if let Some(separator) = comma {
+        let end = body.find('.').unwrap_or(body.len());
+        let (whole, rest) = body.split_at(end);
+        let mut grouped = String::new();
+        for (i, c) in whole.chars().enumerate() {
+            if i > 0 && (whole.len() - i) % 3 == 0 {
+                grouped.push(separator);
+            }
+            grouped.push(c);
+        }
+        body = format!("{grouped}{rest}");
+    }
+    let prefix = match (negative, sign, numeric) {
+        (true, _, _) => "-",
+        (false, '+', true) => "+",
+        (false, ' ', true) => " ",
+        _ => "",
+    };
+    let missing = width.saturating_sub(prefix.len() + body.chars().count());
+    let filling = |n: usize| fill.to_string().repeat(n);
+    Ok(match align.unwrap_or(if numeric { '>' } else { '<' }) {
+        '<' => format!("{prefix}{body}{}", filling(missing)),
+        '^' => format!("{}{prefix}{body}{}", filling(missing / 2), filling(missing - missing / 2)),
+        '=' => format!("{prefix}{}{body}", filling(missing)),
+        _ => format!("{}{prefix}{body}", filling(missing)),
+    })
+}
+
+fn list(value: &Value, method: &str, args: &Args) -> Result<Option<Value>, Error> {
+    Ok(Some(match method {
+        "index" => {
+            let what = args.need(0, "value")?;
+            let at = items(value, "index")?.iter().position(|v| *v == what);
+            Value::from(at.ok_or_else(|| fail("index: the value is not in the list"))?)
+        }
+        "copy" => value.clone(),
+        "append" | "extend" | "insert" | "pop" | "remove" | "clear" | "sort" | "reverse" => {
+            return Err(fail(format!(
+                "'{method}' cannot change this list: only a list that the template itself made with `set` can change"
+            )));
+        }
+        _ => return Ok(None),
+    }))
+}
+
+fn dict(value: &Value, method: &str, args: &Args) -> Result<Option<Value>, Error> {
+    Ok(Some(match method {
+        "get" => {
+            let found = value.get_item(&args.need(0, "key")?)?;
+            if found.is_undefined() { args.get(1, "default").unwrap_or(Value::from(())) } else { found }
+        }
+        "items" => Value::from(
+            pairs(value)
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(k, v)| Value::from(Tuple::from([k, v])))
+                .collect::<Vec<_>>(),
+        ),
+        "keys" => Value::from(items(value, "keys")?),
+        "values" => Value::from(pairs(value).unwrap_or_default().into_iter().map(|(_, v)| v).collect::<Vec<_>>()),
+        "copy" => value.clone(),
+        "update" | "setdefault" | "pop" | "popitem" | "clear" => {
+            return Err(fail(format!(
+                "'{method}' cannot change this dictionary: only one that the template itself made with `set` can change"
+            )));
+        }
+        _ => return Ok(None),
+    }))
+}
+
+fn number(value: &Value, method: &str) -> Result<Option<Value>, Error> {
+    let float = super::args::to_float(value).unwrap_or(f64::NAN);
+    Ok(Some(match method {
+        "is_integer" => Value::from(float.fract() == 0.0),
+        "bit_length" => {
+            let n = i128::try_from(value.clone()).unwrap_or(0).unsigned_abs();
+            Value::from(128 - n.leading_zeros())
+        }
+        _ => return Ok(None),
+    }))
+}

@@ -1,0 +1,247 @@
+//! The variables an expression sees: layers from lowest to highest precedence, evaluated when they are read.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use minijinja::value::Value;
+
+use super::Templar;
+use super::lazy::{HostVarsObject, VarsObject};
+use super::touch;
+use crate::source::Node;
+
+/// A variable as it was given.
+#[derive(Clone, Debug)]
+pub enum Raw {
+    /// Written in a file: a template, evaluated each time it is read.
+    Node(Node),
+    /// Final: facts, results, what `set_fact` stored. Never templated again, whatever its text looks like.
+    Value(Value),
+    /// The result of a task that is still running, by the engine's number for it.
+    Pending(u64),
+    /// Cannot be predicted, and why.
+    Unknown(String),
+}
+
+impl From<Value> for Raw {
+    fn from(value: Value) -> Self {
+        Raw::Value(value)
+    }
+}
+
+impl From<Node> for Raw {
+    fn from(node: Node) -> Self {
+        Raw::Node(node)
+    }
+}
+
+/// Variables of one source.
+pub type Layer = IndexMap<Arc<str>, Raw>;
+
+/// Finds other hosts' variables for `hostvars`.
+pub trait HostVars: Send + Sync {
+    /// All hosts, in inventory order.
+    fn hosts(&self) -> Vec<Arc<str>>;
+    /// The variables one host has now.
+    fn scope(&self, host: &str) -> Option<Scope>;
+}
+
+/// Where lookups and templates are searched for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SearchPaths {
+    /// Directories in order: of the role (innermost first), of the file that holds the task, of the playbook.
+    pub roots: Vec<PathBuf>,
+}
+
+impl SearchPaths {
+    /// The directories given, in order.
+    pub fn new(roots: impl IntoIterator<Item = PathBuf>) -> Self {
+        let mut unique = Vec::new();
+        for root in roots {
+            if !unique.contains(&root) {
+                unique.push(root);
+            }
+        }
+        SearchPaths { roots: unique }
+    }
+
+    /// Every path at which a file of this name is looked for: in each directory first under `subdir` (`files`,
+    /// `templates`, `vars`, `tasks`), then in the directory itself.
+    pub fn candidates(&self, subdir: &str, name: &str) -> Vec<PathBuf> {
+        let name = expand_home(name);
+        if name.is_absolute() {
+            return vec![name];
+        }
+        let mut found: Vec<PathBuf> = Vec::new();
+        for root in &self.roots {
+            // A directory `tasks` stands for its role.
+            let base = if root.ends_with("tasks") { root.parent().unwrap_or(root) } else { root };
+            for candidate in [base.join(subdir).join(&name), base.join(&name), root.join(&name)] {
+                if !found.contains(&candidate) {
+                    found.push(candidate);
+                }
+            }
+        }
+        if self.roots.is_empty() {
+            found.push(name);
+        }
+        found
+    }
+
+    /// The first of [`SearchPaths::candidates`] that exists.
+    pub fn find(&self, subdir: &str, name: &str) -> Option<PathBuf> {
+        self.candidates(subdir, name).into_iter().find(|p| p.exists())
+    }
+}
+
+/// `~/x` in the user's home directory.
+pub(super) fn expand_home(name: &str) -> PathBuf {
+    match name.strip_prefix('~') {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => match std::env::var_os("HOME") {
+            Some(home) => Path::new(&home).join(rest.trim_start_matches('/')),
+            None => PathBuf::from(name),
+        },
+        _ => PathBuf::from(name),
+    }
+}
+
+/// What an expression sees. Cheap to clone and to extend.
+#[derive(Clone)]
+pub struct Scope {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    layers: Vec<Arc<Layer>>,
+    templar: Templar,
+    hostvars: Option<Arc<dyn HostVars>>,
+    paths: Arc<SearchPaths>,
+}
+
+impl Scope {
+    /// An empty scope.
+    pub fn new(templar: &Templar) -> Self {
+        Scope {
+            inner: Arc::new(Inner {
+                layers: Vec::new(),
+                templar: templar.clone(),
+                hostvars: None,
+                paths: Arc::default(),
+            }),
+        }
+    }
+
+    /// A scope of these layers, lowest precedence first.
+    pub fn from_layers(templar: &Templar, layers: Vec<Arc<Layer>>) -> Self {
+        Scope::new(templar).rebuild(|inner| inner.layers = layers)
+    }
+
+    fn rebuild(&self, change: impl FnOnce(&mut Inner)) -> Self {
+        let mut inner = Inner {
+            layers: self.inner.layers.clone(),
+            templar: self.inner.templar.clone(),
+            hostvars: self.inner.hostvars.clone(),
+            paths: self.inner.paths.clone(),
+        };
+        change(&mut inner);
+        Scope { inner: Arc::new(inner) }
+    }
+
+    /// This scope with one more layer above all others.
+    pub fn with(&self, layer: impl Into<Arc<Layer>>) -> Self {
+        let layer = layer.into();
+        self.rebuild(|inner| inner.layers.push(layer))
+    }
+
+    /// This scope with more layers above all others, lowest first.
+    pub fn with_all(&self, layers: impl IntoIterator<Item = Arc<Layer>>) -> Self {
+        self.rebuild(|inner| inner.layers.extend(layers))
+    }
+
+    /// This scope with one variable above all others.
+    pub fn with_var(&self, name: &str, raw: impl Into<Raw>) -> Self {
+        let mut layer = Layer::new();
+        layer.insert(name.into(), raw.into());
+        self.with(layer)
+    }
+
+    /// This scope with a way to other hosts' variables.
+    pub fn with_hostvars(&self, hostvars: Arc<dyn HostVars>) -> Self {
+        self.rebuild(|inner| inner.hostvars = Some(hostvars))
+    }
+
+    /// This scope with other search paths.
+    pub fn with_paths(&self, paths: Arc<SearchPaths>) -> Self {
+        self.rebuild(|inner| inner.paths = paths)
+    }
+
+    /// Where files are searched for.
+    pub fn paths(&self) -> &Arc<SearchPaths> {
+        &self.inner.paths
+    }
+
+    /// The templar that evaluates here.
+    pub fn templar(&self) -> &Templar {
+        &self.inner.templar
+    }
+
+    /// The layers, lowest precedence first.
+    pub fn layers(&self) -> &[Arc<Layer>] {
+        &self.inner.layers
+    }
+
+    /// The way to other hosts' variables.
+    pub fn hostvars(&self) -> Option<&Arc<dyn HostVars>> {
+        self.inner.hostvars.as_ref()
+    }
+
+    /// The variable as it was given, from the highest layer that has it. Evaluates nothing.
+    pub fn raw(&self, name: &str) -> Option<&Raw> {
+        self.inner.layers.iter().rev().find_map(|layer| layer.get(name))
+    }
+
+    /// Whether there is a variable of this name. Evaluates nothing.
+    pub fn contains(&self, name: &str) -> bool {
+        self.raw(name).is_some() || name == "vars" || (name == "hostvars" && self.inner.hostvars.is_some())
+    }
+
+    /// The names of all variables, each once, lowest layer first.
+    pub fn names(&self) -> Vec<Arc<str>> {
+        let mut names: IndexMap<Arc<str>, ()> = IndexMap::new();
+        for layer in &self.inner.layers {
+            for name in layer.keys() {
+                names.insert(name.clone(), ());
+            }
+        }
+        names.into_keys().collect()
+    }
+
+    /// A number that tells this scope from others as long as it lives.
+    pub(super) fn identity(&self) -> usize {
+        Arc::as_ptr(&self.inner) as usize
+    }
+
+    /// The value of a variable inside an evaluation: lists and dictionaries are still lazy, an error is an invalid
+    /// value, something undefined in its own template makes it undefined.
+    pub(super) fn value(&self, name: &str) -> Option<Value> {
+        match self.raw(name) {
+            Some(Raw::Value(value)) => Some(value.clone()),
+            Some(Raw::Node(node)) => Some(super::lazy::node_value(node, self, Some(name))),
+            Some(Raw::Pending(id)) => Some(touch::touch_pending(name, *id)),
+            Some(Raw::Unknown(reason)) => Some(touch::touch_unknown(name, reason)),
+            None => match name {
+                "vars" => Some(Value::from_object(VarsObject { scope: self.clone() })),
+                "hostvars" => self.inner.hostvars.as_ref().map(|h| Value::from_object(HostVarsObject(h.clone()))),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Scope({} layers)", self.inner.layers.len())
+    }
+}

@@ -1,0 +1,174 @@
+//! Dates and times: `now()`, `strftime`, `to_datetime`, and arithmetic on what they return.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::civil;
+use jiff::{Timestamp, Zoned};
+use minijinja::value::{DynObject, Object, ObjectRepr, Rest, Value, ValueOrKwargs};
+use minijinja::{Error, ErrorKind, State};
+
+use super::args::{Args, R, fail, to_float};
+
+/// A point in time without a zone, as Python's `datetime`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct DateTime(pub civil::DateTime);
+
+/// A difference of two [`DateTime`]s, in microseconds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TimeDelta(pub i64);
+
+impl fmt::Debug for DateTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let d = self.0;
+        write!(f, "{:04}-{:02}-{:02} {:02}:{:02}:{:02}", d.year(), d.month(), d.day(), d.hour(), d.minute(), d.second())?;
+        let micros = d.subsec_nanosecond() / 1000;
+        if micros != 0 { write!(f, ".{micros:06}") } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for TimeDelta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (days, rest) = (self.days(), self.0.rem_euclid(86_400_000_000));
+        if days != 0 {
+            write!(f, "{days} day{}, ", if days.abs() == 1 { "" } else { "s" })?;
+        }
+        let seconds = rest / 1_000_000;
+        write!(f, "{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)?;
+        if rest % 1_000_000 != 0 { write!(f, ".{:06}", rest % 1_000_000) } else { Ok(()) }
+    }
+}
+
+impl TimeDelta {
+    fn days(self) -> i64 {
+        self.0.div_euclid(86_400_000_000)
+    }
+}
+
+impl DateTime {
+    fn micros(self) -> i64 {
+        self.0.to_zoned(jiff::tz::TimeZone::UTC).map_or(0, |z| z.timestamp().as_microsecond())
+    }
+}
+
+impl Object for DateTime {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let d = self.0;
+        Some(match key.as_str()? {
+            "year" => Value::from(d.year()),
+            "month" => Value::from(d.month()),
+            "day" => Value::from(d.day()),
+            "hour" => Value::from(d.hour()),
+            "minute" => Value::from(d.minute()),
+            "second" => Value::from(d.second()),
+            "microsecond" => Value::from(d.subsec_nanosecond() / 1000),
+            _ => return None,
+        })
+    }
+
+    fn custom_cmp(self: &Arc<Self>, other: &DynObject) -> Option<Ordering> {
+        other.downcast_ref::<DateTime>().map(|o| self.as_ref().cmp(o))
+    }
+
+    fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, method: &str, args: &[Value]) -> R {
+        let d = self.0;
+        Ok(match method {
+            "strftime" => {
+                let format = args.first().map(super::py::str).unwrap_or_default();
+                Value::from(d.strftime(format.as_bytes()).to_string())
+            }
+            "isoformat" => Value::from(format!("{self:?}").replace(' ', "T")),
+            "timestamp" => {
+                let zoned = d.to_zoned(jiff::tz::TimeZone::system()).map_err(|e| fail(e.to_string()))?;
+                Value::from(zoned.timestamp().as_microsecond() as f64 / 1e6)
+            }
+            "date" => Value::from(format!("{:04}-{:02}-{:02}", d.year(), d.month(), d.day())),
+            "weekday" => Value::from(d.weekday().to_monday_zero_offset()),
+            "isoweekday" => Value::from(d.weekday().to_monday_one_offset()),
+            _ => return Err(Error::from(ErrorKind::UnknownMethod)),
+        })
+    }
+}
+
+impl Object for TimeDelta {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let rest = self.0.rem_euclid(86_400_000_000);
+        Some(match key.as_str()? {
+            "days" => Value::from(self.days()),
+            "seconds" => Value::from(rest / 1_000_000),
+            "microseconds" => Value::from(rest % 1_000_000),
+            _ => return None,
+        })
+    }
+
+    fn custom_cmp(self: &Arc<Self>, other: &DynObject) -> Option<Ordering> {
+        other.downcast_ref::<TimeDelta>().map(|o| self.as_ref().cmp(o))
+    }
+
+    fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, method: &str, _args: &[Value]) -> R {
+        match method {
+            "total_seconds" => Ok(Value::from(self.0 as f64 / 1e6)),
+            _ => Err(Error::from(ErrorKind::UnknownMethod)),
+        }
+    }
+}
+
+/// `a - b` of times.
+pub(super) fn subtract(a: &Value, b: &Value) -> Option<Value> {
+    let a = a.downcast_object_ref::<DateTime>()?;
+    if let Some(b) = b.downcast_object_ref::<DateTime>() {
+        return Some(Value::from_object(TimeDelta(a.micros() - b.micros())));
+    }
+    let b = b.downcast_object_ref::<TimeDelta>()?;
+    let moved = a.0.checked_sub(jiff::SignedDuration::from_micros(b.0)).ok()?;
+    Some(Value::from_object(DateTime(moved)))
+}
+
+/// `now(utc=False, fmt=None)`.
+pub(super) fn now(values: Rest<ValueOrKwargs>) -> R {
+    let args = Args::new("now", values)?;
+    args.only(2, &["utc", "fmt"])?;
+    let zoned = if args.flag(0, "utc", false) { Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC) } else { Zoned::now() };
+    let now = zoned.datetime();
+    Ok(match args.text(1, "fmt") {
+        Some(format) => Value::from(now.strftime(format.as_bytes()).to_string()),
+        None => Value::from_object(DateTime(now)),
+    })
+}
+
+/// `'%Y' | strftime(second, utc)`.
+pub(super) fn strftime(args: &Args) -> R {
+    args.only(3, &["second", "utc"])?;
+    let at = match args.some(1, "second") {
+        Some(v) => {
+            let seconds = to_float(&v).ok_or_else(|| fail("strftime: invalid value for the epoch"))?;
+            Timestamp::from_microsecond((seconds * 1e6) as i64).map_err(|e| fail(format!("strftime: {e}")))?
+        }
+        None => Timestamp::now(),
+    };
+    let zone = if args.flag(2, "utc", false) { jiff::tz::TimeZone::UTC } else { jiff::tz::TimeZone::system() };
+    let text = at.to_zoned(zone);
+    let format = super::py::str(&args.value());
+    jiff::fmt::strtime::format(format.as_bytes(), &text).map(Value::from).map_err(|e| fail(format!("strftime: {e}")))
+}
+
+/// `'2024-01-01 00:00:00' | to_datetime(format)`.
+pub(super) fn to_datetime(args: &Args) -> R {
+    args.only(2, &["format"])?;
+    let format = args.text(1, "format").unwrap_or_else(|| "%Y-%m-%d %H:%M:%S".to_owned());
+    let text = super::py::str(&args.value());
+    let bad = |_| fail(format!("to_datetime: the text does not match the format '{format}'"));
+    let broken = jiff::fmt::strtime::parse(format.as_bytes(), text.as_bytes()).map_err(bad)?;
+    let date = broken.to_date().or_else(|_| civil::Date::new(1900, 1, 1)).map_err(|e| fail(e.to_string()))?;
+    let time = broken.to_time().unwrap_or(civil::Time::midnight());
+    Ok(Value::from_object(DateTime(civil::DateTime::from_parts(date, time))))
+}
