@@ -1,3 +1,5 @@
 //! `deploy`: arguments in, exit code out.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    deploy::cli::main(std::env::args_os())
+}

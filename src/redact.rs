@@ -292,10 +292,8 @@ fn collect_forms(secret: &str, forms: &mut BTreeSet<String>) {
     first.insert(html.replace('"', "&quot;").replace('\'', "&#x27;"));
     first.insert(html);
     // A command line that holds it, shown inside JSON or a Python list.
-    let second: Vec<String> = first
-        .iter()
-        .flat_map(|f| [json(f, false), json(f, true), python(f, '\''), python(f, '"')])
-        .collect();
+    let second: Vec<String> =
+        first.iter().flat_map(|f| [json(f, false), json(f, true), python(f, '\''), python(f, '"')]).collect();
     first.extend(second);
     forms.extend(first);
     collect_base64(secret.as_bytes(), forms);
@@ -338,7 +336,9 @@ fn escape(text: &str, special: &[char]) -> String {
 
 /// Whether `printf %q` and the like put a backslash before a character.
 fn shell_plain(c: char) -> bool {
-    c.is_ascii() && !c.is_ascii_alphanumeric() && !matches!(c, '_' | '-' | '.' | '/' | ',' | ':' | '@' | '%' | '+' | '=')
+    c.is_ascii()
+        && !c.is_ascii_alphanumeric()
+        && !matches!(c, '_' | '-' | '.' | '/' | ',' | ':' | '@' | '%' | '+' | '=')
 }
 
 fn json(text: &str, ascii: bool) -> String {
@@ -435,7 +435,8 @@ mod tests {
 
     #[test]
     fn lines_of_a_key_but_not_its_frame() {
-        let pem = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49\nAgEGCCqGSM49AwEHBG0w\n-----END PRIVATE KEY-----\n";
+        let pem =
+            "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49\nAgEGCCqGSM49AwEHBG0w\n-----END PRIVATE KEY-----\n";
         let r = redactor(&[pem]);
         assert_eq!(r.mask("+MIGHAgEAMBMGByqGSM49"), "+********");
         assert_eq!(r.mask("-----BEGIN PRIVATE KEY-----"), "-----BEGIN PRIVATE KEY-----");
@@ -464,7 +465,11 @@ mod tests {
             got.extend(stream.finish());
             let (got, want) = (String::from_utf8_lossy(&got), String::from_utf8_lossy(&want));
             // Neighbouring secrets may be shown as one mask or two.
-            assert_eq!(got.replace("****************", MASK), want.replace("****************", MASK), "pieces of {size}");
+            assert_eq!(
+                got.replace("****************", MASK),
+                want.replace("****************", MASK),
+                "pieces of {size}"
+            );
         }
         let mut stream = r.stream();
         assert_eq!(stream.feed(b"password: "), b"password: ", "nothing is held without need");

@@ -41,7 +41,7 @@ pub(super) fn elevation(target: &Become, script: String, unique: &str) -> Elevat
     let asks = target.password.is_some();
     let flags = target.flags.iter().flat_map(|f| f.split_whitespace()).map(str::to_string);
     let mut arguments: Vec<String>;
-    let mut push = |arguments: &mut Vec<String>, words: &[&str]| arguments.extend(words.iter().map(|w| w.to_string()));
+    let push = |arguments: &mut Vec<String>, words: &[&str]| arguments.extend(words.iter().map(|w| w.to_string()));
     let (default, prompt) = match target.method {
         BecomeMethod::Sudo => {
             let prompt = format!("[deploy {unique}] ");

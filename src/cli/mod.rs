@@ -1,3 +1,42 @@
-//! One file per command: run (the default), inventory, pki, vault, doc.
+//! One file per command: run (the default), inventory, pki, doc.
 
+mod arguments;
+mod doc;
+mod extra_vars;
+mod inventory;
 pub mod pki;
+mod preflight;
+mod run;
+mod vault;
+
+use arguments::{Arguments, Command};
+use clap::Parser;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Ansible's exit code for a playbook, inventory or variable that cannot be read.
+pub const EXIT_PARSE: u8 = 4;
+
+/// Runs the command line.
+pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(words) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let help = !error.use_stderr();
+            let _ = error.print();
+            return if help { ExitCode::SUCCESS } else { ExitCode::from(5) }; // Ansible's code for bad options
+        }
+    };
+    match arguments.command {
+        Some(Command::Inventory(inventory)) => inventory::run(&inventory),
+        Some(Command::Doc(doc)) => doc::run(&doc),
+        Some(Command::Pki(pki)) => match pki::run(&pki, &mut std::io::stdout()) {
+            Ok(code) => code,
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::from(1)
+            }
+        },
+        None => run::run(arguments.run),
+    }
+}

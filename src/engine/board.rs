@@ -1,6 +1,6 @@
 //! The board of a batch: how far each host is, so that hosts can run ahead until they must meet.
 
-use super::event::{Event, Sink};
+use super::event::{Event, Sink, TaskInfo};
 use super::position::Position;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,6 +15,10 @@ struct Place {
     in_flight: BTreeMap<Position, usize>,
     /// It takes part no longer: done, failed or unreachable.
     gone: bool,
+    /// The tasks in flight, for the user.
+    tasks: BTreeMap<Position, Arc<TaskInfo>>,
+    /// What the host last said of its progress.
+    progress: Option<String>,
 }
 
 impl Place {
@@ -64,8 +68,28 @@ impl Board {
     }
 
     /// The host submitted a request of the task at `position`.
-    pub fn submitted(&self, host: usize, position: &Position) {
-        self.change(|state| *state.places[host].in_flight.entry(position.clone()).or_default() += 1);
+    pub fn submitted(&self, host: usize, task: &Arc<TaskInfo>) {
+        self.change(|state| {
+            let place = &mut state.places[host];
+            *place.in_flight.entry(task.position.clone()).or_default() += 1;
+            place.tasks.insert(task.position.clone(), task.clone());
+        });
+    }
+
+    /// The host says how far its task is.
+    pub fn progress(&self, host: usize, text: String) {
+        self.lock().places[host].progress = Some(text);
+    }
+
+    /// The oldest task in flight, the hosts that are at it, and what one of them says of its progress.
+    pub fn oldest(&self) -> Option<(Arc<TaskInfo>, Vec<usize>, Option<String>)> {
+        let state = self.lock();
+        let first = state.places.iter().filter_map(|place| place.tasks.first_key_value()).min_by_key(|(at, _)| *at)?;
+        let (position, task) = (first.0.clone(), first.1.clone());
+        let hosts: Vec<usize> =
+            (0..state.places.len()).filter(|&i| state.places[i].tasks.contains_key(&position)).collect();
+        let progress = hosts.iter().find_map(|&i| state.places[i].progress.clone());
+        Some((task, hosts, progress))
     }
 
     /// A request of the task at `position` was answered and its consequences are recorded.
@@ -76,6 +100,8 @@ impl Board {
                 *count -= 1;
                 if *count == 0 {
                     place.in_flight.remove(position);
+                    place.tasks.remove(position);
+                    place.progress = None;
                 }
             }
         });
@@ -84,11 +110,6 @@ impl Board {
     /// The host takes part no longer.
     pub fn leave(&self, host: usize) {
         self.change(|state| state.places[host].gone = true);
-    }
-
-    /// Whether the host has left.
-    pub fn is_gone(&self, host: usize) -> bool {
-        self.lock().places[host].gone
     }
 
     /// The hosts that stand exactly at `position`, in the batch's order.
@@ -118,9 +139,10 @@ impl Board {
         self.wait_until(|| self.all_reached(position)).await;
     }
 
-    /// Waits until this host's own requests before `position` are answered.
+    /// Waits until this host's own requests before `position` are answered, wherever its walker stands.
     pub async fn settle(&self, host: usize, position: &Position) {
-        self.wait_until(|| self.reached(host, position)).await;
+        let settled = || self.lock().places[host].in_flight.keys().next().is_none_or(|oldest| oldest >= position);
+        self.wait_until(settled).await;
     }
 
     /// Waits until a condition over the board holds; it is asked again after every movement.
@@ -191,6 +213,11 @@ mod tests {
         Position::start().child(index)
     }
 
+    fn task(index: usize) -> Arc<TaskInfo> {
+        let (name, action, place) = (String::new(), String::new(), String::new());
+        Arc::new(TaskInfo { position: at(index), name, action, place, handler: false })
+    }
+
     fn say(board: &Board, index: usize, text: &str) {
         board.emit(&at(index), Event::Warning { message: text.into() });
     }
@@ -212,7 +239,7 @@ mod tests {
     #[test]
     fn a_request_in_flight_holds_the_frontier_back() {
         let board = Board::new(2, true, Arc::new(Lines::default()));
-        board.submitted(0, &at(0));
+        board.submitted(0, &task(0));
         board.arrive(0, &at(5));
         board.arrive(1, &at(5));
         assert!(!board.all_reached(&at(5)));

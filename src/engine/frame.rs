@@ -1,6 +1,6 @@
 //! What a step inherits from the play, roles, blocks and includes around it.
 
-use crate::playbook::{Keywords, Role};
+use crate::playbook::{Keywords, Role, Variables};
 use crate::source::Node;
 use crate::template::{Layer, Raw};
 use std::path::PathBuf;
@@ -13,8 +13,6 @@ pub struct Frame {
     pub keywords: Vec<Arc<Keywords>>,
     /// The role it belongs to.
     pub role: Option<Arc<Role>>,
-    /// Parameters of the roles around it.
-    pub role_params: Vec<Arc<Layer>>,
     /// `vars` of the dynamic includes around it.
     pub include_params: Vec<Arc<Layer>>,
     /// Defaults and vars of roles that were included dynamically: `(defaults, vars)`.
@@ -47,6 +45,6 @@ impl Frame {
 }
 
 /// A layer out of written variables.
-pub fn layer_of(vars: &[(Arc<str>, Node)]) -> Arc<Layer> {
+pub fn layer_of(vars: &Variables) -> Arc<Layer> {
     Arc::new(vars.iter().map(|(name, node)| (name.clone(), Raw::Node(node.clone()))).collect())
 }

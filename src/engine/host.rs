@@ -107,7 +107,12 @@ impl Host {
     pub fn set(&self, stamp: &Stamp, kind: Kind, name: &str, raw: Raw) {
         let name: Arc<str> = name.into();
         let mut data = self.lock();
-        data.layers.of(kind).insert(name.clone(), raw.clone());
+        // An answer may come after a later task that needed no host has set the same variable.
+        let later =
+            |(set, old_kind, old, _): &(Stamp, Kind, Arc<str>, Raw)| set > stamp && *old_kind == kind && *old == name;
+        if !data.history.iter().any(later) {
+            data.layers.of(kind).insert(name.clone(), raw.clone());
+        }
         // A pending result and the result itself are one entry.
         data.history.retain(|(set, old_kind, old, _)| !(set == stamp && *old_kind == kind && *old == name));
         data.history.push((stamp.clone(), kind, name, raw));
@@ -130,7 +135,8 @@ impl Host {
             let short = name.strip_prefix("ansible_").unwrap_or(name);
             all.insert(short.to_string(), value.clone());
             // `ansible_local` and module facts keep their own names; package and service facts are not prefixed.
-            let injected = if matches!(short, "packages" | "services") { short.to_string() } else { format!("ansible_{short}") };
+            let injected =
+                if matches!(short, "packages" | "services") { short.to_string() } else { format!("ansible_{short}") };
             self.set(stamp, Kind::Fact, &injected, Raw::Value(value));
         }
         self.set(stamp, Kind::Fact, "ansible_facts", Raw::Value(Value::from_iter(all)));

@@ -15,6 +15,11 @@ impl Position {
         Position(Vec::new())
     }
 
+    /// After every task of a play.
+    pub fn end() -> Self {
+        Position(vec![u32::MAX])
+    }
+
     /// The position `index` inside this one.
     pub fn child(&self, index: usize) -> Self {
         let mut path = Vec::with_capacity(self.0.len() + 1);

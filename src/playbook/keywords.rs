@@ -178,6 +178,22 @@ impl Place {
 }
 
 impl Keywords {
+    /// Reads a mapping that holds nothing but keywords (`apply` of a dynamic include).
+    pub fn read(node: &Node, diags: &mut Diags) -> Keywords {
+        let mut keywords = Keywords::default();
+        match node.as_map() {
+            Some(map) => {
+                for (key, value) in map.iter() {
+                    if !keywords.take(key, value, diags) {
+                        diags.push(Place::Block.unknown(key));
+                    }
+                }
+            }
+            None => diags.push(Diag::error("this must be a mapping of keywords").at(&node.span)),
+        }
+        keywords
+    }
+
     /// Takes a keyword if it is one of the inheritable ones, and checks its literal value.
     pub(super) fn take(&mut self, key: &Node, value: &Node, diags: &mut Diags) -> bool {
         let Some(word) = key.as_str() else { return false };

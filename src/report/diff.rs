@@ -8,6 +8,41 @@ use std::fmt::Write;
 /// Lines of context around a change.
 const CONTEXT: usize = 3;
 
+/// The diffs of a task's changes. What a new file or directory is born with (owner, group, mode) stands in one line.
+pub fn render_all(changes: &[Change], style: Style) -> String {
+    let mut out = String::new();
+    let mut index = 0;
+    while let Some(change) = changes.get(index) {
+        let mut born = Vec::new();
+        let mut next = index + 1;
+        while let Some((aspect, value)) = changes.get(next).and_then(|other| birth(change, other)) {
+            born.push(format!("{aspect} {value}"));
+            next += 1;
+        }
+        let mut text = render(change, style, true);
+        if !born.is_empty() {
+            let end = text.find('\n').unwrap_or(text.len());
+            text.insert_str(end, &style.dim(&format!("  {}", born.join(", "))));
+        }
+        out += &text;
+        index = next;
+    }
+    out
+}
+
+/// What `other` says of the birth of the subject of `first`, if that was born.
+fn birth<'a>(first: &Change, other: &'a Change) -> Option<(&'a str, String)> {
+    let is_born = matches!(&first.kind, ChangeKind::Set { before: Facet::Absent, .. });
+    match &other.kind {
+        ChangeKind::Set { aspect, before: Facet::Absent, after: after @ Facet::Value(_) }
+            if is_born && first.subject == other.subject && matches!(aspect.as_str(), "owner" | "group" | "mode") =>
+        {
+            Some((aspect, short(after)))
+        }
+        _ => None,
+    }
+}
+
 /// The diff of one change, indented by two, ending in a newline; `long` shows contents, otherwise one line.
 pub fn render(change: &Change, style: Style, long: bool) -> String {
     let subject = format!("{} {}", domain(change.subject.domain), change.subject.name);

@@ -104,6 +104,19 @@ impl<W: Write> Terminal<W> {
         };
         let item = result.item.as_ref().map(|item| format!(" => (item={item})")).unwrap_or_default();
         let msg = result.msg.as_deref().unwrap_or("");
+        let debug = matches!(result.task.action.rsplit('.').next(), Some("debug")) && result.status == TaskStatus::Ok;
+        let shown =
+            if self.verbosity > 0 { Some(result.result.clone()) } else { debug.then(|| debug_value(&result.result)) };
+        let shown = shown.and_then(|value| serde_json::to_string_pretty(&value).ok()).filter(|json| json != "{}");
+        let item = match shown.filter(|_| result.result.get("results").is_none()) {
+            Some(json) => format!("{item} => {json}"),
+            None => item,
+        };
+        if result.result.get("results").is_some_and(|results| results.as_array().is_some_and(|list| !list.is_empty()))
+            && !matches!(result.status, TaskStatus::Failed | TaskStatus::Unreachable)
+        {
+            return text; // its items were shown
+        }
         text += &match result.status {
             TaskStatus::Ok => style.green(&format!("ok: {host}{item}")),
             TaskStatus::Changed => style.yellow(&format!("changed: {host}{item}")),
@@ -116,20 +129,9 @@ impl<W: Write> Terminal<W> {
         if let Some(details) = failure_details(result) {
             text += &details;
         }
-        let debug = matches!(result.task.action.rsplit('.').next(), Some("debug"))
-            && matches!(result.status, TaskStatus::Ok)
-            && result.item.is_none();
-        if self.verbosity > 0 || debug {
-            let shown = if debug && self.verbosity == 0 { debug_value(&result.result) } else { result.result.clone() };
-            if let Ok(json) = serde_json::to_string_pretty(&shown) {
-                text += &format!("{}\n", indent(&json, 4));
-            }
-        }
         let loop_result = result.result.get("results").is_some();
-        if result.diff && !loop_result {
-            for change in &result.changes {
-                text += &diff::render(change, style, true);
-            }
+        if result.diff && !loop_result && !matches!(result.status, TaskStatus::Ok | TaskStatus::Skipped) {
+            text += &diff::render_all(&result.changes, style);
         }
         if result.ignored {
             text += &style.cyan("...ignoring\n");
@@ -168,11 +170,6 @@ fn debug_value(result: &serde_json::Value) -> serde_json::Value {
         map.retain(|key, _| !matches!(key.as_str(), "changed" | "failed" | "skipped" | "unknown"));
     }
     shown
-}
-
-fn indent(text: &str, by: usize) -> String {
-    let pad = " ".repeat(by);
-    text.lines().map(|line| format!("{pad}{line}")).collect::<Vec<_>>().join("\n")
 }
 
 impl<W: Write + Send> Reporter for Terminal<W> {

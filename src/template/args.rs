@@ -126,7 +126,9 @@ impl Args {
 /// The items of something; a dictionary's are its keys, a string's its characters.
 pub(super) fn items(value: &Value, who: &str) -> Result<Vec<Value>, Error> {
     match value.kind() {
-        ValueKind::Seq | ValueKind::Iterable | ValueKind::Map | ValueKind::String => value.try_iter()?.checked().collect(),
+        ValueKind::Seq | ValueKind::Iterable | ValueKind::Map | ValueKind::String => {
+            value.try_iter()?.checked().collect()
+        }
         _ => Err(fail(format!("{who}: '{}' object is not iterable", super::py::type_name(value)))),
     }
 }
@@ -151,7 +153,9 @@ pub(super) fn to_int(value: &Value) -> Option<i64> {
 pub(super) fn to_float(value: &Value) -> Option<f64> {
     match value.kind() {
         ValueKind::Bool => Some(if value.is_true() { 1.0 } else { 0.0 }),
-        ValueKind::Number => f64::try_from(value.clone()).ok().or_else(|| i128::try_from(value.clone()).ok().map(|i| i as f64)),
+        ValueKind::Number => {
+            f64::try_from(value.clone()).ok().or_else(|| i128::try_from(value.clone()).ok().map(|i| i as f64))
+        }
         ValueKind::String => value.as_str()?.trim().replace('_', "").parse().ok(),
         _ => None,
     }

@@ -258,9 +258,8 @@ fn file(
     env.set_loader(move |name| {
         let path = dirs.iter().map(|d| d.join(name)).find(|p| p.is_file());
         let Some(path) = path.or_else(|| paths.find("templates", name)) else { return Ok(None) };
-        let text = std::fs::read_to_string(&path).map_err(|e| {
-            Error::new(ErrorKind::BadInclude, format!("cannot read {}: {e}", path.display()))
-        })?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|e| Error::new(ErrorKind::BadInclude, format!("cannot read {}: {e}", path.display())))?;
         let mut options = options_of_included.clone();
         let wrap = |e: TemplateError| Error::new(ErrorKind::BadInclude, e.to_string());
         let body = options.header(&text).map_err(wrap)?;

@@ -57,10 +57,7 @@ pub(super) fn run(compiled: &Compiled, scope: &Scope) -> Result<Value, Error> {
         Compiled::Expression { run, .. } => run.eval(Value::from_object(Root(scope.clone()))),
         Compiled::Template(file) => {
             EMITTED.with_borrow_mut(|stack| stack.push(Emitted::default()));
-            let rendered = file
-                .env
-                .get_template(MAIN)
-                .and_then(|t| t.render(Value::from_object(Root(scope.clone()))));
+            let rendered = file.env.get_template(MAIN).and_then(|t| t.render(Value::from_object(Root(scope.clone()))));
             let emitted = EMITTED.with_borrow_mut(Vec::pop).unwrap_or_default();
             let text = rendered?;
             match emitted {
@@ -137,7 +134,9 @@ pub(super) fn explain(err: &Error, compiled: &Compiled, scope: &Scope, site: &Si
             }
             error
         }
-        ErrorKind::OutOfFuel => TemplateError::new(TemplateErrorKind::Limit, "the template runs too long: endless loop?"),
+        ErrorKind::OutOfFuel => {
+            TemplateError::new(TemplateErrorKind::Limit, "the template runs too long: endless loop?")
+        }
         ErrorKind::SyntaxError | ErrorKind::UnknownFilter | ErrorKind::UnknownTest => {
             TemplateError::new(TemplateErrorKind::Syntax, root.detail().unwrap_or("syntax error").to_owned())
         }

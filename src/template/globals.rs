@@ -9,8 +9,22 @@ use super::scope::Scope;
 
 /// Names that are no variables.
 const NAMES: &[&str] = &[
-    "range", "dict", "namespace", "lookup", "query", "q", "now", "undef", "omit", "lipsum", "cycler", "joiner", "super",
-    "caller", "varargs", "kwargs",
+    "range",
+    "dict",
+    "namespace",
+    "lookup",
+    "query",
+    "q",
+    "now",
+    "undef",
+    "omit",
+    "lipsum",
+    "cycler",
+    "joiner",
+    "super",
+    "caller",
+    "varargs",
+    "kwargs",
 ];
 
 /// Whether a name is one of the functions.
@@ -126,4 +140,3 @@ fn range(values: Rest<ValueOrKwargs>) -> R {
     }
     Ok(Value::from((0..count).map(|i| Value::from(start + i * step)).collect::<Vec<_>>()))
 }
-

@@ -180,7 +180,9 @@ fn string(text: &str, method: &str, args: &Args) -> Result<Option<Value>, Error>
             } else {
                 items(&what, method_name(method))?.iter().map(super::py::str).collect()
             };
-            let test = |o: &String| if method == "startswith" { text.starts_with(o.as_str()) } else { text.ends_with(o.as_str()) };
+            let test = |o: &String| {
+                if method == "startswith" { text.starts_with(o.as_str()) } else { text.ends_with(o.as_str()) }
+            };
             Value::from(options.iter().any(test))
         }
         "encode" => Value::from(text),
@@ -189,13 +191,17 @@ fn string(text: &str, method: &str, args: &Args) -> Result<Option<Value>, Error>
             for item in items(&args.need(0, "iterable")?, "join")? {
                 match item.as_str() {
                     Some(s) => out.push(s.to_owned()),
-                    None => return Err(fail(format!("join: expected str instance, {} found", super::py::type_name(&item)))),
+                    None => {
+                        return Err(fail(format!("join: expected str instance, {} found", super::py::type_name(&item))));
+                    }
                 }
             }
             Value::from(out.join(text))
         }
         "format" => Value::from(format(text, args)?),
-        "translate" | "maketrans" | "format_map" => return Err(fail(format!("the method '{method}' is not supported"))),
+        "translate" | "maketrans" | "format_map" => {
+            return Err(fail(format!("the method '{method}' is not supported")));
+        }
         _ => return Ok(None),
     }))
 }
@@ -345,10 +351,13 @@ fn format_spec(value: &Value, spec: &str) -> Result<String, Error> {
         (float < 0.0, body)
     } else {
         let text = super::py::str(value);
-        (false, match precision {
-            Some(p) => text.chars().take(p).collect(),
-            None => text,
-        })
+        (
+            false,
+            match precision {
+                Some(p) => text.chars().take(p).collect(),
+                None => text,
+            },
+        )
     };
     if let Some(separator) = comma {
         let end = body.find('.').unwrap_or(body.len());

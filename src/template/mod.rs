@@ -537,7 +537,8 @@ impl Templar {
         };
         let compiled = self.compiled_in(text, scope).map_err(placed)?;
         let site = Site { span, file: None, skipped_lines: 0 };
-        let entered = span.is_some() && matches!(touch::enter(text.as_ptr() as usize, scope.identity()), touch::Entered::Yes);
+        let entered =
+            span.is_some() && matches!(touch::enter(text.as_ptr() as usize, scope.identity()), touch::Entered::Yes);
         let result = engine::run(&compiled, scope);
         if entered {
             touch::leave();
@@ -546,8 +547,7 @@ impl Templar {
         if value.is_undefined() {
             return Err(engine::undefined_result(&compiled, scope, &site));
         }
-        let value =
-            lazy::finalize(&value, keep_unknown).map_err(|e| engine::explain(&e, &compiled, scope, &site))?;
+        let value = lazy::finalize(&value, keep_unknown).map_err(|e| engine::explain(&e, &compiled, scope, &site))?;
         Ok(engine::restore_newlines(value, text, "\n"))
     }
 
@@ -619,8 +619,8 @@ impl Templar {
         }
         let value = if text.contains("{{") || text.contains("{%") {
             self.warn(format!("{}a condition needs no braces: it is an expression already", at(span)));
-            let whole = (text.starts_with("{{") && text.ends_with("}}"))
-                || (text.starts_with("{%") && text.ends_with("%}"));
+            let whole =
+                (text.starts_with("{{") && text.ends_with("}}")) || (text.starts_with("{%") && text.ends_with("%}"));
             if !whole && self.compiled_expression(text).is_ok() {
                 self.run_expression(text, scope, span)?
             } else {

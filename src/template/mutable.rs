@@ -104,12 +104,7 @@ impl Object for List {
         Some(a.cmp(&b))
     }
 
-    fn call_method(
-        self: &Arc<Self>,
-        _state: &mut State<'_, '_>,
-        method: &str,
-        args: &[Value],
-    ) -> Result<Value, Error> {
+    fn call_method(self: &Arc<Self>, _state: &mut State<'_, '_>, method: &str, args: &[Value]) -> Result<Value, Error> {
         let none = Ok(Value::from(()));
         match (method, args) {
             ("append", [v]) => {
@@ -192,12 +187,7 @@ impl Object for Dict {
         Some(lock(&self.0).len())
     }
 
-    fn call_method(
-        self: &Arc<Self>,
-        _state: &mut State<'_, '_>,
-        method: &str,
-        args: &[Value],
-    ) -> Result<Value, Error> {
+    fn call_method(self: &Arc<Self>, _state: &mut State<'_, '_>, method: &str, args: &[Value]) -> Result<Value, Error> {
         let none = Ok(Value::from(()));
         match (method, args) {
             ("update", _) => {

@@ -16,9 +16,8 @@ use minijinja::machinery::ast::{self, BinOpKind, CallArg, CompareOpKind, Expr, S
 use minijinja::value::{Value, ValueKind};
 
 /// Methods that change the object they are called on.
-const MUTATING: &[&str] = &[
-    "append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "update", "setdefault", "popitem",
-];
+const MUTATING: &[&str] =
+    &["append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "update", "setdefault", "popitem"];
 
 /// Rewritten source, with the places its parts came from.
 #[derive(Debug, Default, Clone)]

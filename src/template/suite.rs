@@ -427,10 +427,14 @@ fn hostvars_are_evaluated_for_their_host() {
     }
     let base = scope();
     let templar = base.templar().clone();
-    let scope = base.with_hostvars(Arc::new(Hosts(templar.clone()))).with(layer("inventory_hostname: c\nhosts: [a, b]"));
+    let scope =
+        base.with_hostvars(Arc::new(Hosts(templar.clone()))).with(layer("inventory_hostname: c\nhosts: [a, b]"));
     let get = |t: &str| to_json(&templar.template_str(t, &scope).expect(t).value);
     assert_eq!(get("{{ hostvars['a'].address }}"), "a.example");
-    assert_eq!(get("{{ hosts | map('extract', hostvars, 'address') | list }}"), serde_json::json!(["a.example", "b.example"]));
+    assert_eq!(
+        get("{{ hosts | map('extract', hostvars, 'address') | list }}"),
+        serde_json::json!(["a.example", "b.example"])
+    );
     assert_eq!(get("{{ hostvars['a'].nope | default(1) }}"), 1);
     assert_eq!(get("{{ hostvars | list }}"), serde_json::json!(["a", "b"]));
     assert!(templar.template_str("{{ hostvars['zz'].x }}", &scope).is_err());
@@ -479,7 +483,10 @@ fn files() {
     let error = render("a\n{% if %}\n").expect_err("syntax");
     assert_eq!((error.kind, error.line), (TemplateErrorKind::Syntax, Some(2)));
     let crlf = RenderOptions { newline_sequence: "\r\n".to_owned(), ..RenderOptions::default() };
-    assert_eq!(templar.render_file(Path::new("x"), "a\n{{ name }}\n", crlf, &scope).expect("crlf").value, "a\r\nworld\r\n");
+    assert_eq!(
+        templar.render_file(Path::new("x"), "a\n{{ name }}\n", crlf, &scope).expect("crlf").value,
+        "a\r\nworld\r\n"
+    );
 }
 
 #[test]

@@ -22,7 +22,16 @@ pub(super) struct TimeDelta(pub i64);
 impl fmt::Debug for DateTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let d = self.0;
-        write!(f, "{:04}-{:02}-{:02} {:02}:{:02}:{:02}", d.year(), d.month(), d.day(), d.hour(), d.minute(), d.second())?;
+        write!(
+            f,
+            "{:04}-{:02}-{:02} {:02}:{:02}:{:02}",
+            d.year(),
+            d.month(),
+            d.day(),
+            d.hour(),
+            d.minute(),
+            d.second()
+        )?;
         let micros = d.subsec_nanosecond() / 1000;
         if micros != 0 { write!(f, ".{micros:06}") } else { Ok(()) }
     }
@@ -137,7 +146,8 @@ pub(super) fn subtract(a: &Value, b: &Value) -> Option<Value> {
 pub(super) fn now(values: Rest<ValueOrKwargs>) -> R {
     let args = Args::new("now", values)?;
     args.only(2, &["utc", "fmt"])?;
-    let zoned = if args.flag(0, "utc", false) { Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC) } else { Zoned::now() };
+    let zoned =
+        if args.flag(0, "utc", false) { Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC) } else { Zoned::now() };
     let now = zoned.datetime();
     Ok(match args.text(1, "fmt") {
         Some(format) => Value::from(now.strftime(format.as_bytes()).to_string()),

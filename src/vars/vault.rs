@@ -162,11 +162,9 @@ impl Vault {
     fn encrypt_with_salt(&self, clear: &[u8], id: Option<&str>, salt: &[u8]) -> Result<String, VaultError> {
         let n = match id {
             None => 0,
-            Some(id) => self
-                .passwords
-                .iter()
-                .position(|(i, _)| i == id)
-                .ok_or_else(|| VaultError::NoSuchId(id.to_owned()))?,
+            Some(id) => {
+                self.passwords.iter().position(|(i, _)| i == id).ok_or_else(|| VaultError::NoSuchId(id.to_owned()))?
+            }
         };
         let (name, password) = self.passwords.get(n).ok_or(VaultError::NoPassword)?;
         let keys = self.keys(n, password, salt);
@@ -177,11 +175,8 @@ impl Vault {
         let mut mac = mac_of(&keys);
         mac.update(&content);
         let inner = format!("{}\n{}\n{}", hex(salt), hex(&mac.finalize().into_bytes()), hex(&content));
-        let mut out = if name == DEFAULT_ID {
-            format!("{MAGIC};1.1;AES256\n")
-        } else {
-            format!("{MAGIC};1.2;AES256;{name}\n")
-        };
+        let mut out =
+            if name == DEFAULT_ID { format!("{MAGIC};1.1;AES256\n") } else { format!("{MAGIC};1.2;AES256;{name}\n") };
         for line in hex(inner.as_bytes()).as_bytes().chunks(80) {
             out.push_str(std::str::from_utf8(line).unwrap_or_default());
             out.push('\n');
@@ -206,7 +201,8 @@ fn mac_of(keys: &Keys) -> Hmac<Sha256> {
     // HMAC takes a key of any length.
     let (_, rest) = keys.split_at(32);
     let (key, _) = rest.split_at(32);
-    <Hmac<Sha256> as KeyInit>::new_from_slice(key).unwrap_or_else(|_| <Hmac<Sha256> as KeyInit>::new(&Default::default()))
+    <Hmac<Sha256> as KeyInit>::new_from_slice(key)
+        .unwrap_or_else(|_| <Hmac<Sha256> as KeyInit>::new(&Default::default()))
 }
 
 fn crypt(keys: &Keys, data: &mut [u8]) -> Result<(), VaultError> {
@@ -275,7 +271,10 @@ mod tests {
         assert_eq!(error, VaultError::WrongPassword { tried: 1, id: Some("prod".to_owned()) });
         assert!(!error.to_string().contains("password one"));
         assert_eq!(v.decrypt(b"plain"), Err(VaultError::NotVault));
-        assert_eq!(v.decrypt(b"$ANSIBLE_VAULT;9.9;AES256\n00"), Err(VaultError::Format("$ANSIBLE_VAULT;9.9;AES256".into())));
+        assert_eq!(
+            v.decrypt(b"$ANSIBLE_VAULT;9.9;AES256\n00"),
+            Err(VaultError::Format("$ANSIBLE_VAULT;9.9;AES256".into()))
+        );
         assert!(matches!(v.decrypt(b"$ANSIBLE_VAULT;1.1;AES256\nzz"), Err(VaultError::Damaged(_))));
         assert!(matches!(v.decrypt(b"$ANSIBLE_VAULT;1.1;AES256\n61"), Err(VaultError::Damaged(_))));
         assert_eq!(vault(&[]).decrypt(text.as_bytes()), Err(VaultError::NoPassword));

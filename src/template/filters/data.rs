@@ -43,9 +43,8 @@ fn merge(low: &Value, high: &Value, recursive: bool, lists: &str) -> R {
 
 fn merge_lists(low: &Value, high: &Value, how: &str) -> R {
     let (low, high) = (items(low, "combine")?, items(high, "combine")?);
-    let without = |from: &[Value], what: &[Value]| -> Vec<Value> {
-        from.iter().filter(|v| !what.contains(v)).cloned().collect()
-    };
+    let without =
+        |from: &[Value], what: &[Value]| -> Vec<Value> { from.iter().filter(|v| !what.contains(v)).cloned().collect() };
     Ok(Value::from(match how {
         "keep" => low,
         "append" => [low, high].concat(),

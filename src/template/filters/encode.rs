@@ -40,11 +40,13 @@ pub(super) fn b64encode(args: &Args) -> R {
 pub(super) fn b64decode(args: &Args) -> R {
     args.only(3, &["encoding", "urlsafe"])?;
     let text: String = py::str(&args.value()).chars().filter(|c| !c.is_whitespace()).collect();
-    let bytes = engine(args.flag(2, "urlsafe", false))
-        .decode(text)
-        .map_err(|_| fail("b64decode: the text is not base64"))?;
+    let bytes =
+        engine(args.flag(2, "urlsafe", false)).decode(text).map_err(|_| fail("b64decode: the text is not base64"))?;
     if args.text(1, "encoding").as_deref() == Some("utf-16-le") {
-        let units: Vec<u16> = bytes.chunks(2).map(|c| u16::from_le_bytes([c.first().copied().unwrap_or(0), c.get(1).copied().unwrap_or(0)])).collect();
+        let units: Vec<u16> = bytes
+            .chunks(2)
+            .map(|c| u16::from_le_bytes([c.first().copied().unwrap_or(0), c.get(1).copied().unwrap_or(0)]))
+            .collect();
         return Ok(Value::from(String::from_utf16_lossy(&units)));
     }
     utf8(args)?;

@@ -19,7 +19,11 @@ fn digest(kind: &str, data: &[u8]) -> Result<String, Error> {
         "sha384" => hex(&Sha384::digest(data)),
         "sha512" => hex(&Sha512::digest(data)),
         "md5" => hex(&md5::compute(data).0),
-        other => return Err(fail(format!("hash: the type '{other}' is not supported; there are md5, sha1, sha224, sha256, sha384 and sha512"))),
+        other => {
+            return Err(fail(format!(
+                "hash: the type '{other}' is not supported; there are md5, sha1, sha224, sha256, sha384 and sha512"
+            )));
+        }
     })
 }
 
@@ -95,9 +99,7 @@ pub(crate) fn crypt(password: &str, kind: &str, salt: &str, rounds: Option<i64>)
         "sha512" | "sha512_crypt" => ("6", 656_000),
         "sha256" | "sha256_crypt" => ("5", 535_000),
         other => {
-            return Err(fail(format!(
-                "password_hash: the type '{other}' is not supported here; use sha512 or sha256"
-            )));
+            return Err(fail(format!("password_hash: the type '{other}' is not supported here; use sha512 or sha256")));
         }
     };
     let rounds = u32::try_from(rounds.unwrap_or(default).clamp(1000, 999_999_999)).unwrap_or(5000);
@@ -128,7 +130,11 @@ fn sha_crypt<D: Digest>(password: &[u8], salt: &[u8], rounds: u32, order: &[[usi
     d.update(stretch(&b, password.len()));
     let mut n = password.len();
     while n > 0 {
-        if n & 1 == 1 { d.update(&b) } else { d.update(password) }
+        if n & 1 == 1 {
+            d.update(&b)
+        } else {
+            d.update(password)
+        }
         n >>= 1;
     }
     let a = d.finalize().to_vec();
@@ -149,14 +155,22 @@ fn sha_crypt<D: Digest>(password: &[u8], salt: &[u8], rounds: u32, order: &[[usi
     let mut c = a;
     for i in 0..rounds {
         let mut d = D::new();
-        if i & 1 == 1 { d.update(&p) } else { d.update(&c) }
+        if i & 1 == 1 {
+            d.update(&p)
+        } else {
+            d.update(&c)
+        }
         if i % 3 != 0 {
             d.update(&s);
         }
         if i % 7 != 0 {
             d.update(&p);
         }
-        if i & 1 == 1 { d.update(&c) } else { d.update(&p) }
+        if i & 1 == 1 {
+            d.update(&c)
+        } else {
+            d.update(&p)
+        }
         c = d.finalize().to_vec();
     }
     let at = |i: usize| u32::from(c.get(i).copied().unwrap_or(0));
@@ -178,13 +192,39 @@ fn sha_crypt<D: Digest>(password: &[u8], salt: &[u8], rounds: u32, order: &[[usi
 }
 
 const SHA512_ORDER: &[[usize; 3]] = &[
-    [0, 21, 42], [22, 43, 1], [44, 2, 23], [3, 24, 45], [25, 46, 4], [47, 5, 26], [6, 27, 48], [28, 49, 7], [50, 8, 29],
-    [9, 30, 51], [31, 52, 10], [53, 11, 32], [12, 33, 54], [34, 55, 13], [56, 14, 35], [15, 36, 57], [37, 58, 16],
-    [59, 17, 38], [18, 39, 60], [40, 61, 19], [62, 20, 41],
+    [0, 21, 42],
+    [22, 43, 1],
+    [44, 2, 23],
+    [3, 24, 45],
+    [25, 46, 4],
+    [47, 5, 26],
+    [6, 27, 48],
+    [28, 49, 7],
+    [50, 8, 29],
+    [9, 30, 51],
+    [31, 52, 10],
+    [53, 11, 32],
+    [12, 33, 54],
+    [34, 55, 13],
+    [56, 14, 35],
+    [15, 36, 57],
+    [37, 58, 16],
+    [59, 17, 38],
+    [18, 39, 60],
+    [40, 61, 19],
+    [62, 20, 41],
 ];
 
 const SHA256_ORDER: &[[usize; 3]] = &[
-    [0, 10, 20], [21, 1, 11], [12, 22, 2], [3, 13, 23], [24, 4, 14], [15, 25, 5], [6, 16, 26], [27, 7, 17], [18, 28, 8],
+    [0, 10, 20],
+    [21, 1, 11],
+    [12, 22, 2],
+    [3, 13, 23],
+    [24, 4, 14],
+    [15, 25, 5],
+    [6, 16, 26],
+    [27, 7, 17],
+    [18, 28, 8],
     [9, 19, 29],
 ];
 
@@ -196,9 +236,27 @@ mod tests {
     fn crypt_as_libc() {
         // From the specification's own test vectors.
         let cases = [
-            ("Hello world!", "sha512", "saltstring", Some(5000), "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjlO/O817G3uBnIFNjnQJuesI68OTLiBFdcbYEdFCoEOfaS35inz1"),
-            ("Hello world!", "sha256", "saltstring", Some(5000), "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc8"),
-            ("Hello world!", "sha512", "saltstringsaltst", Some(10000), "$6$rounds=10000$saltstringsaltst$OW1/O6BYHV6BcXZu8QVeXbDWra3Oeqh0sbHbbMCVNSnCM/UrjmM0Dp8vOuZeHBy/YTBmSK6H9qs/y3RnOaw5v."),
+            (
+                "Hello world!",
+                "sha512",
+                "saltstring",
+                Some(5000),
+                "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjlO/O817G3uBnIFNjnQJuesI68OTLiBFdcbYEdFCoEOfaS35inz1",
+            ),
+            (
+                "Hello world!",
+                "sha256",
+                "saltstring",
+                Some(5000),
+                "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc8",
+            ),
+            (
+                "Hello world!",
+                "sha512",
+                "saltstringsaltst",
+                Some(10000),
+                "$6$rounds=10000$saltstringsaltst$OW1/O6BYHV6BcXZu8QVeXbDWra3Oeqh0sbHbbMCVNSnCM/UrjmM0Dp8vOuZeHBy/YTBmSK6H9qs/y3RnOaw5v.",
+            ),
         ];
         for (password, kind, salt, rounds, want) in cases {
             assert_eq!(crypt(password, kind, salt, rounds).unwrap_or_default(), want);

@@ -41,7 +41,9 @@ pub(super) fn attribute(base: &Value, path: &Value) -> R {
     let mut value = base.clone();
     for part in text.split('.') {
         let key = match part.parse::<u64>() {
-            Ok(i) if value.kind() != ValueKind::Map || value.get_attr(part).is_ok_and(|v| v.is_undefined()) => Value::from(i),
+            Ok(i) if value.kind() != ValueKind::Map || value.get_attr(part).is_ok_and(|v| v.is_undefined()) => {
+                Value::from(i)
+            }
             _ => Value::from(part),
         };
         value = item(&value, &key)?;
@@ -161,7 +163,8 @@ pub(super) fn items_pairs(args: &Args) -> R {
 pub(crate) fn compare(a: &Value, b: &Value) -> Result<Ordering, Error> {
     let numeric = |v: &Value| v.is_number() || v.kind() == ValueKind::Bool;
     if numeric(a) && numeric(b) {
-        let number = |v: &Value| if v.kind() == ValueKind::Bool { Value::from(i64::from(v.is_true())) } else { v.clone() };
+        let number =
+            |v: &Value| if v.kind() == ValueKind::Bool { Value::from(i64::from(v.is_true())) } else { v.clone() };
         return Ok(number(a).cmp(&number(b)));
     }
     if let (Some(a), Some(b)) = (a.as_str(), b.as_str()) {
@@ -317,7 +320,10 @@ pub(super) fn groupby(args: &Args) -> R {
         }
     }
     Ok(Value::from(
-        groups.into_iter().map(|(_, key, group)| Value::from_object(Group(key, Value::from(group)))).collect::<Vec<_>>(),
+        groups
+            .into_iter()
+            .map(|(_, key, group)| Value::from_object(Group(key, Value::from(group))))
+            .collect::<Vec<_>>(),
     ))
 }
 
@@ -439,4 +445,3 @@ pub(super) fn as_test(state: &mut State<'_, '_>, args: &Args) -> R {
     }
     state.perform_test(args.name(), &values).map(Value::from)
 }
-

@@ -174,9 +174,9 @@ pub(super) fn tojson(args: &Args) -> R {
 
 pub(super) fn from_json(args: &Args) -> R {
     let value = args.value();
-    let text = value.as_str().ok_or_else(|| {
-        fail(format!("from_json: the JSON object must be str, not {}", py::type_name(&value)))
-    })?;
+    let text = value
+        .as_str()
+        .ok_or_else(|| fail(format!("from_json: the JSON object must be str, not {}", py::type_name(&value))))?;
     serde_json::from_str::<serde_json::Value>(text)
         .map(|json| touch::from_json(&json))
         .map_err(|e| fail(format!("from_json: invalid JSON at line {} column {}", e.line(), e.column())))
@@ -201,9 +201,8 @@ pub(super) fn from_ini(args: &Args) -> R {
             }
             continue;
         }
-        let (key, value) = line
-            .split_once(['=', ':'])
-            .ok_or_else(|| fail("from_ini: a line is neither a section nor an option"))?;
+        let (key, value) =
+            line.split_once(['=', ':']).ok_or_else(|| fail("from_ini: a line is neither a section nor an option"))?;
         current.push((Value::from(key.trim().to_lowercase()), Value::from(value.trim())));
     }
     if let Some(name) = name {

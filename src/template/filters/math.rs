@@ -167,16 +167,26 @@ pub(super) fn round(args: &Args) -> R {
 }
 
 fn number(args: &Args) -> Result<f64, Error> {
-    numeric(&args.value()).and_then(|v| to_float(&v)).ok_or_else(|| fail(format!("{}() can only be used on numbers", args.name())))
+    numeric(&args.value())
+        .and_then(|v| to_float(&v))
+        .ok_or_else(|| fail(format!("{}() can only be used on numbers", args.name())))
 }
 
 pub(super) fn log(args: &Args) -> R {
     let x = number(args)?;
-    let base = args.some(1, "base").map_or(Ok(std::f64::consts::E), |b| to_float(&b).ok_or_else(|| fail("log() can only be used on numbers")))?;
+    let base = args
+        .some(1, "base")
+        .map_or(Ok(std::f64::consts::E), |b| to_float(&b).ok_or_else(|| fail("log() can only be used on numbers")))?;
     if x <= 0.0 {
         return Err(fail("log: math domain error"));
     }
-    Ok(Value::from(if base == 10.0 { x.log10() } else if base == std::f64::consts::E { x.ln() } else { x.ln() / base.ln() }))
+    Ok(Value::from(if base == 10.0 {
+        x.log10()
+    } else if base == std::f64::consts::E {
+        x.ln()
+    } else {
+        x.ln() / base.ln()
+    }))
 }
 
 pub(super) fn pow(args: &Args) -> R {
@@ -194,7 +204,15 @@ pub(super) fn root(args: &Args) -> R {
 }
 
 const UNITS: &[(char, u64)] = &[
-    ('Y', 80), ('Z', 70), ('E', 1 << 60), ('P', 1 << 50), ('T', 1 << 40), ('G', 1 << 30), ('M', 1 << 20), ('K', 1 << 10), ('B', 1),
+    ('Y', 80),
+    ('Z', 70),
+    ('E', 1 << 60),
+    ('P', 1 << 50),
+    ('T', 1 << 40),
+    ('G', 1 << 30),
+    ('M', 1 << 20),
+    ('K', 1 << 10),
+    ('B', 1),
 ];
 
 fn factor(unit: char) -> Option<f64> {
@@ -219,11 +237,8 @@ pub(super) fn human_readable(args: &Args) -> R {
             break;
         }
     }
-    let suffix = if chosen.1 == 1.0 {
-        base.to_owned()
-    } else {
-        format!("{}{}", chosen.0, if bits { "b" } else { "B" })
-    };
+    let suffix =
+        if chosen.1 == 1.0 { base.to_owned() } else { format!("{}{}", chosen.0, if bits { "b" } else { "B" }) };
     Ok(Value::from(format!("{:.2} {suffix}", size / chosen.1)))
 }
 
@@ -244,7 +259,11 @@ pub(super) fn human_to_bytes(args: &Args) -> R {
     let rest = unit.get(first.len_utf8()..).unwrap_or_default();
     let lower = unit.to_ascii_lowercase();
     let spelled = matches!(lower.as_str(), "byte" | "bytes" | "bit" | "bits");
-    let allowed = if bits { matches!(rest, "" | "b" | "bit" | "bits") } else { matches!(rest, "" | "B" | "b" | "byte" | "bytes" | "iB") };
+    let allowed = if bits {
+        matches!(rest, "" | "b" | "bit" | "bits")
+    } else {
+        matches!(rest, "" | "B" | "b" | "byte" | "bytes" | "iB")
+    };
     if !spelled && !allowed {
         return Err(bad());
     }

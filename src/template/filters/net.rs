@@ -29,9 +29,7 @@ fn percent(text: &str, safe: &str, plus: bool) -> String {
 pub(super) fn urlencode(args: &Args) -> R {
     let value = args.value();
     let list: Vec<(String, String)> = match value.kind() {
-        ValueKind::Map => {
-            pairs(&value).unwrap_or_default().iter().map(|(k, v)| (py::str(k), py::str(v))).collect()
-        }
+        ValueKind::Map => pairs(&value).unwrap_or_default().iter().map(|(k, v)| (py::str(k), py::str(v))).collect(),
         ValueKind::Seq | ValueKind::Iterable => {
             let mut out = Vec::new();
             for pair in items(&value, "urlencode")? {
@@ -174,7 +172,11 @@ fn nth(net: &IpNet, n: i64) -> Option<IpAddr> {
 fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
-        IpAddr::V6(ip) => (ip.segments().first().copied().unwrap_or(0) & 0xfe00) == 0xfc00 || ip.is_loopback() || ip.is_unicast_link_local(),
+        IpAddr::V6(ip) => {
+            (ip.segments().first().copied().unwrap_or(0) & 0xfe00) == 0xfc00
+                || ip.is_loopback()
+                || ip.is_unicast_link_local()
+        }
     }
 }
 
@@ -207,14 +209,32 @@ fn query(text: &str, query: &str, version: Option<u8>) -> Result<Option<Value>, 
         "prefix" => Some(Value::from(net.prefix_len())),
         "size" => {
             let bits = net.max_prefix_len() - net.prefix_len();
-            Some(if bits < 63 { Value::from(1i64 << bits) } else { Value::from(1i128.checked_shl(u32::from(bits)).unwrap_or(i128::MAX)) })
+            Some(if bits < 63 {
+                Value::from(1i64 << bits)
+            } else {
+                Value::from(1i128.checked_shl(u32::from(bits)).unwrap_or(i128::MAX))
+            })
         }
-        "first_usable" => if net.prefix_len() + 1 >= net.max_prefix_len() { usable(0) } else { usable(1) },
+        "first_usable" => {
+            if net.prefix_len() + 1 >= net.max_prefix_len() {
+                usable(0)
+            } else {
+                usable(1)
+            }
+        }
         "last_usable" => {
-            if net.prefix_len() + 1 >= net.max_prefix_len() || ip.is_ipv6() { usable(-1) } else { usable(-2) }
+            if net.prefix_len() + 1 >= net.max_prefix_len() || ip.is_ipv6() {
+                usable(-1)
+            } else {
+                usable(-2)
+            }
         }
         "range_usable" => {
-            let (a, b) = if net.prefix_len() + 1 >= net.max_prefix_len() { (0, -1) } else { (1, if ip.is_ipv4() { -2 } else { -1 }) };
+            let (a, b) = if net.prefix_len() + 1 >= net.max_prefix_len() {
+                (0, -1)
+            } else {
+                (1, if ip.is_ipv4() { -2 } else { -1 })
+            };
             nth(&net, a).zip(nth(&net, b)).map(|(a, b)| Value::from(format!("{a}-{b}")))
         }
         "ipv4" => ip.is_ipv4().then_some(same),
@@ -324,15 +344,22 @@ pub(super) fn ipsubnet(args: &Args) -> R {
     let Some(size) = args.int(1, "query")? else { return Ok(Value::from(net.trunc().to_string())) };
     let prefix = u8::try_from(size).map_err(|_| fail("ipsubnet: invalid prefix length"))?;
     if prefix < net.prefix_len() {
-        return Ok(Value::from(IpNet::new(net.addr(), prefix).map_err(|_| fail("ipsubnet: invalid prefix length"))?.trunc().to_string()));
+        return Ok(Value::from(
+            IpNet::new(net.addr(), prefix).map_err(|_| fail("ipsubnet: invalid prefix length"))?.trunc().to_string(),
+        ));
     }
     let count = 1u128.checked_shl(u32::from(prefix - net.prefix_len())).unwrap_or(u128::MAX);
     match args.int(2, "index")? {
         None => Ok(Value::from(count.to_string())),
         Some(i) => {
-            let at = if i < 0 { count.checked_sub(u128::from(i.unsigned_abs())) } else { Some(u128::from(i.unsigned_abs())) };
+            let at = if i < 0 {
+                count.checked_sub(u128::from(i.unsigned_abs()))
+            } else {
+                Some(u128::from(i.unsigned_abs()))
+            };
             let step = 1u128.checked_shl(u32::from(net.max_prefix_len() - prefix)).unwrap_or(0);
-            let offset = at.filter(|n| *n < count).and_then(|n| n.checked_mul(step)).and_then(|n| i64::try_from(n).ok());
+            let offset =
+                at.filter(|n| *n < count).and_then(|n| n.checked_mul(step)).and_then(|n| i64::try_from(n).ok());
             Ok(match offset.and_then(|n| nth(&net, n)) {
                 Some(ip) => Value::from(format!("{ip}/{prefix}")),
                 None => Value::from(false),

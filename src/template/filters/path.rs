@@ -179,8 +179,7 @@ pub(super) fn commonpath(args: &Args) -> R {
 /// Regular files that a pattern matches, sorted.
 pub(crate) fn files_matching(pattern: &str) -> Result<Vec<String>, minijinja::Error> {
     let paths = glob::glob(pattern).map_err(|e| fail(format!("fileglob: invalid pattern: {e}")))?;
-    let mut found: Vec<String> =
-        paths.flatten().filter(|p| p.is_file()).map(|p| p.display().to_string()).collect();
+    let mut found: Vec<String> = paths.flatten().filter(|p| p.is_file()).map(|p| p.display().to_string()).collect();
     found.sort();
     Ok(found)
 }

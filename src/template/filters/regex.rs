@@ -42,7 +42,8 @@ pub(crate) fn compile(pattern: &str, ignorecase: bool, multiline: bool) -> Resul
 fn translate(pattern: &str, multiline: bool) -> String {
     let mut out = String::with_capacity(pattern.len() + 8);
     let chars: Vec<char> = pattern.chars().collect();
-    let multiline = multiline || pattern.starts_with("(?m") || pattern.starts_with("(?im") || pattern.starts_with("(?sm");
+    let multiline =
+        multiline || pattern.starts_with("(?m") || pattern.starts_with("(?im") || pattern.starts_with("(?sm");
     let at = |i: usize| chars.get(i).copied();
     let (mut i, mut class) = (0, false);
     while let Some(c) = at(i) {
@@ -81,7 +82,9 @@ fn translate(pattern: &str, multiline: bool) -> String {
                 out.push(c);
             }
             '$' if !class && !multiline => out.push_str("(?=\\n?\\z)"),
-            '{' if !class && at(i + 1) == Some(',') && at(i + 2).is_some_and(|d| d.is_ascii_digit()) => out.push_str("{0"),
+            '{' if !class && at(i + 1) == Some(',') && at(i + 2).is_some_and(|d| d.is_ascii_digit()) => {
+                out.push_str("{0")
+            }
             c => out.push(c),
         }
         i += 1;

@@ -88,4 +88,3 @@ pub(super) fn lists_difference(args: &Args) -> R {
     let rest: Vec<Vec<Value>> = lists.collect();
     Ok(Value::from(distinct(first.into_iter().filter(|v| !rest.iter().any(|l| l.contains(v))))))
 }
-

@@ -266,9 +266,8 @@ pub(super) fn comment(args: &Args) -> R {
         "xml" => ("<!--", " - ", "-->"),
         _ => return Err(fail(format!("comment: invalid style '{style}'; there are plain, erlang, c, cblock and xml"))),
     };
-    let known = [
-        "style", "decoration", "newline", "beginning", "prefix", "prefix_count", "postfix", "postfix_count", "end",
-    ];
+    let known =
+        ["style", "decoration", "newline", "beginning", "prefix", "prefix_count", "postfix", "postfix_count", "end"];
     args.only(2, &known)?;
     let get = |name: &str, default: &str| args.text(usize::MAX, name).unwrap_or_else(|| default.to_owned());
     let decoration = get("decoration", decoration);
@@ -291,9 +290,7 @@ pub(super) fn comment(args: &Args) -> R {
     }
     let text = value(args).replace(&newline, &format!("{newline}{decoration}"));
     let text = format!("{decoration}{text}");
-    out.push_str(
-        &text.replace(&format!("{decoration}{newline}"), &format!("{}{newline}", decoration.trim_end())),
-    );
+    out.push_str(&text.replace(&format!("{decoration}{newline}"), &format!("{}{newline}", decoration.trim_end())));
     for _ in 0..count("postfix_count")? {
         out.push_str(&newline);
         out.push_str(&postfix);
@@ -396,19 +393,20 @@ fn printf(text: &str, values: &[Value], map: Option<&Value>) -> Result<String, E
         let number = || {
             crate::template::args::to_float(&value)
                 .filter(|_| value.is_number() || value.kind() == ValueKind::Bool)
-                .ok_or_else(|| {
-                    fail(format!("%{kind} format: a number is required, not {}", py::type_name(&value)))
-                })
+                .ok_or_else(|| fail(format!("%{kind} format: a number is required, not {}", py::type_name(&value))))
         };
         let (sign, body) = match kind {
             's' | 'r' | 'a' => {
                 let text = if kind == 's' { py::str(&lazy::finalize(&value, false)?) } else { py::repr(&value) };
                 (String::new(), precision.map_or(text.clone(), |p| text.chars().take(p).collect()))
             }
-            'c' => (String::new(), match to_char(&value) {
-                Some(c) => c.to_string(),
-                None => py::str(&value),
-            }),
+            'c' => (
+                String::new(),
+                match to_char(&value) {
+                    Some(c) => c.to_string(),
+                    None => py::str(&value),
+                },
+            ),
             _ => {
                 let float = number()?;
                 let int = i128::try_from(value.clone()).unwrap_or(float as i128);

@@ -160,7 +160,9 @@ impl Writer<'_> {
     }
 
     fn text(&mut self, text: &str, indent: usize, key: bool) {
-        let special = text.chars().any(|c| (c.is_control() && c != '\n') || matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}'));
+        let special = text
+            .chars()
+            .any(|c| (c.is_control() && c != '\n') || matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}'));
         let space_break = text.contains(" \n");
         if special {
             return self.double(text, indent, key);
@@ -260,7 +262,12 @@ fn line_is_empty(lines: &[&str], at: usize) -> bool {
 
 /// Whether text can stand without quotes, in block and in flow style.
 fn is_plain(text: &str) -> bool {
-    if text.is_empty() || text.starts_with(' ') || text.ends_with(' ') || text.starts_with("---") || text.starts_with("...") {
+    if text.is_empty()
+        || text.starts_with(' ')
+        || text.ends_with(' ')
+        || text.starts_with("---")
+        || text.starts_with("...")
+    {
         return false;
     }
     if !matches!(resolve_plain(text), NodeValue::Str(_)) || matches!(text, "=" | "<<") || is_timestamp(text) {

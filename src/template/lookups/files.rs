@@ -22,7 +22,9 @@ fn find(call: &Call<'_>, subdir: &str, name: &str) -> Result<PathBuf, Error> {
 
 fn read(call: &Call<'_>, path: &Path) -> Result<Vec<u8>, Error> {
     let bytes = match call.scope.templar().lookup_host() {
-        Some(host) => host.read(path).map_err(|e| fail(format!("{}: cannot read {}: {e}", call.name, path.display())))?,
+        Some(host) => {
+            host.read(path).map_err(|e| fail(format!("{}: cannot read {}: {e}", call.name, path.display())))?
+        }
         None => std::fs::read(path).ok(),
     };
     let bytes = match bytes {
@@ -31,7 +33,9 @@ fn read(call: &Call<'_>, path: &Path) -> Result<Vec<u8>, Error> {
     };
     if crate::vars::vault::is_encrypted_bytes(&bytes) {
         let vault = call.scope.templar().vault().cloned();
-        let vault = vault.ok_or_else(|| fail(format!("{}: {} is encrypted and no vault password was given", call.name, path.display())))?;
+        let vault = vault.ok_or_else(|| {
+            fail(format!("{}: {} is encrypted and no vault password was given", call.name, path.display()))
+        })?;
         let clear = vault.decrypt(&bytes).map_err(|e| fail(format!("{}: {}: {e}", call.name, path.display())))?;
         call.scope.templar().redactor().add(&String::from_utf8_lossy(&clear));
         return Ok(clear);
@@ -40,7 +44,8 @@ fn read(call: &Call<'_>, path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 fn text(call: &Call<'_>, path: &Path) -> Result<String, Error> {
-    String::from_utf8(read(call, path)?).map_err(|_| fail(format!("{}: {} is not UTF-8 text", call.name, path.display())))
+    String::from_utf8(read(call, path)?)
+        .map_err(|_| fail(format!("{}: {} is not UTF-8 text", call.name, path.display())))
 }
 
 /// `file`: contents, without trailing white space.
@@ -120,12 +125,19 @@ pub(super) fn filetree(call: &Call<'_>) -> Found {
         let root = find(call, "files", &name)?;
         let mut pending = vec![root.clone()];
         while let Some(dir) = pending.pop() {
-            let entries = std::fs::read_dir(&dir).map_err(|e| fail(format!("filetree: cannot read {}: {e}", dir.display())))?;
+            let entries =
+                std::fs::read_dir(&dir).map_err(|e| fail(format!("filetree: cannot read {}: {e}", dir.display())))?;
             let mut paths: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
             paths.sort();
             for path in paths {
                 let meta = path.symlink_metadata().map_err(|e| fail(format!("filetree: {}: {e}", path.display())))?;
-                let kind = if meta.is_symlink() { "link" } else if meta.is_dir() { "directory" } else { "file" };
+                let kind = if meta.is_symlink() {
+                    "link"
+                } else if meta.is_dir() {
+                    "directory"
+                } else {
+                    "file"
+                };
                 out.push(Value::from_pairs([
                     ("root", Value::from(root.display().to_string())),
                     ("path", Value::from(path.strip_prefix(&root).unwrap_or(&path).display().to_string())),
@@ -232,7 +244,8 @@ pub(super) fn lines(call: &Call<'_>) -> Found {
 }
 
 fn pairs_in(term: &str) -> (String, Vec<(String, String)>) {
-    let mut words = shlex::split(term).unwrap_or_else(|| term.split_whitespace().map(str::to_owned).collect()).into_iter();
+    let mut words =
+        shlex::split(term).unwrap_or_else(|| term.split_whitespace().map(str::to_owned).collect()).into_iter();
     let key = words.next().unwrap_or_default();
     (key, words.filter_map(|w| w.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()))).collect())
 }
@@ -242,7 +255,8 @@ pub(super) fn csvfile(call: &Call<'_>) -> Found {
     let mut out = Vec::new();
     for term in call.texts() {
         let (key, params) = pairs_in(&term);
-        let get = |name: &str| params.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone()).or_else(|| call.text(name));
+        let get =
+            |name: &str| params.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone()).or_else(|| call.text(name));
         let name = get("file").unwrap_or_else(|| "ansible.csv".to_owned());
         let delimiter = match get("delimiter").as_deref() {
             None | Some("TAB" | "\\t" | "\t") => '\t',
@@ -285,7 +299,8 @@ pub(super) fn ini(call: &Call<'_>) -> Found {
     let mut out = Vec::new();
     for term in call.texts() {
         let (key, params) = pairs_in(&term);
-        let get = |name: &str| params.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone()).or_else(|| call.text(name));
+        let get =
+            |name: &str| params.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone()).or_else(|| call.text(name));
         let name = get("file").unwrap_or_else(|| "ansible.ini".to_owned());
         let properties = get("type").as_deref() == Some("properties");
         let wanted = get("section").unwrap_or_else(|| "global".to_owned());
@@ -314,4 +329,3 @@ pub(super) fn ini(call: &Call<'_>) -> Found {
     }
     Ok(out)
 }
-

@@ -39,8 +39,8 @@ pub(super) fn dict(call: &Call<'_>) -> Found {
         many => many.to_vec(),
     };
     for term in terms {
-        let pairs = pairs(&term)
-            .ok_or_else(|| fail(format!("with_dict expects a dict, not '{}'", py::type_name(&term))))?;
+        let pairs =
+            pairs(&term).ok_or_else(|| fail(format!("with_dict expects a dict, not '{}'", py::type_name(&term))))?;
         out.extend(pairs.into_iter().map(|(k, v)| Value::from_pairs([("key", k), ("value", v)])));
     }
     Ok(out)

@@ -124,8 +124,7 @@ pub(super) fn call(state: &mut State<'_, '_>, args: Args, wantlist: bool) -> R {
             _ => options.push((key.clone(), super::lazy::finalize(value, false)?)),
         }
     }
-    let terms: Result<Vec<Value>, Error> =
-        args.rest(1).iter().map(|t| super::lazy::finalize(t, false)).collect();
+    let terms: Result<Vec<Value>, Error> = args.rest(1).iter().map(|t| super::lazy::finalize(t, false)).collect();
     let call = Call { name, terms: terms?, options: &options, scope: &scope, as_loop: false };
     let found = match run(&call) {
         Ok(found) => found,

@@ -72,9 +72,14 @@ fn parse(call: &Call<'_>, term: &str) -> Result<(String, Params), Error> {
         params.length = n.as_usize().ok_or_else(|| fail("password: length is not a number"))?;
     }
     if let Some(chars) = call.option("chars") {
-        params.chars = if is_list(chars) { items(chars, "password")?.iter().map(py::str).collect() } else { split_chars(&py::str(chars)) };
+        params.chars = if is_list(chars) {
+            items(chars, "password")?.iter().map(py::str).collect()
+        } else {
+            split_chars(&py::str(chars))
+        };
     }
-    params.encrypt = call.text("encrypt").or(params.encrypt).filter(|e| !matches!(e.as_str(), "False" | "false" | "no"));
+    params.encrypt =
+        call.text("encrypt").or(params.encrypt).filter(|e| !matches!(e.as_str(), "False" | "false" | "no"));
     params.ident = call.text("ident").or(params.ident);
     params.seed = call.option("seed").cloned().or(params.seed);
     if params.length > 10_000 {
@@ -90,9 +95,7 @@ fn generate(params: &Params) -> Result<String, Error> {
     }
     let mut source = RandomSource::new(params.seed.as_ref());
     let count = u64::try_from(chars.len()).unwrap_or(1);
-    Ok((0..params.length)
-        .filter_map(|_| chars.get(usize::try_from(source.below(count)).unwrap_or(0)))
-        .collect())
+    Ok((0..params.length).filter_map(|_| chars.get(usize::try_from(source.below(count)).unwrap_or(0))).collect())
 }
 
 /// `password`: the password in the file, which is made if there is none.
@@ -105,7 +108,9 @@ pub(super) fn password(call: &Call<'_>) -> Found {
         let host = call.scope.templar().lookup_host().cloned();
         let old = match &host {
             _ if !keep => None,
-            Some(host) => host.read(&path).map_err(|e| fail(format!("password: cannot read {}: {e}", path.display())))?,
+            Some(host) => {
+                host.read(&path).map_err(|e| fail(format!("password: cannot read {}: {e}", path.display())))?
+            }
             None => match std::fs::read(&path) {
                 Ok(bytes) => Some(bytes),
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,

@@ -51,7 +51,8 @@ static CORE: &[Entry] = &[
     test("odd", |a| Ok(integer(a)? % 2 != 0)),
     test("even", |a| Ok(integer(a)? % 2 == 0)),
     test("divisibleby", |a| {
-        let by = a.int(1, "num")?.filter(|n| *n != 0).ok_or_else(|| fail("divisibleby needs a number that is not 0"))?;
+        let by =
+            a.int(1, "num")?.filter(|n| *n != 0).ok_or_else(|| fail("divisibleby needs a number that is not 0"))?;
         Ok(integer(a)? % by == 0)
     }),
     test("lower", |a| Ok(cased(a, char::is_uppercase))),
@@ -221,13 +222,9 @@ fn contains(container: &Value, value: &Value) -> B {
     match container.kind() {
         ValueKind::String => match value.as_str() {
             Some(part) => Ok(container.as_str().unwrap_or_default().contains(part)),
-            None => {
-                Err(fail(format!("'in <string>' requires string as left operand, not {}", py::type_name(value))))
-            }
+            None => Err(fail(format!("'in <string>' requires string as left operand, not {}", py::type_name(value)))),
         },
-        ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => {
-            Ok(items(container, "in")?.contains(value))
-        }
+        ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => Ok(items(container, "in")?.contains(value)),
         _ => Err(fail(format!("argument of type '{}' is not iterable", py::type_name(container)))),
     }
 }
@@ -308,5 +305,8 @@ fn is_uri(text: &str, schemes: &[&str], args: &Args) -> bool {
         None if args.name() == "uri" => Vec::new(),
         None => schemes.iter().map(|s| (*s).to_owned()).collect(),
     };
-    (wanted.is_empty() || wanted.iter().any(|s| s == scheme)) && !scheme.is_empty() && rest.starts_with("//") && rest.len() > 2
+    (wanted.is_empty() || wanted.iter().any(|s| s == scheme))
+        && !scheme.is_empty()
+        && rest.starts_with("//")
+        && rest.len() > 2
 }

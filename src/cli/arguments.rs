@@ -1,0 +1,229 @@
+//! The command line: the options of `ansible-playbook` under the same names, and subcommands for other jobs.
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Runs Ansible-style playbooks over SSH, with a preview that can be trusted.
+///
+/// Without a subcommand the playbooks named are run, `playbooks/site.yml` when none is. A first word that is a
+/// subcommand is one; a playbook is what ends in .yml, .yaml or .json or contains `/`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "deploy",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    max_term_width = 110
+)]
+pub struct Arguments {
+    /// The default: run playbooks.
+    #[command(flatten)]
+    pub run: RunArguments,
+    /// Another job.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Other jobs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the inventory, as `ansible-inventory` does.
+    Inventory(InventoryArguments),
+    /// Show what a module does and which arguments it takes.
+    Doc(DocArguments),
+    /// Certificate authorities and certificates.
+    Pki(super::pki::PkiArgs),
+}
+
+/// How events are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON event a line.
+    Json,
+}
+
+/// When colours are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    /// On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What inventories and secrets are read with.
+#[derive(Clone, Debug, Default, Args)]
+pub struct SourceArguments {
+    /// Inventory file, directory, executable, or a list of hosts with a comma in it; may be given several times
+    /// [default: inventory/]
+    #[arg(
+        short = 'i',
+        long = "inventory",
+        alias = "inventory-file",
+        value_name = "INVENTORY",
+        env = "DEPLOY_INVENTORY"
+    )]
+    pub inventory: Vec<String>,
+    /// Only these hosts of those selected: a host pattern, or @FILE
+    #[arg(short = 'l', long, value_name = "SUBSET")]
+    pub limit: Vec<String>,
+    /// File with the vault password, or a program that prints it; may be given several times
+    #[arg(long = "vault-password-file", alias = "vault-pass-file", value_name = "FILE")]
+    pub vault_password_file: Vec<PathBuf>,
+    /// A vault identity: LABEL@FILE or LABEL@prompt
+    #[arg(long = "vault-id", value_name = "ID")]
+    pub vault_id: Vec<String>,
+    /// Ask for the vault password
+    #[arg(short = 'J', long = "ask-vault-pass", alias = "ask-vault-password")]
+    pub ask_vault_pass: bool,
+}
+
+/// Options of a run.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RunArguments {
+    /// Playbooks, in order [default: playbooks/site.yml]
+    #[arg(value_name = "PLAYBOOK")]
+    pub playbooks: Vec<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub sources: SourceArguments,
+    /// Variables: key=value words, YAML or JSON, or @FILE; may be given several times
+    #[arg(short = 'e', long = "extra-vars", value_name = "VARS")]
+    pub extra_vars: Vec<String>,
+    /// Only plays and tasks with these tags
+    #[arg(short = 't', long, value_name = "TAGS")]
+    pub tags: Vec<String>,
+    /// Only plays and tasks without these tags
+    #[arg(long = "skip-tags", value_name = "TAGS")]
+    pub skip_tags: Vec<String>,
+    /// Predict what would be changed, and change nothing
+    #[arg(short = 'C', long)]
+    pub check: bool,
+    /// Show what is changed, as unified diffs
+    #[arg(short = 'D', long)]
+    pub diff: bool,
+    /// Show whole results (-v)
+    #[arg(short = 'v', long, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// At most this many hosts at work at a time [default: no limit]
+    #[arg(short = 'f', long, value_name = "N")]
+    pub forks: Option<usize>,
+    /// Become another user (root, unless --become-user says otherwise)
+    #[arg(short = 'b', long = "become")]
+    pub become_: bool,
+    /// sudo, su or doas
+    #[arg(long = "become-method", value_name = "METHOD")]
+    pub become_method: Option<String>,
+    /// The user to become
+    #[arg(long = "become-user", value_name = "USER")]
+    pub become_user: Option<String>,
+    /// Ask for the become password
+    #[arg(short = 'K', long = "ask-become-pass")]
+    pub ask_become_pass: bool,
+    /// File with the become password
+    #[arg(long = "become-password-file", alias = "become-pass-file", value_name = "FILE")]
+    pub become_password_file: Option<PathBuf>,
+    /// Log in as this user
+    #[arg(short = 'u', long = "user", value_name = "USER")]
+    pub user: Option<String>,
+    /// Ask for the login password
+    #[arg(short = 'k', long = "ask-pass")]
+    pub ask_pass: bool,
+    /// File with the login password
+    #[arg(long = "connection-password-file", alias = "conn-pass-file", value_name = "FILE")]
+    pub connection_password_file: Option<PathBuf>,
+    /// Private key to log in with
+    #[arg(long = "private-key", alias = "key-file", value_name = "FILE")]
+    pub private_key: Option<PathBuf>,
+    /// ssh or local
+    #[arg(short = 'c', long, value_name = "CONNECTION")]
+    pub connection: Option<String>,
+    /// Seconds to wait for a connection [default: 10]
+    #[arg(short = 'T', long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+    /// Options as for ssh (-o, -J, -i, -p, -F), for every connection
+    #[arg(long = "ssh-common-args", value_name = "ARGS", allow_hyphen_values = true)]
+    pub ssh_common_args: Option<String>,
+    /// Further options as for ssh
+    #[arg(long = "ssh-extra-args", value_name = "ARGS", allow_hyphen_values = true)]
+    pub ssh_extra_args: Option<String>,
+    /// Start at the task of this name
+    #[arg(long = "start-at-task", value_name = "NAME")]
+    pub start_at_task: Option<String>,
+    /// Ask before each task
+    #[arg(long)]
+    pub step: bool,
+    /// Run notified handlers even of hosts where a task failed
+    #[arg(long = "force-handlers")]
+    pub force_handlers: bool,
+    /// List the tasks that would run, and do nothing
+    #[arg(long = "list-tasks")]
+    pub list_tasks: bool,
+    /// List the hosts that would be touched, and do nothing
+    #[arg(long = "list-hosts")]
+    pub list_hosts: bool,
+    /// List the tags there are, and do nothing
+    #[arg(long = "list-tags")]
+    pub list_tags: bool,
+    /// Check the playbooks without connecting to any host
+    #[arg(long = "syntax-check")]
+    pub syntax_check: bool,
+    /// Where else roles are looked for, with colons between
+    #[arg(long = "roles-path", value_name = "PATHS", env = "ANSIBLE_ROLES_PATH")]
+    pub roles_path: Option<String>,
+    /// How to write what happens
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
+    /// When to use colours
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: Colour,
+    /// Exit with 10 when something was or would be changed, and with 11 when a check could not tell everything
+    #[arg(long = "detailed-exitcode")]
+    pub detailed_exitcode: bool,
+}
+
+/// Options of `deploy inventory`.
+#[derive(Clone, Debug, Args)]
+pub struct InventoryArguments {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub sources: SourceArguments,
+    /// All groups and hosts with their variables, as JSON
+    #[arg(long, group = "action")]
+    pub list: bool,
+    /// The variables of one host, as JSON
+    #[arg(long, value_name = "HOST", group = "action")]
+    pub host: Option<String>,
+    /// The groups as a tree
+    #[arg(long, group = "action")]
+    pub graph: bool,
+    /// Show variables in the tree
+    #[arg(long)]
+    pub vars: bool,
+    /// Where group_vars and host_vars of the playbook are [default: playbooks/ when it exists]
+    #[arg(long = "playbook-dir", value_name = "DIR")]
+    pub playbook_dir: Option<PathBuf>,
+    /// The group the tree starts from
+    #[arg(value_name = "GROUP", default_value = "all")]
+    pub group: String,
+}
+
+/// Options of `deploy doc`.
+#[derive(Clone, Debug, Args)]
+pub struct DocArguments {
+    /// The module; all modules are listed when none is named
+    #[arg(value_name = "MODULE")]
+    pub module: Option<String>,
+    /// List all modules
+    #[arg(long)]
+    pub list: bool,
+    /// Write a page for each module into this folder
+    #[arg(long, value_name = "DIR")]
+    pub pages: Option<PathBuf>,
+}

@@ -1,0 +1,97 @@
+//! `deploy doc`: module documentation out of the modules' own argument structs.
+
+use super::arguments::DocArguments;
+use crate::modules::{self, Module, Reach};
+use crate::source::did_you_mean;
+use std::fmt::Write;
+use std::process::ExitCode;
+
+/// Runs the command.
+pub fn run(arguments: &DocArguments) -> ExitCode {
+    if let Some(directory) = &arguments.pages {
+        return match pages(directory) {
+            Ok(count) => {
+                println!("{count} pages written to {}", directory.display());
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("error: cannot write pages to {}: {error}", directory.display());
+                ExitCode::from(1)
+            }
+        };
+    }
+    match arguments.module.as_deref().filter(|_| !arguments.list) {
+        None => {
+            for module in all() {
+                println!("{:<45} {}", module.name, first_sentence(module));
+            }
+            ExitCode::SUCCESS
+        }
+        Some(name) => match modules::find(name) {
+            Some(module) => {
+                print!("{}", page(module));
+                ExitCode::SUCCESS
+            }
+            None => {
+                let names = modules::names();
+                let near = did_you_mean(name, names.iter().copied());
+                let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+                eprintln!("error: there is no module `{name}`{hint}");
+                ExitCode::from(1)
+            }
+        },
+    }
+}
+
+fn all() -> Vec<&'static Module> {
+    let mut all: Vec<&Module> = modules::names().iter().filter_map(|name| modules::find(name)).collect();
+    all.sort_by_key(|module| module.name);
+    all.dedup_by_key(|module| module.name);
+    all
+}
+
+fn first_sentence(module: &Module) -> String {
+    module.arguments.description().lines().next().unwrap_or_default().to_string()
+}
+
+/// The documentation of a module, as Markdown.
+pub fn page(module: &Module) -> String {
+    let mut out = format!("# {}\n\n{}\n\n", module.name, module.arguments.description());
+    if !module.aliases.is_empty() {
+        let _ = writeln!(out, "Also known as: {}.\n", module.aliases.join(", "));
+    }
+    let reach = match module.reach {
+        Reach::Host => "Reach: this host only; under `strategy: linear` a host may run ahead of the others through it.",
+        Reach::World => "Reach: the world; it starts when every host of the batch has finished all earlier tasks.",
+        Reach::Control => "Runs on the controller, as part of the play.",
+    };
+    let _ = writeln!(out, "{reach}\n");
+    let arguments = module.arguments.list();
+    if !arguments.is_empty() {
+        out.push_str("| argument | type | meaning |\n| --- | --- | --- |\n");
+    }
+    for argument in arguments {
+        let required = if argument.required { " **(required)**" } else { "" };
+        let aliases = match argument.aliases.as_slice() {
+            [] => String::new(),
+            aliases => format!(" (also `{}`)", aliases.join("`, `")),
+        };
+        let doc = argument.doc.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+        let _ =
+            writeln!(out, "| `{}`{aliases}{required} | {} | {doc} |", argument.name, argument.kind.replace('|', "\\|"));
+    }
+    out
+}
+
+fn pages(directory: &std::path::Path) -> std::io::Result<usize> {
+    std::fs::create_dir_all(directory)?;
+    let modules = all();
+    let mut index =
+        String::from("# Modules\n\nGenerated from the modules' argument structs by `deploy doc --pages`.\n\n");
+    for module in &modules {
+        std::fs::write(directory.join(format!("{}.md", module.name)), page(module))?;
+        let _ = writeln!(index, "- [{0}]({0}.md): {1}", module.name, first_sentence(module));
+    }
+    std::fs::write(directory.join("README.md"), index)?;
+    Ok(modules.len())
+}

@@ -1,0 +1,49 @@
+//! `--extra-vars` in its three forms.
+
+use crate::playbook::{Variables, parse_kv};
+use crate::source::{Diag, Diags, Node, SourceFile, Span, VaultHook, load_yaml, read_maybe_vaulted};
+use std::path::Path;
+
+/// Reads one value of `-e`: `@file`, YAML or JSON, or `key=value` words.
+pub fn parse(text: &str, vault: &VaultHook<'_>) -> Result<Variables, Diag> {
+    let mut diags = Diags::new();
+    let trimmed = text.trim();
+    let node = if let Some(path) = trimmed.strip_prefix('@') {
+        load_yaml(&read_maybe_vaulted(Path::new(path), vault)?, &mut diags)
+    } else if trimmed.starts_with(['{', '[']) {
+        load_yaml(&SourceFile::new("--extra-vars", trimmed), &mut diags)
+    } else {
+        let (words, rest) = parse_kv(trimmed, false).map_err(|why| Diag::error(format!("--extra-vars: {why}")))?;
+        if let Some(rest) = rest.as_deref().filter(|rest| !rest.trim().is_empty()) {
+            return Err(Diag::error(format!("--extra-vars: `{rest}` is not key=value, YAML, JSON or @file")));
+        }
+        let span = Span::start_of(&SourceFile::new("--extra-vars", trimmed));
+        return Ok(words.into_iter().map(|(name, value)| (name.into(), Node::string(span.clone(), value))).collect());
+    };
+    if let Some(error) = diags.take().into_iter().find(Diag::is_error) {
+        return Err(error);
+    }
+    let Some(node) = node.filter(|node| !node.is_null()) else { return Ok(Variables::new()) };
+    let Some(map) = node.as_map() else {
+        return Err(Diag::error("extra variables must be a mapping of names to values").at(&node.span));
+    };
+    Ok(map.iter().map(|(key, value)| (key.scalar_text().unwrap_or_default().into(), value.clone())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn the_three_forms() {
+        let none: &crate::source::VaultHook<'_> = &|_, _| Err("no vault".into());
+        let show = |text: &str| -> Result<Vec<String>, String> {
+            let vars = parse(text, none).map_err(|diag| diag.message)?;
+            Ok(vars.iter().map(|(name, node)| format!("{name}={}", node.to_json())).collect())
+        };
+        assert_eq!(show("a=1 b='x y'").unwrap(), ["a=\"1\"", "b=\"x y\""]);
+        assert_eq!(show("{\"a\": 1}").unwrap(), ["a=1"]);
+        assert_eq!(show("{a: yes}").unwrap(), ["a=true"]);
+        assert!(show("[1, 2]").is_err() && show("@/nonexistent").is_err() && show("word").is_err());
+    }
+}

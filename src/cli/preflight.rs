@@ -1,0 +1,101 @@
+//! What can be known by reading: template syntax in tasks and in template files that are named literally.
+
+use crate::playbook::{Block, Play, Playbook, Step, Task};
+use crate::source::{Diag, Diags, Node};
+use crate::template::Templar;
+use std::path::PathBuf;
+
+/// Checks the templates of all plays without evaluating any.
+pub fn check(playbooks: &[Playbook], templar: &Templar, diags: &mut Diags) {
+    for play in playbooks.iter().flat_map(|playbook| &playbook.plays) {
+        for (_, node) in &play.keywords.vars {
+            values(node, templar, diags);
+        }
+        for steps in [&play.pre_tasks, &play.roles, &play.tasks, &play.post_tasks, &play.handlers] {
+            walk(steps, play, templar, diags);
+        }
+    }
+}
+
+fn walk(steps: &[Step], play: &Play, templar: &Templar, diags: &mut Diags) {
+    for step in steps {
+        match step {
+            Step::Task(task) => check_task(task, play, templar, diags),
+            Step::Block(block) => check_block(block, play, templar, diags),
+        }
+    }
+}
+
+fn check_block(block: &Block, play: &Play, templar: &Templar, diags: &mut Diags) {
+    keywords(&block.keywords, templar, diags);
+    for steps in [&block.block, &block.rescue, &block.always] {
+        walk(steps, play, templar, diags);
+    }
+}
+
+fn keywords(keywords: &crate::playbook::Keywords, templar: &Templar, diags: &mut Diags) {
+    for (_, node) in &keywords.vars {
+        values(node, templar, diags);
+    }
+    for node in &keywords.when {
+        condition(node, templar, diags);
+    }
+}
+
+fn check_task(task: &Task, play: &Play, templar: &Templar, diags: &mut Diags) {
+    keywords(&task.keywords, templar, diags);
+    let results = task.changed_when.iter().chain(&task.failed_when).flatten();
+    for node in task.until.iter().chain(results) {
+        condition(node, templar, diags);
+    }
+    for (_, node) in &task.action.args {
+        values(node, templar, diags);
+    }
+    for node in task.action.free_form.iter().chain(task.loop_.as_ref().map(|spec| &spec.expr)) {
+        values(node, templar, diags);
+    }
+    if task.action.is("ansible.builtin.template") {
+        if let Some(source) = task.action.arg("src").filter(|node| !node.has_template()) {
+            template_file(task, play, source, templar, diags);
+        }
+    }
+}
+
+/// The file of a `template` task, if it is named literally: missing files are the task's affair when it may not run.
+fn template_file(task: &Task, play: &Play, source: &Node, templar: &Templar, diags: &mut Diags) {
+    let name = source.scalar_text().unwrap_or_default();
+    let mut roots: Vec<PathBuf> = Vec::new();
+    roots.extend(task.role.as_ref().map(|role| role.path.clone()));
+    roots.push(task.directory.clone());
+    roots.push(play.directory.clone());
+    let candidates = roots.iter().flat_map(|root| [root.join("templates").join(&name), root.join(&name)]);
+    let Some(path) = candidates.into_iter().find(|path| path.is_file()) else { return };
+    // A file with other markers than the usual ones cannot be checked with them.
+    if task.action.args.iter().any(|(key, _)| key.as_str().is_some_and(|key| key.ends_with("_string"))) {
+        return;
+    }
+    let Ok(text) = std::fs::read_to_string(&path) else { return };
+    if let Err(mut error) = templar.check_template(&text) {
+        error.file = Some(path);
+        let mut diag = error.into_diag();
+        if diag.span().is_none() {
+            diag = diag.label(&source.span, "used here");
+        }
+        diags.push(diag);
+    }
+}
+
+fn values(node: &Node, templar: &Templar, diags: &mut Diags) {
+    for error in templar.check_node(node) {
+        diags.push(error.into_diag());
+    }
+}
+
+fn condition(node: &Node, templar: &Templar, diags: &mut Diags) {
+    let Some(text) = node.as_str() else { return };
+    let checked =
+        if crate::template::is_template(text) { templar.check_template(text) } else { templar.check_expression(text) };
+    if let Err(error) = checked {
+        diags.push(Diag { ..error.at(&node.span).into_diag() });
+    }
+}

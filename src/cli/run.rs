@@ -1,0 +1,379 @@
+//! `deploy [PLAYBOOK …]`: load everything, find what is wrong by reading, run, report.
+
+use super::EXIT_PARSE;
+use super::arguments::{Colour, Format, RunArguments};
+use super::{extra_vars, inventory, preflight, vault};
+use crate::connection::agent::AgentOptions;
+use crate::connection::{ConnectionOptions, Connector, TerminalPrompter};
+use crate::engine::event::{Event, Sink};
+use crate::engine::{BecomeOptions, Fleet, Loader, Next, Options, Parts, Run, run_play};
+use crate::inventory::{Inventory, split_patterns};
+use crate::playbook::{
+    ListOptions, LoadOptions, Playbook, RegisteredModules, TagSelection, Variables, list, load_playbook,
+};
+use crate::redact::Redactor;
+use crate::report::{JsonLines, Mask, Reporter, Reporters, Style, Terminal};
+use crate::secret::Secret;
+use crate::source::{Diag, Diags};
+use crate::template::{Layer, Raw, Scope, Templar, TemplarOptions, Value};
+use crate::vars::vault::Vault;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What is read before anything is done.
+struct Sources {
+    redactor: Redactor,
+    vault: Arc<Vault>,
+    inventory: Inventory,
+    playbooks: Vec<Playbook>,
+    extra: Arc<Layer>,
+    templar: Templar,
+    roles_path: Vec<PathBuf>,
+    limit: Vec<String>,
+    tags: TagSelection,
+}
+
+/// Runs playbooks.
+pub fn run(arguments: RunArguments) -> ExitCode {
+    let colour = wants_colour(arguments.color, std::io::stdout().is_terminal());
+    let redactor = Redactor::new();
+    let mut diags = Diags::new();
+    let sources = read(&arguments, &redactor, &mut diags);
+    let shown = diags.render(wants_colour(arguments.color, std::io::stderr().is_terminal()));
+    eprint!("{}", redactor.mask(&shown));
+    let Some(sources) = sources.filter(|_| !diags.has_errors()) else {
+        return ExitCode::from(EXIT_PARSE);
+    };
+    if arguments.syntax_check {
+        for playbook in &sources.playbooks {
+            println!("\nplaybook: {}", playbook.path.display());
+        }
+        return ExitCode::SUCCESS;
+    }
+    if arguments.list_tasks || arguments.list_tags || arguments.list_hosts {
+        return listing(&arguments, sources);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return ExitCode::from(1);
+        }
+    };
+    runtime.block_on(play(arguments, sources, colour))
+}
+
+fn wants_colour(colour: Colour, terminal: bool) -> bool {
+    match colour {
+        Colour::Always => true,
+        Colour::Never => false,
+        Colour::Auto if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) => false,
+        Colour::Auto => terminal || std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0"),
+    }
+}
+
+/// Reads inventory, variables and playbooks; everything that is wrong goes to `diags`.
+fn read(arguments: &RunArguments, redactor: &Redactor, diags: &mut Diags) -> Option<Sources> {
+    let vault = match vault::open(&arguments.sources, redactor) {
+        Ok(vault) => Arc::new(vault),
+        Err(why) => {
+            diags.push(Diag::error(why));
+            return None;
+        }
+    };
+    let hook = |bytes: &[u8], _: &Path| vault.decrypt(bytes).map_err(|error| error.to_string());
+    let inventory = Inventory::load(&inventory::sources(&arguments.sources.inventory), &hook, diags);
+    let mut extra = Layer::new();
+    for text in &arguments.extra_vars {
+        match extra_vars::parse(text, &hook) {
+            Ok(vars) => extra.extend(vars.into_iter().map(|(name, node)| (name, Raw::Node(node)))),
+            Err(diag) => diags.push(diag),
+        }
+    }
+    let extra = Arc::new(extra);
+    let templar = Templar::new(TemplarOptions {
+        vault: Some(vault.clone()),
+        redactor: redactor.clone(),
+        ..TemplarOptions::default()
+    });
+    let roles_path: Vec<PathBuf> = match &arguments.roles_path {
+        Some(list) => list.split(':').filter(|path| !path.is_empty()).map(PathBuf::from).collect(),
+        None => vec![PathBuf::from("roles")],
+    };
+    let names = playbook_names(arguments, diags);
+    let template = name_templar(&templar, &extra);
+    let options =
+        LoadOptions { modules: &RegisteredModules, vault: &hook, roles_path: roles_path.clone(), template: &template };
+    let mut playbooks = Vec::new();
+    for name in &names {
+        playbooks.extend(load_playbook(name, &options, diags));
+    }
+    preflight::check(&playbooks, &templar, diags);
+    let mut limit = Vec::new();
+    for text in &arguments.sources.limit {
+        limit.extend(Inventory::limit_patterns(text, diags));
+    }
+    Some(Sources {
+        redactor: redactor.clone(),
+        vault: vault.clone(),
+        inventory,
+        playbooks,
+        extra,
+        templar: templar.clone(),
+        roles_path,
+        limit,
+        tags: TagSelection::new(&arguments.tags, &arguments.skip_tags),
+    })
+}
+
+fn playbook_names(arguments: &RunArguments, diags: &mut Diags) -> Vec<PathBuf> {
+    if arguments.playbooks.is_empty() {
+        return vec![PathBuf::from("playbooks/site.yml")];
+    }
+    let mut names = Vec::new();
+    for path in &arguments.playbooks {
+        let text = path.to_string_lossy();
+        let looks = [".yml", ".yaml", ".json"].iter().any(|end| text.ends_with(end)) || text.contains('/');
+        if looks {
+            names.push(path.clone());
+        } else {
+            let known = ["inventory", "doc", "pki"];
+            let near = crate::source::did_you_mean(&text, known);
+            diags.push(
+                Diag::error(format!("`{text}` is neither a subcommand nor a playbook"))
+                    .with_help("a playbook ends in .yml, .yaml or .json, or contains a /")
+                    .suggest(near),
+            );
+        }
+    }
+    names
+}
+
+/// Templates the names of static imports, which may use extra variables and those written around them.
+fn name_templar(
+    templar: &Templar,
+    extra: &Arc<Layer>,
+) -> impl Fn(&str, &Variables) -> Result<String, String> + Send + Sync + 'static {
+    let (templar, extra) = (templar.clone(), extra.clone());
+    move |text, vars| {
+        let around: Layer = vars.iter().map(|(name, node)| (name.clone(), Raw::Node(node.clone()))).collect();
+        let scope = Scope::from_layers(&templar, vec![Arc::new(around), extra.clone()]);
+        let evaluated = templar.template_str(text, &scope).map_err(|error| error.message)?;
+        if !evaluated.is_known() {
+            return Err("it depends on what is only known while the play runs".into());
+        }
+        Ok(evaluated.value.to_string())
+    }
+}
+
+fn listing(arguments: &RunArguments, mut sources: Sources) -> ExitCode {
+    let options = ListOptions {
+        tasks: arguments.list_tasks,
+        tags: arguments.list_tags,
+        hosts: arguments.list_hosts,
+        selection: sources.tags.clone(),
+    };
+    let mut diags = Diags::new();
+    let (templar, extra) = (sources.templar.clone(), sources.extra.clone());
+    let mut hosts_of = |play: &crate::playbook::Play| {
+        let scope = Scope::from_layers(&templar, vec![extra.clone()]);
+        let patterns: Vec<String> = play
+            .host_patterns()
+            .iter()
+            .map(|pattern| templar.template_str(pattern, &scope).map_or(pattern.clone(), |e| e.value.to_string()))
+            .flat_map(|pattern| split_patterns(&pattern))
+            .collect();
+        let selection = sources.inventory.select(&patterns, &sources.limit, &play.hosts.span, &mut diags);
+        selection.hosts.iter().map(|host| host.as_str().to_string()).collect()
+    };
+    let text = list(&sources.playbooks, &options, &mut hosts_of);
+    print!("{}", sources.redactor.mask(&text));
+    eprint!("{}", sources.redactor.mask(&diags.render(false)));
+    ExitCode::SUCCESS
+}
+
+fn secret(ask: bool, question: &str, file: Option<&PathBuf>, redactor: &Redactor) -> Result<Option<Secret>, String> {
+    let secret = match file {
+        Some(file) => Some(vault::from_file(file, "default")?),
+        None if ask => Some(vault::ask(question)?),
+        None => None,
+    };
+    secret.iter().for_each(|secret| {
+        redactor.add(secret.expose());
+    });
+    Ok(secret)
+}
+
+async fn play(arguments: RunArguments, sources: Sources, colour: bool) -> ExitCode {
+    let redactor = sources.redactor.clone();
+    let file = arguments.connection_password_file.as_ref();
+    let login = secret(arguments.ask_pass, "SSH password: ", file, &redactor);
+    let file = arguments.become_password_file.as_ref();
+    let become_password = secret(arguments.ask_become_pass, "BECOME password: ", file, &redactor);
+    let (login, become_password) = match (login, become_password) {
+        (Ok(login), Ok(become_password)) => (login, become_password),
+        (Err(why), _) | (_, Err(why)) => {
+            eprintln!("error: {why}");
+            return ExitCode::from(1);
+        }
+    };
+    let masker = redactor.clone();
+    let mask: Mask = Arc::new(move |text: &str| masker.mask(text).into_owned());
+    let terminal = std::io::stdout().is_terminal();
+    let reporter: Box<dyn Reporter> = match arguments.format {
+        Format::Text => {
+            let style = Style::new(colour);
+            Box::new(Terminal::new(std::io::stdout(), mask, style, arguments.verbose, terminal))
+        }
+        Format::Json => Box::new(JsonLines::new(std::io::stdout(), mask)),
+    };
+    let sink: Arc<dyn Sink> = Arc::new(Reporters::new(vec![reporter]));
+    let names: Vec<String> = sources.playbooks.iter().map(|playbook| playbook.path.display().to_string()).collect();
+    let connection = ConnectionOptions {
+        connection: arguments.connection.clone(),
+        user: arguments.user.clone(),
+        password: login,
+        private_key: arguments.private_key.clone(),
+        timeout: arguments.timeout.map(Duration::from_secs),
+        ssh_common_args: arguments.ssh_common_args.clone(),
+        ssh_extra_args: arguments.ssh_extra_args.clone(),
+        batch: !std::io::stdin().is_terminal(),
+        ..ConnectionOptions::default()
+    };
+    let agent = AgentOptions { run: run_id(), who: who(&names), ..AgentOptions::default() };
+    let connector = Connector::new(Arc::new(TerminalPrompter));
+    let forks = arguments.forks.unwrap_or(0);
+    let options = Options {
+        check: arguments.check,
+        diff: arguments.diff,
+        verbosity: arguments.verbose,
+        limit: sources.limit.clone(),
+        start_at_task: arguments.start_at_task.clone(),
+        step: arguments.step,
+        forks,
+        force_handlers: arguments.force_handlers,
+        become_: BecomeOptions {
+            become_: arguments.become_,
+            user: arguments.become_user.clone(),
+            method: arguments.become_method.clone(),
+            password: become_password,
+        },
+    };
+    let (vault, roles_path) = (sources.vault.clone(), sources.roles_path.clone());
+    let template = name_templar(&sources.templar, &sources.extra);
+    let loader = Loader {
+        roles_path,
+        vault: Box::new(move |bytes, _| vault.decrypt(bytes).map_err(|error| error.to_string())),
+        template: Box::new(template),
+    };
+    let magic = magic(&arguments, &sources.inventory, forks);
+    let run = Run::new(Parts {
+        options,
+        loader: Arc::new(loader),
+        tags: sources.tags.clone(),
+        inventory: sources.inventory,
+        templar: sources.templar.clone(),
+        redactor: redactor.clone(),
+        sink: sink.clone(),
+        fleet: Fleet::new(connector, connection, agent, forks),
+        extra: sources.extra.clone(),
+        magic,
+    });
+    sink.emit(Event::RunStarted { playbooks: names, check: arguments.check });
+    let interrupted = tokio::spawn(interrupts(run.clone()));
+    let mut broken = false;
+    let mut number = 0;
+    'playbooks: for playbook in &sources.playbooks {
+        for play in &playbook.plays {
+            number += 1;
+            match run_play(&run, play, number).await {
+                Ok(Next::GoOn | Next::EndPlay) if !run.stopping() => {}
+                Ok(_) => break 'playbooks,
+                Err(diag) => {
+                    sink.emit(Event::Diagnostic { text: diag.render(colour) });
+                    broken = true;
+                    break 'playbooks;
+                }
+            }
+            for warning in sources.templar.take_warnings() {
+                run.warn(warning);
+            }
+        }
+    }
+    if let Some(warning) = redactor.take_warning() {
+        run.warn(warning);
+    }
+    sink.emit(Event::Recap { hosts: run.recap(), owed: run.owed() });
+    run.fleet.close().await;
+    interrupted.abort();
+    if run.stopping() {
+        return ExitCode::from(99); // Ansible's code for an interrupted run
+    }
+    if broken {
+        return ExitCode::from(EXIT_PARSE);
+    }
+    ExitCode::from(run.verdict().exit_code(arguments.detailed_exitcode))
+}
+
+/// Ctrl-C: the first lets hosts finish what they are at, the second leaves at once (the hosts still finish it).
+async fn interrupts(run: Arc<Run>) {
+    let mut asked = false;
+    while tokio::signal::ctrl_c().await.is_ok() {
+        if asked {
+            std::process::exit(130);
+        }
+        asked = true;
+        run.stop();
+        run.warn(
+            "interrupted: no further task is begun; waiting for what is under way on the hosts. \
+             Press Ctrl-C again to leave at once: the hosts finish it by themselves",
+        );
+    }
+}
+
+/// A name for this run that no other has.
+fn run_id() -> String {
+    let bytes: [u8; 8] = rand::random();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn who(playbooks: &[String]) -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "somebody".into());
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{user}@{} running {}", host.trim(), playbooks.join(" "))
+}
+
+/// Variables of the run itself.
+fn magic(arguments: &RunArguments, inventory: &Inventory, forks: usize) -> Arc<Layer> {
+    let mut layer = Layer::new();
+    let mut set = |name: &str, value: Value| {
+        layer.insert(name.into(), Raw::Value(value));
+    };
+    let list = |items: &[String]| items.iter().map(|item| Value::from(item.as_str())).collect::<Value>();
+    set("ansible_check_mode", Value::from(arguments.check));
+    set("ansible_diff_mode", Value::from(arguments.diff));
+    set("ansible_verbosity", Value::from(arguments.verbose));
+    set("ansible_forks", Value::from(if forks == 0 { 5 } else { forks }));
+    let tags = if arguments.tags.is_empty() { vec!["all".to_string()] } else { arguments.tags.clone() };
+    set("ansible_run_tags", list(&tags));
+    set("ansible_skip_tags", list(&arguments.skip_tags));
+    if !arguments.sources.limit.is_empty() {
+        set("ansible_limit", Value::from(arguments.sources.limit.join(",")));
+    }
+    set("ansible_inventory_sources", list(&inventory.sources));
+    if let Some(first) = inventory.sources.first() {
+        let path = std::path::absolute(first).unwrap_or_else(|_| PathBuf::from(first));
+        let directory =
+            if path.is_dir() { path.clone() } else { path.parent().map(Path::to_path_buf).unwrap_or_default() };
+        set("inventory_dir", Value::from(directory.to_string_lossy().into_owned()));
+        set("inventory_file", Value::from(path.to_string_lossy().into_owned()));
+    }
+    // Roles ask for the version of the language; it is that of the release that is our oracle.
+    let version = [("full", Value::from("2.19.0")), ("major", 2.into()), ("minor", 19.into()), ("revision", 0.into())];
+    let version = version.into_iter().chain([("string", Value::from("2.19.0"))]);
+    set("ansible_version", version.map(|(key, value)| (Value::from(key), value)).collect());
+    Arc::new(layer)
+}

@@ -1,0 +1,233 @@
+//! A task about to be run on a host: what is known of it, and how its templates are evaluated.
+
+use super::event::TaskInfo;
+use super::frame::Frame;
+use super::position::Position;
+use super::variables::{self, At, Awaited};
+use super::walker::{Flow, HostRun};
+use crate::modules::scalars::Flag;
+use crate::modules::{self, Module};
+use crate::playbook::{Keywords, Task};
+use crate::source::Node;
+use crate::template::{Evaluated, Layer, Scope, TemplateError, UnknownTouch, Value};
+use std::sync::Arc;
+
+/// A task on its way to a host.
+#[derive(Clone)]
+pub struct Call {
+    /// The host.
+    pub on: Arc<HostRun>,
+    /// The task.
+    pub task: Arc<Task>,
+    /// What surrounds it.
+    pub frame: Frame,
+    /// As shown.
+    pub info: Arc<TaskInfo>,
+    /// Its module; nothing when there is none of that name.
+    pub module: Option<&'static Module>,
+    /// Variables above all others: the loop's.
+    pub locals: Option<Arc<Layer>>,
+}
+
+/// Why an evaluation gave no value.
+pub enum Trouble {
+    /// The template is wrong, or uses something undefined.
+    Template(Box<TemplateError>),
+    /// In words.
+    Failed(String),
+    /// The host goes another way meanwhile.
+    Flow(Flow),
+}
+
+impl From<TemplateError> for Trouble {
+    fn from(error: TemplateError) -> Self {
+        Trouble::Template(Box::new(error))
+    }
+}
+
+/// A value, or what it depends on that a check cannot tell.
+pub enum Known<T> {
+    /// The value.
+    Value(T),
+    /// What is unknown.
+    Unknown(Vec<UnknownTouch>),
+}
+
+impl Call {
+    /// A call of `task` at `position`.
+    pub fn new(on: &Arc<HostRun>, task: &Arc<Task>, frame: &Frame, position: &Position) -> Call {
+        let module = modules::find(&task.action.name);
+        let mut call = Call {
+            on: on.clone(),
+            task: task.clone(),
+            frame: frame.clone(),
+            info: Arc::new(TaskInfo {
+                position: position.clone(),
+                name: String::new(),
+                action: task.action.name.to_string(),
+                place: task.span.to_string(),
+                handler: frame.handler,
+            }),
+            module,
+            locals: None,
+        };
+        let info = TaskInfo { name: call.display_name(), ..(*call.info).clone() };
+        call.info = Arc::new(info);
+        call
+    }
+
+    /// The name as shown: templated where that works, with the role before it.
+    fn display_name(&self) -> String {
+        let name = match &self.task.name {
+            Some(node) if node.has_template() => {
+                let evaluated = self.on.play.run.templar.template_node(node, &self.scope());
+                match evaluated {
+                    Ok(Evaluated { value, touched }) if touched.is_empty() => value.to_string(),
+                    _ => node.raw().to_string(), // as Ansible: a name that cannot be evaluated is shown as written
+                }
+            }
+            Some(node) => node.scalar_text().unwrap_or_default(),
+            None => self.task.action.name.to_string(),
+        };
+        match self.task.role.as_ref().or(self.frame.role.as_ref()) {
+            Some(role) => format!("{} : {name}", role.name),
+            None => name,
+        }
+    }
+
+    /// Where it stands.
+    pub fn position(&self) -> &Position {
+        &self.info.position
+    }
+
+    /// The same call with the variables of a loop's item.
+    pub fn with_locals(&self, locals: Layer) -> Call {
+        Call { locals: Some(Arc::new(locals)), ..self.clone() }
+    }
+
+    /// The variables it sees now.
+    pub fn scope(&self) -> Scope {
+        let stamp = self.on.stamp(self.position());
+        let scope = variables::scope(At {
+            play: &self.on.play,
+            batch: Some(&self.on.batch),
+            host: &self.on.host,
+            frame: &self.frame,
+            task: Some(&self.task),
+            stamp: &stamp,
+        });
+        match &self.locals {
+            Some(layer) => scope.with(layer.clone()),
+            None => scope,
+        }
+    }
+
+    /// Evaluates, and waits for what is still under way as often as that is touched.
+    pub async fn evaluate<T>(
+        &self,
+        work: impl Fn(&Scope) -> Result<Evaluated<T>, TemplateError>,
+    ) -> Result<Known<T>, Trouble> {
+        loop {
+            let evaluated = {
+                let scope = self.scope();
+                work(&scope)?
+            };
+            if evaluated.touched.pending.is_empty() {
+                return Ok(if evaluated.touched.unknown.is_empty() {
+                    Known::Value(evaluated.value)
+                } else {
+                    Known::Unknown(evaluated.touched.unknown)
+                });
+            }
+            for number in evaluated.touched.pending {
+                self.wait_for(number).await?;
+            }
+        }
+    }
+
+    /// Waits for what a pending number stands for.
+    pub async fn wait_for(&self, number: u64) -> Result<(), Trouble> {
+        let board = &self.on.batch.board;
+        match variables::awaited(number, self.on.batch.hosts.len()) {
+            Awaited::HostLists => board.meet(self.position()).await,
+            Awaited::Host(index) => board.wait_until(|| board.reached(index, self.position())).await,
+            Awaited::Result => board.settle(self.on.index, self.position()).await,
+        }
+        match self.on.state() {
+            Flow::GoOn => Ok(()),
+            other => Err(Trouble::Flow(other)),
+        }
+    }
+
+    /// Evaluates conditions one after the other; the first that is false ends it.
+    pub async fn conditions(&self, conditions: &[&Node]) -> Result<Known<bool>, Trouble> {
+        for condition in conditions {
+            let templar = &self.on.play.run.templar;
+            match self.evaluate(|scope| templar.condition(condition, scope)).await? {
+                Known::Value(true) => {}
+                other => return Ok(other),
+            }
+        }
+        Ok(Known::Value(true))
+    }
+
+    /// Evaluates a value.
+    pub async fn value(&self, node: &Node) -> Result<Known<Value>, Trouble> {
+        let templar = &self.on.play.run.templar;
+        self.evaluate(|scope| templar.template_node(node, scope)).await
+    }
+
+    /// Evaluates a value that must be known.
+    pub async fn known(&self, node: &Node) -> Result<Value, Trouble> {
+        match self.value(node).await? {
+            Known::Value(value) => Ok(value),
+            Known::Unknown(touches) => Err(Trouble::Failed(format!("{} cannot be predicted", touched(&touches)))),
+        }
+    }
+
+    /// A keyword that is a boolean; nothing where nobody says it.
+    pub async fn flag(&self, of: impl Fn(&Keywords) -> Option<&Node>) -> Result<Option<bool>, Trouble> {
+        let Some(node) = self.frame.keyword(&self.task.keywords, of) else { return Ok(None) };
+        if let Some(literal) = node.as_bool() {
+            return Ok(Some(literal));
+        }
+        let value = self.known(node).await?;
+        let json = crate::template::to_json(&value);
+        match Flag::parse(&json) {
+            Some(flag) => Ok(Some(flag)),
+            None if json.is_null() => Ok(None),
+            None => Err(Trouble::Failed(format!("{}: {json} is not a boolean", node.span))),
+        }
+    }
+
+    /// A keyword that is text; nothing where nobody says it.
+    pub async fn text(&self, of: impl Fn(&Keywords) -> Option<&Node>) -> Result<Option<String>, Trouble> {
+        match self.frame.keyword(&self.task.keywords, of) {
+            None => Ok(None),
+            Some(node) => self.known(node).await.map(|value| Some(value.to_string())),
+        }
+    }
+
+    /// A variable, templated; nothing where it is not defined.
+    pub async fn variable(&self, name: &str) -> Result<Option<Value>, Trouble> {
+        if !self.scope().contains(name) {
+            return Ok(None);
+        }
+        let templar = &self.on.play.run.templar;
+        match self.evaluate(|scope| templar.expression(name, scope)).await? {
+            Known::Value(value) if value.is_undefined() || value.is_none() => Ok(None),
+            Known::Value(value) => Ok(Some(value)),
+            Known::Unknown(touches) => Err(Trouble::Failed(format!("{} cannot be predicted", touched(&touches)))),
+        }
+    }
+
+    /// Whether this task only predicts.
+    pub async fn checks(&self) -> Result<bool, Trouble> {
+        Ok(self.flag(|k| k.check_mode.as_ref()).await?.unwrap_or(self.on.play.run.options.check))
+    }
+}
+
+/// What was touched, in words.
+pub fn touched(touches: &[UnknownTouch]) -> String {
+    touches.iter().map(|touch| format!("`{}` ({})", touch.path, touch.reason)).collect::<Vec<_>>().join(", ")
+}

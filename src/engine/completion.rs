@@ -1,0 +1,70 @@
+//! Answers to requests that a host ran ahead of, dealt with in the order of the requests.
+
+use super::call::Call;
+use super::finish::{self, Answer};
+use super::fleet::ReplyFuture;
+use super::walker::HostRun;
+use crate::machine::Change;
+use crate::modules::{Outcome, Status};
+use crate::wire::Reply;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// A request that was sent.
+pub struct Sent {
+    /// Its answer to come.
+    pub reply: ReplyFuture,
+    /// When it was sent.
+    pub since: Instant,
+    /// What the controller half changed already.
+    pub changes: Vec<Change>,
+    /// The host it was delegated to.
+    pub delegated_to: Option<Arc<str>>,
+    /// In a check: why it is not known whether it would run at all.
+    pub doubt: Option<String>,
+}
+
+impl Sent {
+    /// Waits for the answer; nothing when it was not run. With it come the seconds it took and what the controller
+    /// half changed.
+    pub async fn answer(self, call: &Call) -> Option<(Answer, f64, Vec<Change>)> {
+        let reply = self.reply.await;
+        let seconds = self.since.elapsed().as_secs_f64();
+        let answer = match reply {
+            Ok(Reply::NotRun) => return None,
+            Ok(reply) => Answer::of(reply)?,
+            Err(why) => Answer::Unreachable(format!("{why} (during `{}`)", call.info.name)),
+        };
+        let answer = match (answer, self.doubt) {
+            (Answer::Outcome(_), Some(why)) => {
+                Answer::Outcome(Outcome { status: Status::Unknown, msg: Some(why), ..Default::default() })
+            }
+            (answer, _) => answer,
+        };
+        Some((answer, seconds, self.changes))
+    }
+}
+
+/// A request in flight whose answer nobody waits for.
+pub struct InFlight {
+    /// The call.
+    pub call: Call,
+    /// The request.
+    pub sent: Sent,
+}
+
+/// Deals with the answers of one host until its run is over.
+pub async fn serve(host: Weak<HostRun>, mut queue: UnboundedReceiver<InFlight>) {
+    while let Some(InFlight { call, sent }) = queue.recv().await {
+        let delegated_to = sent.delegated_to.clone();
+        if let Some((answer, seconds, changes)) = sent.answer(&call).await {
+            let mut finished = finish::finish(&call, answer, Some(changes), seconds).await;
+            finished.delegated_to = delegated_to;
+            finish::publish(&call, Arc::new(finished));
+        }
+        if let Some(host) = host.upgrade() {
+            host.batch.board.answered(host.index, call.position());
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Modules that are part of the play's logic, carried out here: debug, assert, set_fact, meta and their like.
+
+use super::call::{Call, Known, Trouble, touched};
+use super::host::Kind;
+use super::play::Ending;
+use super::prepare::{self, Prepared};
+use super::task::Finished;
+use super::walker::{Flow, Walker};
+use crate::modules::control::{Assert, Debug, Fail, GroupBy, MetaAction, Pause, SetFact};
+use crate::modules::scalars::Flag;
+use crate::modules::{Module, Outcome, decode};
+use crate::source::{Node, Span};
+use crate::template::{Raw, from_json, to_json};
+use serde_json::{Map, Value, json};
+
+/// The module's short name.
+fn short(module: &Module) -> &'static str {
+    module.name.rsplit('.').next().unwrap_or(module.name)
+}
+
+/// Whether the module brings further tasks into the play.
+pub fn is_include(module: &Module) -> bool {
+    matches!(short(module), "include_tasks" | "include_role" | "import_tasks" | "import_role")
+        && module.name.starts_with("ansible.builtin.")
+}
+
+/// Whether one host does it for all of a batch.
+pub fn is_once(module: &Module) -> bool {
+    matches!(module.name, "ansible.builtin.add_host" | "ansible.builtin.pause")
+}
+
+/// Whether hosts must have met before it.
+pub fn meets(module: &Module) -> bool {
+    matches!(module.name, "ansible.builtin.add_host" | "ansible.builtin.group_by" | "ansible.builtin.pause")
+}
+
+/// Carries out a control module whose conditions hold.
+pub async fn run(walker: &Walker, call: &Call, module: &'static Module) -> Result<Prepared, Trouble> {
+    let name = short(module);
+    if name == "assert" {
+        return assert(call, module).await.map(Prepared::Done);
+    }
+    if name == "debug" {
+        return debug(call).await.map(Prepared::Done);
+    }
+    if name == "set_fact" {
+        return set_fact(call).await.map(Prepared::Done);
+    }
+    let arguments = match prepare::arguments(call, module).await? {
+        Known::Value(arguments) => arguments,
+        Known::Unknown(touches) => {
+            return Ok(Prepared::Done(Outcome::unknown(format!("its arguments depend on {}", touched(&touches)))));
+        }
+    };
+    match name {
+        "fail" => {
+            let fail: Fail = typed(arguments)?;
+            let msg = fail.msg.map(|msg| msg.0).unwrap_or_else(|| "Failed as requested from task".into());
+            Ok(Prepared::Done(Outcome::failed(msg)))
+        }
+        "meta" => meta(walker, call, &arguments).await,
+        "pause" => super::prompts::pause(call, typed::<Pause>(arguments)?).await.map(Prepared::Done),
+        "add_host" => add_host(call, arguments).map(Prepared::Done),
+        "group_by" => group_by(call, typed(arguments)?).map(Prepared::Done),
+        "include_vars" => super::include::vars(call, typed(arguments)?).await.map(Prepared::Done),
+        other => Err(Trouble::Failed(format!("the engine does not know how to carry out `{other}`"))),
+    }
+}
+
+fn typed<T: serde::de::DeserializeOwned>(arguments: Map<String, Value>) -> Result<T, Trouble> {
+    decode(arguments).map_err(|error| Trouble::Failed(error.to_string()))
+}
+
+fn argument<'a>(call: &'a Call, names: &[&str]) -> Option<&'a Node> {
+    let mut arguments = call.task.action.args.iter();
+    arguments.find(|(key, _)| key.as_str().is_some_and(|key| names.contains(&key))).map(|(_, node)| node)
+}
+
+async fn debug(call: &Call) -> Result<Outcome, Trouble> {
+    let _: &dyn Fn(Map<String, Value>) -> Result<Debug, Trouble> = &typed; // the argument's documentation lives there
+    let verbosity = match argument(call, &["verbosity"]) {
+        Some(node) => call.known(node).await?.to_string().trim().parse::<u8>().unwrap_or(0),
+        None => 0,
+    };
+    if verbosity > call.on.play.run.options.verbosity {
+        return Ok(Outcome::skipped("Verbosity threshold not met."));
+    }
+    if let Some(node) = argument(call, &["var"]) {
+        let text = node.scalar_text().unwrap_or_default();
+        let inner = text.trim().trim_start_matches("{{").trim_end_matches("}}").trim().to_string();
+        let templar = &call.on.play.run.templar;
+        let shown = match call.evaluate(|scope| templar.expression(&inner, scope)).await {
+            Ok(Known::Value(value)) if value.is_undefined() => json!("VARIABLE IS NOT DEFINED!"),
+            Ok(Known::Value(value)) => to_json(&value),
+            Ok(Known::Unknown(touches)) => return Ok(Outcome::unknown(format!("it shows {}", touched(&touches)))),
+            Err(Trouble::Template(error)) if error.is_undefined() => json!("VARIABLE IS NOT DEFINED!"),
+            Err(other) => return Err(other),
+        };
+        return Ok(Outcome::ok().with(&inner, shown));
+    }
+    let msg = match argument(call, &["msg"]) {
+        Some(node) => match call.value(node).await? {
+            Known::Value(value) => to_json(&value),
+            Known::Unknown(touches) => return Ok(Outcome::unknown(format!("it shows {}", touched(&touches)))),
+        },
+        None => json!("Hello world!"),
+    };
+    Ok(Outcome::ok().with("msg", msg))
+}
+
+async fn assert(call: &Call, _: &Module) -> Result<Outcome, Trouble> {
+    let _: &dyn Fn(Map<String, Value>) -> Result<Assert, Trouble> = &typed;
+    let Some(that) = argument(call, &["that"]) else {
+        return Err(Trouble::Failed("assert needs `that`: a condition or a list of them".into()));
+    };
+    let conditions: Vec<Node> = match that.as_seq() {
+        Some(items) => items.to_vec(),
+        None => vec![that.clone()],
+    };
+    let message = async |names: &[&str], fallback: &str| -> Result<Value, Trouble> {
+        match argument(call, names) {
+            Some(node) => call.known(node).await.map(|value| to_json(&value)),
+            None => Ok(json!(fallback)),
+        }
+    };
+    for condition in &conditions {
+        match call.conditions(&[condition]).await? {
+            Known::Value(true) => {}
+            Known::Value(false) => {
+                let msg = message(&["fail_msg", "msg"], "Assertion failed").await?;
+                let text = match &msg {
+                    Value::String(text) => text.clone(),
+                    other => other.to_string(),
+                };
+                let written = condition.scalar_text().unwrap_or_default();
+                return Ok(Outcome::failed(text)
+                    .with("assertion", written)
+                    .with("evaluated_to", false)
+                    .with("msg", msg));
+            }
+            Known::Unknown(touches) => {
+                return Ok(Outcome::unknown(format!("the assertion depends on {}", touched(&touches))));
+            }
+        }
+    }
+    let msg = message(&["success_msg"], "All assertions passed").await?;
+    Ok(Outcome::ok().with("msg", msg))
+}
+
+async fn set_fact(call: &Call) -> Result<Outcome, Trouble> {
+    let mut facts: Vec<(String, Raw)> = Vec::new();
+    let mut cacheable = false;
+    let templar = &call.on.play.run.templar;
+    if call.task.action.args.is_empty() && call.task.action.args_template.is_none() {
+        return Err(Trouble::Failed("set_fact needs at least one variable, as `name: value`".into()));
+    }
+    let mut unknown = None;
+    for (key, node) in &call.task.action.args {
+        let name = call.known(key).await?.to_string();
+        if name == "cacheable" {
+            cacheable = Flag::parse(&to_json(&call.known(node).await?)).unwrap_or(false);
+            continue;
+        }
+        if !SetFact::is_variable_name(&name) {
+            return Err(Trouble::Failed(format!(
+                "The variable name '{name}' is not valid. Variables must start with a letter or underscore character, and contain only letters, numbers and underscores."
+            )));
+        }
+        match call.evaluate(|scope| templar.template_node(node, scope)).await? {
+            Known::Value(value) if crate::template::is_omit(&value) => {}
+            Known::Value(value) => facts.push((name, Raw::Value(value))),
+            Known::Unknown(touches) => {
+                let why = touched(&touches);
+                facts.push((name, Raw::Unknown(format!("it depends on {why}"))));
+                unknown = Some(why);
+            }
+        }
+    }
+    if let Some(node) = &call.task.action.args_template {
+        match call.evaluate(|scope| templar.template_node(node, scope)).await? {
+            Known::Value(value) => {
+                for key in value.try_iter().map_err(|e| Trouble::Failed(format!("set_fact: {e}")))? {
+                    if let Ok(item) = value.get_item(&key) {
+                        facts.push((key.to_string(), Raw::Value(item)));
+                    }
+                }
+            }
+            Known::Unknown(touches) => return Ok(Outcome::unknown(touched(&touches))),
+        }
+    }
+    let stamp = call.on.stamp(call.position());
+    let mut shown = Map::new();
+    for (name, raw) in &facts {
+        if let Raw::Value(value) = raw {
+            shown.insert(name.clone(), to_json(value));
+        }
+        call.on.host.set(&stamp, Kind::Assigned, name, raw.clone());
+    }
+    if cacheable {
+        call.on.host.set_facts(&stamp, &shown);
+    }
+    if let Some(why) = unknown {
+        return Ok(Outcome::unknown(format!("its value depends on {why}")));
+    }
+    Ok(Outcome::ok().with("ansible_facts", Value::Object(shown)))
+}
+
+async fn meta(walker: &Walker, call: &Call, arguments: &Map<String, Value>) -> Result<Prepared, Trouble> {
+    let written = arguments.get("_raw_params").and_then(Value::as_str).unwrap_or_default();
+    let Some(action) = MetaAction::parse(written) else {
+        let known: Vec<&str> = MetaAction::ALL.iter().map(|(name, _)| *name).collect();
+        return Err(Trouble::Failed(format!("meta has no action `{written}`; it has {}", known.join(", "))));
+    };
+    let on = &call.on;
+    let silent = |flow: Flow| Ok(Prepared::Flow(flow));
+    match action {
+        MetaAction::Noop => silent(Flow::GoOn),
+        MetaAction::FlushHandlers => {
+            let flow = walker.flush_handlers(&call.position().child(0)).await;
+            silent(flow)
+        }
+        MetaAction::ClearFacts => {
+            on.batch.board.settle(on.index, call.position()).await;
+            on.host.clear_facts();
+            silent(Flow::GoOn)
+        }
+        MetaAction::ClearHostErrors => {
+            on.batch.board.meet(call.position()).await;
+            on.play.hosts.iter().for_each(|host| host.forgive());
+            silent(Flow::GoOn)
+        }
+        MetaAction::EndHost => {
+            on.batch.board.settle(on.index, call.position()).await;
+            silent(Flow::End)
+        }
+        MetaAction::EndRole => silent(Flow::EndRole),
+        MetaAction::EndBatch | MetaAction::EndPlay => {
+            on.batch.board.meet(call.position()).await;
+            on.batch.end(if action == MetaAction::EndPlay { Ending::Play } else { Ending::Batch });
+            silent(Flow::End)
+        }
+        MetaAction::ResetConnection => {
+            on.batch.board.settle(on.index, call.position()).await;
+            on.play.run.fleet.reset(&on.host.name).await;
+            silent(Flow::GoOn)
+        }
+        MetaAction::RefreshInventory => {
+            on.batch.board.meet(call.position()).await;
+            Err(Trouble::Failed("meta: refresh_inventory is not available yet".into()))
+        }
+    }
+}
+
+fn add_host(call: &Call, mut arguments: Map<String, Value>) -> Result<Outcome, Trouble> {
+    let mut take = |names: &[&str]| names.iter().find_map(|name| arguments.remove(*name));
+    let Some(Value::String(name)) = take(&["name", "host", "hostname"]) else {
+        return Err(Trouble::Failed("add_host needs `name`: the host's name".into()));
+    };
+    let groups: Vec<String> = match take(&["groups", "group", "groupname"]) {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Array(items)) => items.iter().map(|v| v.as_str().map_or(v.to_string(), str::to_string)).collect(),
+        Some(other) => {
+            let text = other.as_str().map_or(other.to_string(), str::to_string);
+            text.split(',').map(|group| group.trim().to_string()).filter(|group| !group.is_empty()).collect()
+        }
+    };
+    let run = &call.on.play.run;
+    let span = Span::generated();
+    {
+        let mut inventory = run.inventory.write().unwrap_or_else(|p| p.into_inner());
+        let host = inventory.add_host(&name, groups.first().map(String::as_str), &span);
+        let vars = std::sync::Arc::make_mut(&mut host.vars);
+        for (key, value) in &arguments {
+            vars.insert(key.as_str().into(), Node::from_json(&span, value));
+        }
+        for group in groups.iter().skip(1) {
+            inventory.add_host(&name, Some(group), &span);
+        }
+        inventory.reconcile();
+    }
+    call.on.play.forget_bases();
+    let added = json!({"host_name": name, "groups": groups, "host_vars": arguments});
+    Ok(Outcome::ok().with("add_host", added))
+}
+
+fn group_by(call: &Call, arguments: GroupBy) -> Result<Outcome, Trouble> {
+    let key = arguments.key.0.replace(' ', "-");
+    let parents = arguments.parents.map(|parents| parents.0).unwrap_or_else(|| vec!["all".into()]);
+    let span = Span::generated();
+    {
+        let mut inventory = call.on.play.run.inventory.write().unwrap_or_else(|p| p.into_inner());
+        inventory.add_host(&call.on.host.name, Some(&key), &span);
+        for parent in parents.iter().filter(|parent| *parent != "all") {
+            inventory
+                .add_child(&parent.replace(' ', "-"), &key, &span)
+                .map_err(|diag| Trouble::Failed(diag.message))?;
+        }
+        inventory.reconcile();
+    }
+    call.on.play.forget_bases();
+    Ok(Outcome::ok().with("add_group", key).with("parent_groups", json!(parents)))
+}
+
+/// `run_once: true` on `set_fact`: every host of the batch gets the variables.
+pub fn adopt_facts(call: &Call, finished: &Finished) {
+    if !call.module.is_some_and(|module| module.name == "ansible.builtin.set_fact") {
+        return;
+    }
+    let stamp = call.on.stamp(call.position());
+    let one = std::slice::from_ref(&finished.json);
+    let items: Vec<&Map<String, Value>> = match finished.json.get("results").and_then(Value::as_array) {
+        Some(results) => results.iter().filter_map(Value::as_object).collect(),
+        None => one.iter().collect(),
+    };
+    for facts in items.into_iter().filter_map(|item| item.get("ansible_facts")).filter_map(Value::as_object) {
+        for (name, value) in facts {
+            call.on.host.set(&stamp, Kind::Assigned, name, Raw::Value(from_json(value)));
+        }
+    }
+}

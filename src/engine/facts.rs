@@ -1,0 +1,98 @@
+//! The beginning of a play on a host: facts, then the `vars_files` that may need them.
+
+use super::call::{Call, Known, Trouble};
+use super::frame::Frame;
+use super::position::Position;
+use super::walker::{Flow, HostRun, Walker};
+use crate::modules::Outcome;
+use crate::playbook::Task;
+use crate::source::{Node, Span};
+use crate::template::{Layer, Raw};
+use std::sync::Arc;
+
+/// Gathers facts, unless the play says not to.
+pub async fn gather(walker: &Walker, frame: &Frame, position: &Position) -> Flow {
+    let this = &walker.this;
+    let play = &this.play.play;
+    let task = setup_task(play);
+    let call = Call::new(&walker.this, &task, frame, position);
+    let wanted = match &play.gather_facts {
+        None => true,
+        Some(node) => match node.as_bool() {
+            Some(literal) => literal,
+            None => match call.known(node).await {
+                Ok(value) => crate::modules::scalars::Flag::parse(&crate::template::to_json(&value)).unwrap_or(true),
+                Err(trouble) => return walker.trouble(&call, trouble),
+            },
+        },
+    };
+    if !wanted || !this.play.run.tags.selects(&["always".to_string()]) {
+        return Flow::GoOn;
+    }
+    walker.task(&task, frame, position).await
+}
+
+/// The task that Ansible calls `Gathering Facts`.
+fn setup_task(play: &crate::playbook::Play) -> Arc<Task> {
+    let span = play.hosts.span.clone();
+    let mut arguments = Vec::new();
+    for (name, node) in [
+        ("gather_subset", &play.gather_subset),
+        ("gather_timeout", &play.gather_timeout),
+        ("fact_path", &play.fact_path),
+    ] {
+        if let Some(node) = node {
+            arguments.push((Node::string(span.clone(), name), node.clone()));
+        }
+    }
+    super::synthetic::task(play, &span, "Gathering Facts", "ansible.builtin.setup", arguments, &["always"])
+}
+
+/// Loads the play's `vars_files` for a host: each entry is a file, or a list of which the first that exists is taken.
+pub async fn vars_files(this: &Arc<HostRun>, frame: &Frame, position: &Position) -> Flow {
+    let play = this.play.play.clone();
+    let base = this.play.base(&this.host.name);
+    if play.vars_files.is_empty() || base.files().is_some() {
+        return Flow::GoOn;
+    }
+    let task = setup_task(&play);
+    let call = Call::new(this, &task, frame, position);
+    let mut layer = Layer::new();
+    for entry in &play.vars_files {
+        match file(&call, entry).await {
+            Ok(vars) => layer.extend(vars),
+            Err(trouble) => {
+                let outcome = Outcome::failed(super::prepare::explain(&call, trouble));
+                super::finish::publish(&call, Arc::new(super::finish::quick(&call, outcome)));
+                return this.state();
+            }
+        }
+        // A later file may use variables of an earlier one.
+        base.set_files(Arc::new(layer.clone()));
+    }
+    Flow::GoOn
+}
+
+async fn file(call: &Call, entry: &Node) -> Result<Vec<(Arc<str>, Raw)>, Trouble> {
+    let alternatives: Vec<Node> = entry.as_seq().map_or_else(|| vec![entry.clone()], <[Node]>::to_vec);
+    let several = alternatives.len() > 1;
+    let mut tried = Vec::new();
+    for alternative in &alternatives {
+        let name = match call.value(alternative).await {
+            Ok(Known::Value(value)) => value.to_string(),
+            Ok(Known::Unknown(touches)) => return Err(Trouble::Failed(super::call::touched(&touches))),
+            // Of several, one whose name cannot be evaluated is passed over.
+            Err(Trouble::Template(error)) if several && error.is_undefined() => continue,
+            Err(other) => return Err(other),
+        };
+        let path = call.on.play.play.directory.join(&name);
+        if !path.exists() {
+            tried.push(path.display().to_string());
+            continue;
+        }
+        let vars = call.on.play.run.loader.load_vars(&path).map_err(|diag| Trouble::Failed(diag.one_line()))?;
+        return Ok(vars.into_iter().map(|(name, node)| (name, Raw::Node(node))).collect());
+    }
+    let span: &Span = &entry.span;
+    Err(Trouble::Failed(format!("{span}: vars_files: none of these exists: {}", tried.join(", "))))
+}

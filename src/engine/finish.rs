@@ -1,0 +1,448 @@
+//! From an answer to a result: changed, failed, registered, notified, counted, shown.
+
+use super::call::{Call, Known, Trouble, touched};
+use super::control;
+use super::event::{Event, TaskStatus};
+use super::host::{Gone, Kind};
+use super::task::{self, Finished};
+
+use crate::machine::Change;
+use crate::modules::{Outcome, Status};
+use crate::source::Node;
+use crate::template::{Layer, Raw, Scope, Value, from_json, result_with_unknown, unknown_value};
+use crate::wire::Reply;
+use serde_json::{Map, json};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What came back.
+pub enum Answer {
+    /// The module's outcome.
+    Outcome(Outcome),
+    /// The host was lost, or never reached.
+    Unreachable(String),
+}
+
+impl Answer {
+    /// The answer in a reply; nothing when it was not run.
+    pub fn of(reply: Reply) -> Option<Answer> {
+        match reply {
+            Reply::Done(outcome) => Some(Answer::Outcome(outcome)),
+            Reply::NotRun => None,
+            Reply::BecomeFailed(why) => Some(Answer::Outcome(Outcome::failed(why))),
+        }
+    }
+}
+
+/// Whether diffs are shown for this task.
+pub async fn shows_diff(call: &Call) -> Result<bool, Trouble> {
+    Ok(call.flag(|k| k.diff.as_ref()).await?.unwrap_or(call.on.play.run.options.diff))
+}
+
+/// The name under which the result is registered.
+fn register_name(call: &Call) -> Option<String> {
+    call.task.register.as_ref().map(|name| name.to_string())
+}
+
+/// The result of an outcome that nothing further is asked about: skips, failures before sending.
+pub fn quick(call: &Call, outcome: Outcome) -> Finished {
+    let changes = outcome.changes.clone();
+    of_outcome(call, outcome, changes, 0.0)
+}
+
+fn of_outcome(call: &Call, outcome: Outcome, changes: Vec<Change>, seconds: f64) -> Finished {
+    let status = match outcome.status {
+        Status::Ok if changes.is_empty() => TaskStatus::Ok,
+        Status::Ok => TaskStatus::Changed,
+        Status::Failed => TaskStatus::Failed,
+        Status::Skipped => TaskStatus::Skipped,
+        Status::Unknown => TaskStatus::Unknown,
+    };
+    let mut json = outcome.data;
+    json.insert(
+        "changed".into(),
+        json!(status == TaskStatus::Changed || (status == TaskStatus::Failed && !changes.is_empty())),
+    );
+    if status == TaskStatus::Failed {
+        json.insert("failed".into(), json!(true));
+    } else if status != TaskStatus::Unknown {
+        json.entry("failed").or_insert(json!(false));
+    }
+    if status == TaskStatus::Skipped {
+        json.insert("skipped".into(), json!(true));
+    }
+    if let Some(msg) = &outcome.msg {
+        json.entry("msg").or_insert(json!(msg));
+    }
+    if !outcome.facts.is_empty() {
+        json.insert("ansible_facts".into(), serde_json::Value::Object(outcome.facts.clone()));
+    }
+    if !outcome.warnings.is_empty() {
+        json.insert("warnings".into(), json!(outcome.warnings));
+        outcome.warnings.iter().for_each(|warning| {
+            let message = format!("[{}] {warning}", call.on.host.name);
+            call.on.batch.board.emit(call.position(), Event::Warning { message });
+        });
+    }
+    let name = register_name(call).unwrap_or_else(|| "result".into());
+    let reason = outcome.msg.clone().unwrap_or_else(|| "it was not run in a check".into());
+    let value = if status == TaskStatus::Unknown {
+        json.insert("unknown".into(), json!(true));
+        unknown_value(&name, &reason)
+    } else if !outcome.unknown_fields.is_empty() {
+        let known = json.iter().map(|(k, v)| (Arc::<str>::from(k.as_str()), from_json(v)));
+        result_with_unknown(&name, known, outcome.unknown_fields.iter().map(String::as_str), "a check does not know it")
+    } else {
+        from_json(&serde_json::Value::Object(json.clone()))
+    };
+    Finished {
+        task: call.info.clone(),
+        status,
+        value,
+        json,
+        facts: outcome.facts,
+        changes,
+        msg: outcome.msg,
+        ignored: false,
+        seconds,
+        delegated_to: None,
+    }
+}
+
+/// The result of an answer, `failed_when` and `changed_when` applied.
+pub async fn finish(call: &Call, answer: Answer, extra: Option<Vec<Change>>, seconds: f64) -> Finished {
+    let outcome = match answer {
+        Answer::Outcome(outcome) => outcome,
+        Answer::Unreachable(why) => {
+            let mut finished = of_outcome(call, Outcome::failed(why), Vec::new(), seconds);
+            finished.status = TaskStatus::Unreachable;
+            remember(&mut finished, "unreachable", true.into());
+            remember(&mut finished, "failed", false.into());
+            return finished;
+        }
+    };
+    let mut changes = extra.unwrap_or_default();
+    changes.extend(outcome.changes.iter().cloned());
+    let mut finished = of_outcome(call, outcome, changes, seconds);
+    if matches!(finished.status, TaskStatus::Skipped | TaskStatus::Unknown) {
+        return finished;
+    }
+    match decide(call, &finished, call.task.changed_when.as_deref()).await {
+        Ok(None) => {}
+        Ok(Some(Known::Value(changed))) => {
+            if finished.status != TaskStatus::Failed {
+                finished.status = if changed { TaskStatus::Changed } else { TaskStatus::Ok };
+            }
+            remember(&mut finished, "changed", changed.into());
+        }
+        Ok(Some(Known::Unknown(touches))) => return doubtful(call, finished, "changed_when", &touched(&touches)),
+        Err(trouble) => fail(call, &mut finished, trouble),
+    }
+    match decide(call, &finished, call.task.failed_when.as_deref()).await {
+        Ok(None) => {}
+        Ok(Some(Known::Value(failed))) => {
+            let changed = finished.json.get("changed") == Some(&json!(true));
+            finished.status = match (failed, changed) {
+                (true, _) => TaskStatus::Failed,
+                (false, true) => TaskStatus::Changed,
+                (false, false) => TaskStatus::Ok,
+            };
+            remember(&mut finished, "failed", failed.into());
+            remember(&mut finished, "failed_when_result", failed.into());
+            if failed && finished.msg.is_none() {
+                finished.msg = Some("the condition of `failed_when` is true".into());
+            }
+        }
+        Ok(Some(Known::Unknown(touches))) => return doubtful(call, finished, "failed_when", &touched(&touches)),
+        Err(trouble) => fail(call, &mut finished, trouble),
+    }
+    finished
+}
+
+fn doubtful(call: &Call, finished: Finished, keyword: &str, what: &str) -> Finished {
+    let outcome = Outcome::unknown(format!("{keyword} depends on {what}"));
+    Finished { seconds: finished.seconds, ..quick(call, outcome) }
+}
+
+fn fail(call: &Call, finished: &mut Finished, trouble: Trouble) {
+    finished.status = TaskStatus::Failed;
+    let msg = super::prepare::explain(call, trouble);
+    remember(finished, "failed", true.into());
+    remember(finished, "msg", msg.clone().into());
+    finished.msg = Some(msg);
+}
+
+/// Evaluates conditions that see the result; nothing where there are none.
+async fn decide(call: &Call, finished: &Finished, conditions: Option<&[Node]>) -> Result<Option<Known<bool>>, Trouble> {
+    let Some(conditions) = conditions else { return Ok(None) };
+    let conditions: Vec<&Node> = conditions.iter().collect();
+    call_with_result(call, finished).conditions(&conditions).await.map(Some)
+}
+
+/// The call with the result under the registered name.
+fn call_with_result(call: &Call, finished: &Finished) -> Call {
+    let mut layer: Layer = call.locals.as_deref().cloned().unwrap_or_default();
+    if let Some(name) = register_name(call) {
+        layer.insert(name.as_str().into(), Raw::Value(finished.value.clone()));
+    }
+    call.with_locals(layer)
+}
+
+/// Whether `until` is satisfied; without `until` a success is.
+pub async fn until(call: &Call, finished: &Finished) -> Result<bool, Trouble> {
+    if call.task.until.is_empty() {
+        return Ok(finished.status != TaskStatus::Failed);
+    }
+    let conditions: Vec<&Node> = call.task.until.iter().collect();
+    match call_with_result(call, finished).conditions(&conditions).await? {
+        Known::Value(done) => Ok(done),
+        Known::Unknown(_) => Ok(true),
+    }
+}
+
+/// Adds a key to the result.
+pub fn remember(finished: &mut Finished, key: &str, value: serde_json::Value) {
+    finished.json.insert(key.into(), value);
+    if finished.status != TaskStatus::Unknown && crate::template::unknowns_in(&finished.value).is_empty() {
+        finished.value = from_json(&serde_json::Value::Object(finished.json.clone()));
+    }
+}
+
+/// Adds the item to the result of one item.
+pub fn with_item(mut finished: Finished, call: &Call, item: &Value) -> Finished {
+    let name = call.task.loop_control.loop_var.as_ref();
+    let name = name.and_then(Node::scalar_text).unwrap_or_else(|| "item".into());
+    remember(&mut finished, &name, crate::template::to_json(item));
+    remember(&mut finished, "ansible_loop_var", name.into());
+    finished
+}
+
+/// The result of a loop out of those of its items.
+pub fn of_loop(call: &Call, results: Vec<Finished>) -> Finished {
+    let any = |status: TaskStatus| results.iter().any(|result| result.status == status);
+    let all_skipped = results.iter().all(|result| result.status == TaskStatus::Skipped);
+    let status = if any(TaskStatus::Unreachable) {
+        TaskStatus::Unreachable
+    } else if any(TaskStatus::Failed) {
+        TaskStatus::Failed
+    } else if any(TaskStatus::Changed) {
+        TaskStatus::Changed
+    } else if any(TaskStatus::Unknown) {
+        TaskStatus::Unknown
+    } else if all_skipped {
+        TaskStatus::Skipped
+    } else {
+        TaskStatus::Ok
+    };
+    let msg = match status {
+        TaskStatus::Failed => "One or more items failed",
+        TaskStatus::Unreachable => "the host was lost at one of the items",
+        TaskStatus::Skipped => "All items skipped",
+        TaskStatus::Unknown => "one or more items cannot be predicted",
+        _ => "All items completed",
+    };
+    let mut json = Map::new();
+    json.insert("changed".into(), json!(any(TaskStatus::Changed)));
+    json.insert("failed".into(), json!(status == TaskStatus::Failed));
+    if status == TaskStatus::Skipped {
+        json.insert("skipped".into(), json!(true));
+    }
+    json.insert("msg".into(), json!(msg));
+    json.insert("results".into(), results.iter().map(|r| serde_json::Value::Object(r.json.clone())).collect());
+    let mut entries: Vec<(Value, Value)> = json
+        .iter()
+        .filter(|(key, _)| *key != "results")
+        .map(|(k, v)| (Value::from(k.as_str()), from_json(v)))
+        .collect();
+    entries.push((Value::from("results"), results.iter().map(|result| result.value.clone()).collect()));
+    let mut facts = Map::new();
+    results.iter().for_each(|result| facts.extend(result.facts.clone()));
+    Finished {
+        task: call.info.clone(),
+        status,
+        value: entries.into_iter().collect(),
+        json,
+        facts,
+        changes: results.iter().flat_map(|result| result.changes.clone()).collect(),
+        msg: Some(msg.into()),
+        ignored: false,
+        seconds: results.iter().map(|result| result.seconds).sum(),
+        delegated_to: results.first().and_then(|result| result.delegated_to.clone()),
+    }
+}
+
+/// Marks the registered variable as awaited.
+pub fn register_pending(call: &Call, number: u64) {
+    if let Some(name) = register_name(call) {
+        let stamp = call.on.stamp(call.position());
+        call.on.host.set(&stamp, Kind::Assigned, &name, Raw::Pending(number));
+    }
+}
+
+/// Makes a result known: registers, sets facts, notifies, counts, shows.
+pub fn publish(call: &Call, finished: Arc<Finished>) {
+    // Names of handlers may be templates; those that are not known yet are awaited nowhere else, so they are
+    // evaluated with what is known now.
+    let looped = call.task.loop_.is_some() && finished.json.contains_key("results");
+    let notified = if looped { Vec::new() } else { notify_now(call, &finished) };
+    take_over(call, finished, notified);
+}
+
+/// Takes over the result of a `run_once` task that another host ran.
+pub fn adopt(call: &Call, finished: &Arc<Finished>) {
+    let own = Finished { task: call.info.clone(), changes: Vec::new(), ..(**finished).clone() };
+    let stamp = call.on.stamp(call.position());
+    register(call, &own, &stamp);
+    control::adopt_facts(call, &own);
+    if own.status == TaskStatus::Failed && !own.ignored && !ignores(call, |k| k.ignore_errors.as_ref()) {
+        call.on.fail(Arc::new(own));
+    }
+}
+
+fn register(call: &Call, finished: &Finished, stamp: &super::host::Stamp) {
+    if let Some(name) = register_name(call) {
+        call.on.host.set(stamp, Kind::Assigned, &name, Raw::Value(finished.value.clone()));
+    }
+    if !finished.facts.is_empty() && finished.status != TaskStatus::Failed {
+        let delegated = call.frame.keyword(&call.task.keywords, |k| k.delegate_facts.as_ref()).and_then(Node::as_bool);
+        match (&finished.delegated_to, delegated) {
+            (Some(other), Some(true)) => call.on.play.run.host(other).set_facts(stamp, &finished.facts),
+            _ => call.on.host.set_facts(stamp, &finished.facts),
+        }
+    }
+}
+
+fn take_over(call: &Call, finished: Arc<Finished>, notified: Vec<String>) {
+    let mut finished = finished;
+    let mut missing = None;
+    if let Some(name) = notified.iter().find_map(|name| name.strip_prefix('\0')) {
+        missing = Some(name.to_string());
+    }
+    if let Some(name) = missing {
+        let mut failed = (*finished).clone();
+        let msg = format!(
+            "The requested handler '{name}' was not found in either the main handlers list nor in the listening handlers list"
+        );
+        failed.status = TaskStatus::Failed;
+        failed.json.insert("failed".into(), json!(true));
+        failed.json.insert("msg".into(), json!(msg));
+        failed.msg = Some(msg);
+        finished = Arc::new(failed);
+    }
+    let ignored = match finished.status {
+        TaskStatus::Failed => ignores(call, |k| k.ignore_errors.as_ref()),
+        TaskStatus::Unreachable => ignores(call, |k| k.ignore_unreachable.as_ref()),
+        _ => false,
+    };
+    if ignored {
+        finished = Arc::new(Finished { ignored, ..(*finished).clone() });
+    }
+    let on = &call.on;
+    let stamp = on.stamp(call.position());
+    register(call, &finished, &stamp);
+    on.host.count(finished.status, ignored);
+    let hidden = literal(call, |k| k.no_log.as_ref()).unwrap_or(false);
+    let diff = literal(call, |k| k.diff.as_ref()).unwrap_or(on.play.run.options.diff);
+    let notified: Vec<String> = notified.into_iter().filter(|name| !name.starts_with('\0')).collect();
+    let event = task::event(call, &finished, notified, None, hidden, diff);
+    on.batch.board.emit(call.position(), Event::TaskDone(event));
+    match finished.status {
+        TaskStatus::Failed if !ignored => {
+            let once = literal(call, |k| k.run_once.as_ref()).unwrap_or(false);
+            on.fail(finished);
+            if literal(call, |k| k.any_errors_fatal.as_ref()).unwrap_or(false) && !once {
+                on.batch.end(super::play::Ending::Fatal);
+            }
+        }
+        TaskStatus::Unreachable if !ignored => {
+            on.host.leave(Gone::Unreachable);
+            on.lost.store(true, Ordering::SeqCst);
+            on.batch.board.nudge();
+        }
+        _ => {}
+    }
+}
+
+fn literal(call: &Call, of: impl Fn(&crate::playbook::Keywords) -> Option<&Node>) -> Option<bool> {
+    let node = call.frame.keyword(&call.task.keywords, of)?;
+    if let Some(literal) = node.as_bool() {
+        return Some(literal);
+    }
+    let scope = call.scope();
+    let evaluated = scope.templar().template_node(node, &scope).ok()?;
+    crate::modules::scalars::Flag::parse(&crate::template::to_json(&evaluated.value))
+}
+
+fn ignores(call: &Call, of: impl Fn(&crate::playbook::Keywords) -> Option<&Node>) -> bool {
+    literal(call, of).unwrap_or(false)
+}
+
+/// Notifies the handlers of a result, waiting for what their names depend on.
+pub async fn notify(call: &Call, finished: &Finished) -> Vec<String> {
+    notify_now(call, finished)
+}
+
+/// Notifies handlers; a name that no handler has comes back behind a NUL.
+fn notify_now(call: &Call, finished: &Finished) -> Vec<String> {
+    let certainly = finished.status == TaskStatus::Changed;
+    if !(certainly || finished.status == TaskStatus::Unknown) {
+        return Vec::new();
+    }
+    let nodes: Vec<&Node> = call.frame.notify.iter().chain(&call.task.notify).collect();
+    if nodes.is_empty() {
+        return Vec::new();
+    }
+    let scope = call_with_result(call, finished).scope();
+    let mut names = Vec::new();
+    for node in nodes {
+        match scope.templar().template_node(node, &scope) {
+            Ok(evaluated) => match evaluated.value.as_str() {
+                Some(text) => names.push(text.to_string()),
+                None => names.extend(evaluated.value.try_iter().into_iter().flatten().map(|name| name.to_string())),
+            },
+            Err(_) => names.push(format!("\0{}", node.raw())),
+        }
+    }
+    let handlers = call.on.play.handlers.lock().unwrap_or_else(|p| p.into_inner()).clone();
+    let mut notified = Vec::new();
+    for name in names {
+        let mut found = false;
+        let mut named = false;
+        for (index, handler) in handlers.iter().enumerate().rev() {
+            let listens = handler.task.listen.iter().any(|topic| topic_matches(topic, &name, &scope));
+            // Of handlers with one name the last defined wins; every listener of a topic is notified.
+            let is_named = !named && handler_matches(handler, &name, &scope);
+            if is_named || listens {
+                named |= is_named;
+                found = true;
+                call.on.host.notify(index, certainly);
+            }
+        }
+        if !found && !name.starts_with('\0') && certainly {
+            notified.push(format!("\0{name}"));
+        } else {
+            notified.push(name);
+        }
+    }
+    notified
+}
+
+fn topic_matches(topic: &Node, name: &str, scope: &Scope) -> bool {
+    match topic.as_seq() {
+        Some(items) => items.iter().any(|item| topic_matches(item, name, scope)),
+        None => shown(topic, scope).is_some_and(|text| text == name),
+    }
+}
+
+fn handler_matches(handler: &super::play::Handler, name: &str, scope: &Scope) -> bool {
+    let Some(own) = handler.task.name.as_ref().and_then(|node| shown(node, scope)) else { return false };
+    let role = handler.frame.role.as_ref();
+    own == name || role.is_some_and(|role| format!("{} : {own}", role.name) == name)
+}
+
+fn shown(node: &Node, scope: &Scope) -> Option<String> {
+    if !node.has_template() {
+        return node.scalar_text();
+    }
+    scope.templar().template_node(node, scope).ok().filter(|e| e.is_known()).map(|e| e.value.to_string())
+}

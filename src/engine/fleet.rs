@@ -1,0 +1,222 @@
+//! Connections and agents of a run: one a host, made when first needed.
+
+use super::run::Run;
+use crate::connection::agent::{
+    self, AgentOptions, Blobs, Call as AgentCall, OpenFuture, Opened, ProgressSink, Session,
+};
+use crate::connection::{Connection, ConnectionOptions, Connector, Resolver};
+use crate::template::{Scope, to_json};
+use crate::wire::{Reply, TaskRequest};
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+
+/// The answer to a request, or why the host was lost.
+pub type ReplyFuture = Pin<Box<dyn Future<Output = Result<Reply, String>> + Send>>;
+
+/// `connection`, `remote_user` and `port`, where a play says them as keywords.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectionKeywords {
+    /// `connection`
+    pub connection: Option<String>,
+    /// `remote_user`
+    pub remote_user: Option<String>,
+    /// `port`
+    pub port: Option<String>,
+}
+
+/// A host with its agent running.
+pub struct Link {
+    connection: Connection,
+    session: Session,
+    forks: Option<Arc<Semaphore>>,
+    under_way: Arc<AtomicUsize>,
+    permit: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+    gate: tokio::sync::Mutex<()>,
+}
+
+type Slot = Arc<OnceCell<Result<Arc<Link>, String>>>;
+
+/// All links of a run.
+pub struct Fleet {
+    connector: Connector,
+    resolver: Resolver,
+    options: ConnectionOptions,
+    agent: AgentOptions,
+    programs: Result<agent::Programs, String>,
+    /// Contents that hosts may ask for.
+    pub blobs: Arc<Blobs>,
+    slots: Mutex<HashMap<Arc<str>, Slot>>,
+    /// How many hosts may be connected to at a time: handshakes are what costs the controller most.
+    connecting: Semaphore,
+    forks: Option<Arc<Semaphore>>,
+}
+
+impl Fleet {
+    /// A fleet that connects as `options` say; `forks` 0 means no limit.
+    pub fn new(connector: Connector, options: ConnectionOptions, agent: AgentOptions, forks: usize) -> Self {
+        Fleet {
+            connector,
+            resolver: Resolver::new(options.clone()),
+            options,
+            agent,
+            programs: agent::Programs::find().map_err(|error| error.to_string()),
+            blobs: Arc::default(),
+            slots: Mutex::default(),
+            connecting: Semaphore::new(64),
+            forks: (forks > 0).then(|| Arc::new(Semaphore::new(forks))),
+        }
+    }
+
+    /// The link to `host`, whose variables `scope` has. An error is why it cannot be reached.
+    pub async fn link(
+        &self,
+        run: &Run,
+        host: &str,
+        scope: &Scope,
+        keywords: ConnectionKeywords,
+    ) -> Result<Arc<Link>, String> {
+        let slot = {
+            let mut slots = self.slots.lock().unwrap_or_else(|p| p.into_inner());
+            slots.entry(host.into()).or_default().clone()
+        };
+        slot.get_or_init(|| self.connect(run, host, scope, keywords)).await.clone()
+    }
+
+    async fn connect(
+        &self,
+        run: &Run,
+        host: &str,
+        scope: &Scope,
+        keywords: ConnectionKeywords,
+    ) -> Result<Arc<Link>, String> {
+        let _permit = self.connecting.acquire().await;
+        let variables = |name: &str| {
+            let evaluated = scope.templar().variable(name, scope).ok().flatten()?;
+            let known = evaluated.is_known() && !evaluated.value.is_none() && !evaluated.value.is_undefined();
+            let json = known.then(|| to_json(&evaluated.value))?;
+            if name.contains("pass") {
+                if let Some(text) = json.as_str().filter(|text| !text.is_empty()) {
+                    run.redactor.add(text);
+                }
+            }
+            Some(json)
+        };
+        let mut options = self.options.clone();
+        options.connection = keywords.connection.or(options.connection);
+        options.user = keywords.remote_user.or(options.user);
+        options.port = keywords.port.and_then(|port| port.trim().parse().ok()).or(options.port);
+        let target = self.resolver.target_with(host, &variables, &options).map_err(|error| error.to_string())?;
+        for warning in self.resolver.warnings() {
+            run.warn(warning);
+        }
+        let connection = self.connector.connect(&target).await.map_err(|error| error.to_string())?;
+        let programs = self.programs.as_ref().map_err(Clone::clone)?;
+        let mut agent = self.agent.clone();
+        if let Some(directory) = variables("deploy_agent_dir").and_then(|v| v.as_str().map(str::to_string)) {
+            agent.directory = Some(directory);
+        }
+        let session = Session::start(&Remote(connection.clone()), programs, &agent).await.map_err(|e| e.to_string())?;
+        for leftover in session.leftovers() {
+            run.warn(format!(
+                "[{host}] an earlier run ({}) was cut off during `{}`; the host finished that task by itself: {}",
+                leftover.who, leftover.label, leftover.status
+            ));
+        }
+        Ok(Arc::new(Link {
+            connection,
+            session,
+            forks: self.forks.clone(),
+            under_way: Arc::default(),
+            permit: Arc::default(),
+            gate: Default::default(),
+        }))
+    }
+
+    /// Closes the link to a host; the next task makes a new one.
+    pub async fn reset(&self, host: &str) {
+        let slot = self.slots.lock().unwrap_or_else(|p| p.into_inner()).remove(host);
+        if let Some(Ok(link)) = slot.as_ref().and_then(|slot| slot.get()) {
+            link.close().await;
+        }
+    }
+
+    /// Closes all links.
+    pub async fn close(&self) {
+        let slots: Vec<Slot> = self.slots.lock().unwrap_or_else(|p| p.into_inner()).drain().map(|(_, s)| s).collect();
+        let mut closing = tokio::task::JoinSet::new();
+        for slot in slots {
+            closing.spawn(async move {
+                if let Some(Ok(link)) = slot.get() {
+                    link.close().await;
+                }
+            });
+        }
+        closing.join_all().await;
+    }
+
+    /// Opens and closes a connection of its own to a host that is linked already: proof that new ones are let in.
+    pub async fn reconnect(&self, link: &Link) -> Result<(), String> {
+        let connection = self.connector.connect(link.connection.target()).await.map_err(|error| error.to_string())?;
+        connection.close().await;
+        Ok(())
+    }
+}
+
+impl Link {
+    /// Sends a request; its answer comes later. Waits only for a free place among the `forks`.
+    pub async fn submit(
+        &self,
+        request: TaskRequest,
+        blobs: Arc<Blobs>,
+        progress: Option<ProgressSink>,
+    ) -> Pin<Box<dyn Future<Output = Result<agent::Answer, String>> + Send>> {
+        if let Some(forks) = &self.forks {
+            let _gate = self.gate.lock().await;
+            if self.under_way.load(Ordering::SeqCst) == 0 {
+                let permit = forks.clone().acquire_owned().await.ok();
+                *self.permit.lock().unwrap_or_else(|p| p.into_inner()) = permit;
+            }
+        }
+        self.under_way.fetch_add(1, Ordering::SeqCst);
+        let pending = self.session.submit(AgentCall { request, blobs, progress });
+        let (under_way, permit) = (self.under_way.clone(), self.permit.clone());
+        Box::pin(async move {
+            let answer = pending.await.map_err(|lost| lost.to_string());
+            if under_way.fetch_sub(1, Ordering::SeqCst) == 1 {
+                permit.lock().unwrap_or_else(|p| p.into_inner()).take();
+            }
+            answer
+        })
+    }
+
+    async fn close(&self) {
+        self.session.close().await;
+        self.connection.clone().close().await;
+    }
+}
+
+/// A connection as the agent room wants it.
+struct Remote(Connection);
+
+impl agent::Host for Remote {
+    fn open<'a>(&'a self, command: &'a str) -> OpenFuture<'a> {
+        Box::pin(async move {
+            let (stream, control) = self.0.open(command).await?.into_parts();
+            let (output, input) = tokio::io::split(stream);
+            Ok(Opened {
+                output: Box::new(output),
+                input: Box::new(input),
+                diagnosis: Box::new(move || {
+                    let said = String::from_utf8_lossy(&control.stderr()).trim().to_string();
+                    match control.try_wait() {
+                        Some(status) => format!("{said} ({status})"),
+                        None => said,
+                    }
+                }),
+            })
+        })
+    }
+}

@@ -1,0 +1,292 @@
+//! What is brought into a play while it runs: `include_tasks`, `include_role`, `include_vars`.
+
+use super::call::{Call, Known, Trouble, touched};
+use super::frame::{Frame, layer_of};
+use super::host::Kind;
+use super::loops;
+use super::prepare;
+use super::task;
+use super::walker::{Flow, Walker};
+use crate::modules::control::{IncludeRole, IncludeTasks, IncludeVars};
+use crate::modules::{Module, Outcome, decode};
+use crate::playbook::{
+    Keywords, LoadOptions, RegisteredModules, RoleFrom, RoleRequest, Step, TaskContext, Variables, find_tasks_file,
+    load_role, load_tasks,
+};
+use crate::source::{Diag, Diags, Node, SourceFile, VaultHook, load_yaml, read_maybe_vaulted};
+use crate::template::{Layer, Raw};
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What loads files while a run is under way.
+pub struct Loader {
+    /// Where roles are looked for.
+    pub roles_path: Vec<PathBuf>,
+    /// Decrypts.
+    pub vault: Box<dyn Fn(&[u8], &Path) -> Result<Vec<u8>, String> + Send + Sync>,
+    /// Templates names of static imports.
+    pub template: Box<dyn Fn(&str, &Variables) -> Result<String, String> + Send + Sync>,
+}
+
+impl Loader {
+    fn with<T>(&self, work: impl FnOnce(&LoadOptions<'_>, &mut Diags) -> Option<T>) -> Result<T, Diag> {
+        let mut diags = Diags::new();
+        let vault: &VaultHook<'_> = &|bytes, path| (self.vault)(bytes, path);
+        let options = LoadOptions {
+            modules: &RegisteredModules,
+            vault,
+            roles_path: self.roles_path.clone(),
+            template: &|text, vars| (self.template)(text, vars),
+        };
+        let loaded = work(&options, &mut diags);
+        match (loaded, diags.into_iter().find(Diag::is_error)) {
+            (_, Some(error)) => Err(error),
+            (Some(loaded), None) => Ok(loaded),
+            (None, None) => Err(Diag::error("nothing could be loaded")),
+        }
+    }
+
+    /// Variables of a YAML file, in order.
+    pub fn load_vars(&self, path: &Path) -> Result<Variables, Diag> {
+        self.with(|options, diags| {
+            let file = match read_maybe_vaulted(path, options.vault) {
+                Ok(file) => file,
+                Err(diag) => {
+                    diags.push(diag);
+                    return None;
+                }
+            };
+            variables(&file, diags)
+        })
+    }
+}
+
+fn variables(file: &Arc<SourceFile>, diags: &mut Diags) -> Option<Variables> {
+    let Some(node) = load_yaml(file, diags) else { return Some(Variables::new()) };
+    if node.is_null() {
+        return Some(Variables::new());
+    }
+    let Some(map) = node.as_map() else {
+        diags.push(Diag::error("a file of variables must be a mapping of names to values").at(&node.span));
+        return None;
+    };
+    Some(map.iter().map(|(key, value)| (key.scalar_text().unwrap_or_default().into(), value.clone())).collect())
+}
+
+fn typed<T: serde::de::DeserializeOwned>(arguments: Map<String, Value>) -> Result<T, Trouble> {
+    decode(arguments).map_err(|error| Trouble::Failed(error.to_string()))
+}
+
+impl Walker {
+    /// An include: conditions, loop, then the steps it brings, once an item.
+    pub async fn include(&self, call: &Call) -> Result<Flow, Trouble> {
+        let items = match loops::items(call).await? {
+            Ok(items) if call.task.loop_.is_none() => {
+                debug_assert!(items.is_empty());
+                vec![call.clone()]
+            }
+            Ok(items) => items.into_iter().map(|item| item.call).collect(),
+            Err(outcome) => return Ok(self.conclude(call, super::finish::quick(call, outcome))),
+        };
+        for (index, item) in items.iter().enumerate() {
+            match task::condition(item).await? {
+                Ok(()) => {}
+                Err(outcome) => {
+                    let flow = self.conclude(call, super::finish::quick(item, outcome));
+                    if flow != Flow::GoOn {
+                        return Ok(flow);
+                    }
+                    continue;
+                }
+            }
+            let flow = self.include_item(item, index).await?;
+            if flow != Flow::GoOn {
+                return Ok(flow);
+            }
+        }
+        Ok(Flow::GoOn)
+    }
+
+    async fn include_item(&self, call: &Call, index: usize) -> Result<Flow, Trouble> {
+        let module: &'static Module = call.module.ok_or_else(|| Trouble::Failed("the module is not known".into()))?;
+        let mut arguments = match prepare::arguments(call, module).await? {
+            Known::Value(arguments) => arguments,
+            Known::Unknown(touches) => {
+                let outcome = Outcome::unknown(format!("what is included depends on {}", touched(&touches)));
+                return Ok(self.conclude(call, super::finish::quick(call, outcome)));
+            }
+        };
+        // Keywords of `apply` are the included tasks' own; they are read from the source, not from values.
+        arguments.remove("apply");
+        let apply = call.task.action.arg("apply").cloned();
+        let mut frame = self.surroundings(call, apply.as_ref())?;
+        let position = call.position().child(index);
+        let (steps, handlers, what) = if module.name.ends_with("_tasks") {
+            let include: IncludeTasks = typed(arguments)?;
+            let role = call.task.role.as_ref();
+            let directory = call.frame.directories.first().cloned().unwrap_or_else(|| call.task.directory.clone());
+            let playbook_dir = &self.this.play.play.directory;
+            let path = find_tasks_file(&include.file.0, &directory, role.map(|role| &**role), playbook_dir).map_err(
+                |tried| {
+                    let tried: Vec<String> = tried.iter().map(|path| format!("  {}", path.display())).collect();
+                    Trouble::Failed(format!("could not find `{}`; searched:\n{}", include.file.0, tried.join("\n")))
+                },
+            )?;
+            let context = TaskContext {
+                role: call.task.role.clone(),
+                handler: call.frame.handler,
+                playbook_dir: playbook_dir.clone(),
+                ..TaskContext::default()
+            };
+            let steps = self.this.play.run.loader.with(|options, diags| load_tasks(&path, &context, options, diags));
+            if let Some(parent) = path.parent() {
+                frame.directories.insert(0, parent.to_path_buf());
+            }
+            (steps.map_err(|diag| Trouble::Failed(diag.one_line()))?, Vec::new(), path.display().to_string())
+        } else {
+            let include: IncludeRole = typed(arguments)?;
+            let request = RoleRequest {
+                name: include.name.0.clone(),
+                span: call.task.action.span.clone(),
+                from: RoleFrom {
+                    tasks: include.tasks_from.map(|t| t.0),
+                    vars: include.vars_from.map(|t| t.0),
+                    defaults: include.defaults_from.map(|t| t.0),
+                    handlers: include.handlers_from.map(|t| t.0),
+                },
+                params: Variables::new(),
+                parents: call.task.role.iter().flat_map(|role| role.parents.iter().chain([role]).cloned()).collect(),
+                allow_duplicates: Some(include.allow_duplicates.0),
+                keywords: call.task.keywords.clone(),
+            };
+            let context = TaskContext {
+                role: call.task.role.clone(),
+                handler: call.frame.handler,
+                playbook_dir: self.this.play.play.directory.clone(),
+                ..TaskContext::default()
+            };
+            let loaded = self.this.play.run.loader.with(|options, diags| load_role(&request, &context, options, diags));
+            let loaded = loaded.map_err(|diag| Trouble::Failed(diag.one_line()))?;
+            for role in &loaded.all_roles {
+                frame.included_roles.push((layer_of(&role.defaults), layer_of(&role.vars)));
+            }
+            frame.directories.clear();
+            (loaded.steps, loaded.handlers, include.name.0)
+        };
+        if !handlers.is_empty() {
+            self.this.play.add_handlers(&handlers, &Frame { handler: true, ..frame.clone() });
+        }
+        let outcome = Outcome::ok().with("include", what);
+        let flow = self.conclude(call, super::finish::quick(call, outcome));
+        if flow != Flow::GoOn {
+            return Ok(flow);
+        }
+        let steps: Vec<Step> = steps;
+        Ok(self.steps(&steps, &frame, &position).await)
+    }
+
+    /// What surrounds the included steps: that of the include, its `vars`, and `apply`.
+    fn surroundings(&self, call: &Call, apply: Option<&Node>) -> Result<Frame, Trouble> {
+        let mut frame = call.frame.clone();
+        // An include's own tags and conditions are about the include alone; `apply` is for what it brings.
+        let own = &call.task.keywords;
+        frame.keywords.push(Arc::new(Keywords {
+            when: Vec::new(),
+            tags: Vec::new(),
+            vars: Vec::new(),
+            ..(**own).clone()
+        }));
+        if !own.vars.is_empty() {
+            frame.include_params.push(layer_of(&own.vars));
+        }
+        if let Some(locals) = &call.locals {
+            frame.include_params.push(locals.clone());
+        }
+        frame.notify.extend(call.task.notify.iter().cloned());
+        if let Some(apply) = apply {
+            let mut diags = Diags::new();
+            let keywords = Keywords::read(apply, &mut diags);
+            if let Some(error) = diags.into_iter().find(Diag::is_error) {
+                return Err(Trouble::Failed(error.one_line()));
+            }
+            frame.keywords.push(Arc::new(keywords));
+        }
+        Ok(frame)
+    }
+}
+
+/// `include_vars`
+pub async fn vars(call: &Call, arguments: IncludeVars) -> Result<Outcome, Trouble> {
+    let scope = call.scope();
+    let mut files: Vec<PathBuf> = Vec::new();
+    match (&arguments.file, &arguments.dir) {
+        (Some(file), None) => {
+            let found = scope.paths().find("vars", file);
+            files.push(found.ok_or_else(|| {
+                let tried = scope.paths().candidates("vars", file);
+                let tried: Vec<String> = tried.iter().map(|path| format!("  {}", path.display())).collect();
+                Trouble::Failed(format!("could not find `{}`; searched:\n{}", file.0, tried.join("\n")))
+            })?);
+        }
+        (None, Some(dir)) => {
+            let found = scope.paths().find("vars", dir).filter(|path| path.is_dir());
+            let dir = found.ok_or_else(|| Trouble::Failed(format!("`{}` is no directory", dir.0)))?;
+            let depth = usize::try_from(arguments.depth.0).unwrap_or(0);
+            collect(&dir, if depth == 0 { usize::MAX } else { depth }, &mut files);
+            let extensions = match &arguments.extensions {
+                Some(list) => list.0.clone(),
+                None => ["yaml", "yml", "json"].map(str::to_string).to_vec(),
+            };
+            let matching = match &arguments.files_matching {
+                Some(text) => Some(
+                    fancy_regex::Regex::new(&text.0).map_err(|e| Trouble::Failed(format!("files_matching: {e}")))?,
+                ),
+                None => None,
+            };
+            files.retain(|path| {
+                let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+                let extension = path.extension().map(|e| e.to_string_lossy().into_owned()).unwrap_or_default();
+                extensions.iter().any(|known| known.trim_start_matches('.') == extension)
+                    && !arguments.ignore_files.0.contains(&name)
+                    && matching.as_ref().is_none_or(|regex| regex.is_match(&name).unwrap_or(false))
+            });
+        }
+        _ => return Err(Trouble::Failed("include_vars needs either a file or `dir`".into())),
+    }
+    let stamp = call.on.stamp(call.position());
+    let mut layer = Layer::new();
+    let mut shown = Map::new();
+    for file in &files {
+        let vars = call.on.play.run.loader.load_vars(file).map_err(|diag| Trouble::Failed(diag.one_line()))?;
+        for (name, node) in vars {
+            shown.insert(name.to_string(), node.to_json());
+            layer.insert(name, Raw::Node(node));
+        }
+    }
+    match &arguments.name {
+        Some(name) => {
+            let map = Node::from_json(&call.task.span, &Value::Object(shown.clone()));
+            call.on.host.set(&stamp, Kind::Included, name, Raw::Node(map));
+        }
+        None => layer.into_iter().for_each(|(name, raw)| call.on.host.set(&stamp, Kind::Included, &name, raw)),
+    }
+    let names: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+    Ok(Outcome::ok().with("ansible_included_var_files", serde_json::json!(names)))
+}
+
+fn collect(dir: &Path, depth: usize, files: &mut Vec<PathBuf>) {
+    if depth == 0 {
+        return;
+    }
+    let mut entries: Vec<PathBuf> =
+        std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    entries.sort();
+    for entry in entries {
+        if entry.is_dir() {
+            collect(&entry, depth - 1, files);
+        } else {
+            files.push(entry);
+        }
+    }
+}

@@ -1,0 +1,464 @@
+//! One play: its hosts, its batches, its sections, its handlers.
+
+use super::batches::{self, Portion};
+use super::board::Board;
+use super::event::Event;
+use super::frame::{Frame, layer_of};
+use super::host::{Host, Stamp};
+use super::position::Position;
+use super::run::Run;
+use super::variables::{self, At, HostBase, LayerCache};
+use super::walker::Walker;
+use crate::inventory::split_patterns;
+use crate::playbook::{Play, Role, Step, Task};
+use crate::source::{Diag, Diags, Node, Span};
+use crate::template::{Layer, Raw, Scope, Value};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+/// Defaults and vars of a role.
+#[derive(Clone)]
+pub struct RoleLayers {
+    /// `defaults/`
+    pub defaults: Arc<Layer>,
+    /// `vars/`
+    pub vars: Arc<Layer>,
+    /// Parameters of this use.
+    pub params: Arc<Layer>,
+}
+
+/// A handler of the play, with what surrounds it.
+pub struct Handler {
+    /// The task.
+    pub task: Arc<Task>,
+    /// Its surroundings.
+    pub frame: Frame,
+}
+
+/// A play while it runs.
+pub struct PlayRun {
+    /// The run.
+    pub run: Arc<Run>,
+    /// The play.
+    pub play: Arc<Play>,
+    /// Its number in the run.
+    pub number: usize,
+    /// All its hosts, in order.
+    pub hosts: Vec<Arc<Host>>,
+    /// Play vars.
+    pub vars: Arc<Layer>,
+    /// Answers to `vars_prompt`.
+    pub prompts: Arc<Layer>,
+    /// Defaults of all its roles.
+    pub role_defaults: Arc<Layer>,
+    /// Vars of all its roles.
+    pub role_vars: Arc<Layer>,
+    /// Magic variables of the play.
+    pub magic: Arc<Layer>,
+    /// Its handlers; included roles add theirs.
+    pub handlers: Mutex<Vec<Arc<Handler>>>,
+    /// `strategy: free`.
+    pub free: bool,
+    /// `max_fail_percentage`, once evaluated.
+    pub max_fail_percentage: Option<f64>,
+    /// `any_errors_fatal` of the play.
+    pub any_errors_fatal: bool,
+    /// Roles that ran on some host, for roles that run only once: (identity, host).
+    pub roles_done: Mutex<std::collections::HashSet<(Arc<str>, Arc<str>)>>,
+    layers: LayerCache,
+    roles: Mutex<HashMap<usize, (Arc<Role>, RoleLayers)>>,
+    bases: Mutex<HashMap<Arc<str>, Arc<HostBase>>>,
+}
+
+/// The hosts that go through the play together.
+pub struct Batch {
+    /// The hosts.
+    pub hosts: Vec<Arc<Host>>,
+    /// How far each is.
+    pub board: Arc<Board>,
+    /// Every task is a meeting point: failures must be seen before anybody goes on.
+    pub strict: bool,
+    /// Answers to `--step`.
+    pub steps: tokio::sync::Mutex<HashMap<Position, bool>>,
+    /// Turns at tasks with `throttle`.
+    pub turns: Mutex<HashMap<Position, Arc<super::turns::Turns>>>,
+    /// Results of `run_once` tasks.
+    pub once: Mutex<HashMap<Position, Arc<super::once::Once>>>,
+    /// Somebody ended the batch (`meta: end_batch`, `end_play`) or a fatal error did.
+    pub ended: Mutex<Option<Ending>>,
+}
+
+/// Why a batch ends before its tasks do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// `meta: end_batch`
+    Batch,
+    /// `meta: end_play`
+    Play,
+    /// `any_errors_fatal`, `max_fail_percentage`.
+    Fatal,
+}
+
+impl Batch {
+    /// Ends it; the first reason stands unless a failure follows.
+    pub fn end(&self, why: Ending) {
+        let mut ended = self.ended.lock().unwrap_or_else(|p| p.into_inner());
+        if ended.is_none() || why == Ending::Fatal {
+            *ended = Some(why);
+        }
+        drop(ended);
+        self.board.nudge();
+    }
+
+    /// Waits until it is this host's turn at a task that only `limit` hosts may run at a time; the turn ends when what
+    /// is returned is dropped. Hosts take their turns in the batch's order.
+    pub async fn turn(self: &Arc<Self>, position: &Position, index: usize, limit: usize) -> super::turns::Turn {
+        let turns = {
+            let mut table = self.turns.lock().unwrap_or_else(|p| p.into_inner());
+            table.entry(position.clone()).or_insert_with(|| Arc::new(super::turns::Turns::new(limit))).clone()
+        };
+        let before: Vec<usize> =
+            self.board.standing_at(position).into_iter().take_while(|other| *other < index).collect();
+        turns.take(index, &before).await
+    }
+
+    /// Why it ends, if so.
+    pub fn ending(&self) -> Option<Ending> {
+        *self.ended.lock().unwrap_or_else(|p| p.into_inner())
+    }
+}
+
+impl PlayRun {
+    /// What stays the same for a host during this play.
+    pub fn base(&self, host: &str) -> Arc<HostBase> {
+        let known = self.bases.lock().unwrap_or_else(|p| p.into_inner()).get(host).cloned();
+        known.unwrap_or_else(|| {
+            let base = Arc::new(HostBase::new(self, host));
+            self.bases.lock().unwrap_or_else(|p| p.into_inner()).insert(host.into(), base.clone());
+            base
+        })
+    }
+
+    /// Forgets what the inventory said: it changed.
+    pub fn forget_bases(&self) {
+        self.bases.lock().unwrap_or_else(|p| p.into_inner()).clear();
+    }
+
+    /// The layer of a keyword set's `vars`.
+    pub fn layer_of_keywords(&self, keywords: &Arc<crate::playbook::Keywords>) -> Arc<Layer> {
+        self.layers.of(keywords)
+    }
+
+    /// The layers of a role, those of the roles that brought it below.
+    pub fn layer_of_role(&self, role: &Arc<Role>) -> RoleLayers {
+        let mut roles = self.roles.lock().unwrap_or_else(|p| p.into_inner());
+        let entry = roles.entry(Arc::as_ptr(role) as usize);
+        entry.or_insert_with(|| (role.clone(), role_layers(role))).1.clone()
+    }
+
+    /// Hosts of the play that are in no batch of their own right now and still take part.
+    pub fn hosts_outside(&self, batch: &Batch) -> Vec<Arc<str>> {
+        let inside = |host: &Arc<Host>| batch.hosts.iter().any(|other| other.name == host.name);
+        self.hosts.iter().filter(|host| !inside(host) && host.gone().is_none()).map(|h| h.name.clone()).collect()
+    }
+
+    /// Adds the handlers of a role that was included while the play runs.
+    pub fn add_handlers(&self, steps: &[Step], frame: &Frame) {
+        let mut found = Vec::new();
+        collect_handlers(steps, frame, &mut found);
+        let mut handlers = self.handlers.lock().unwrap_or_else(|p| p.into_inner());
+        for handler in found {
+            if !handlers.iter().any(|known| Arc::ptr_eq(&known.task, &handler.task)) {
+                handlers.push(Arc::new(handler));
+            }
+        }
+    }
+}
+
+fn role_layers(role: &Arc<Role>) -> RoleLayers {
+    RoleLayers { defaults: layer_of(&role.defaults), vars: layer_of(&role.vars), params: layer_of(&role.params) }
+}
+
+fn collect_handlers(steps: &[Step], frame: &Frame, found: &mut Vec<Handler>) {
+    for step in steps {
+        match step {
+            Step::Task(task) => found.push(Handler { task: task.clone(), frame: frame.clone() }),
+            Step::Block(block) => {
+                let mut inner = frame.inside(&block.keywords);
+                inner.role = block.role.clone().or(inner.role);
+                collect_handlers(&block.block, &inner, found);
+            }
+        }
+    }
+}
+
+/// Runs one play. An error is about the play itself, before any of its hosts was touched.
+pub async fn run_play(run: &Arc<Run>, play: &Arc<Play>, number: usize) -> Result<Next, Diag> {
+    let vars = layer_of(&play.keywords.vars);
+    let bare = Scope::from_layers(&run.templar, vec![vars.clone(), run.extra.clone(), run.magic.clone()]);
+    let hosts = select_hosts(run, play, &bare)?;
+    let name = match &play.name {
+        Some(node) => text(&bare, node)?,
+        None => host_patterns(&bare, &play.hosts)?.join(","),
+    };
+    run.sink.emit(Event::PlayStarted { name: name.clone(), hosts: hosts.iter().map(|h| h.name.clone()).collect() });
+    if hosts.is_empty() {
+        return Ok(Next::GoOn);
+    }
+    let mut role_defaults = Layer::new();
+    let mut role_vars = Layer::new();
+    for role in &play.all_roles {
+        let layers = role_layers(role);
+        role_defaults.extend(layers.defaults.iter().map(|(k, v)| (k.clone(), v.clone())));
+        role_vars.extend(layers.vars.iter().map(|(k, v)| (k.clone(), v.clone())));
+    }
+    let strategy = play.strategy.as_ref().map(|node| text(&bare, node)).transpose()?;
+    let free = match strategy.as_deref().map(|s| s.rsplit('.').next().unwrap_or(s)) {
+        None | Some("linear") => false,
+        Some("free" | "host_pinned") => true,
+        Some(other) => {
+            let span = play.strategy.as_ref().map(|node| node.span.clone()).unwrap_or_else(Span::generated);
+            return Err(
+                Diag::error(format!("the strategy `{other}` is not known: use linear, free or host_pinned")).at(&span)
+            );
+        }
+    };
+    let truth = |node: &Option<Node>| -> Result<bool, Diag> {
+        node.as_ref().map_or(Ok(false), |node| {
+            let value = text(&bare, node)?;
+            Ok(crate::modules::scalars::Flag::parse(&serde_json::Value::String(value)).unwrap_or(false))
+        })
+    };
+    let max_fail_percentage = match &play.max_fail_percentage {
+        Some(node) => {
+            let written = text(&bare, node)?;
+            Some(
+                written
+                    .trim_end_matches('%')
+                    .trim()
+                    .parse::<f64>()
+                    .map_err(|_| Diag::error(format!("`{written}` is no percentage")).at(&node.span))?,
+            )
+        }
+        None => None,
+    };
+    let portions = portions(&bare, play)?;
+    let play_run = Arc::new(PlayRun {
+        run: run.clone(),
+        play: play.clone(),
+        number,
+        magic: play_magic(run, play, &name, &hosts),
+        any_errors_fatal: truth(&play.keywords.any_errors_fatal)?,
+        hosts: hosts.clone(),
+        prompts: super::prompts::ask(run, &play.vars_prompt, &bare)?,
+        vars,
+        role_defaults: Arc::new(role_defaults),
+        role_vars: Arc::new(role_vars),
+        handlers: Mutex::default(),
+        free,
+        max_fail_percentage,
+        roles_done: Mutex::default(),
+        layers: LayerCache::default(),
+        roles: Mutex::default(),
+        bases: Mutex::default(),
+    });
+    let outer = Frame { keywords: vec![play.keywords.clone()], handler: true, ..Frame::default() };
+    play_run.add_handlers(&play.handlers, &outer);
+
+    let mut next = Next::GoOn;
+    for batch in batches::cut(hosts, &portions) {
+        let batch: Vec<_> = batch.into_iter().filter(|host| host.gone().is_none()).collect();
+        if batch.is_empty() {
+            continue;
+        }
+        next = run_batch(&play_run, batch).await;
+        if next != Next::GoOn || run.stopping() {
+            break;
+        }
+    }
+    Ok(if next == Next::EndPlay { Next::GoOn } else { next })
+}
+
+/// What follows a batch or a play.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The next one.
+    GoOn,
+    /// `meta: end_play`: the next play.
+    EndPlay,
+    /// Nothing: the run stops with a failure.
+    Stop,
+}
+
+async fn run_batch(play: &Arc<PlayRun>, hosts: Vec<Arc<Host>>) -> Next {
+    let run = &play.run;
+    let board = Arc::new(Board::new(hosts.len(), !play.free, run.sink.clone()));
+    let strict = !play.free && (play.any_errors_fatal || play.max_fail_percentage.is_some());
+    let batch = Arc::new(Batch {
+        hosts: hosts.clone(),
+        board: board.clone(),
+        strict,
+        steps: Default::default(),
+        turns: Mutex::default(),
+        once: Mutex::default(),
+        ended: Mutex::default(),
+    });
+    hosts.iter().for_each(|host| host.forget_notified());
+    let mut walkers = tokio::task::JoinSet::new();
+    for index in 0..hosts.len() {
+        let walker = Walker::new(play.clone(), batch.clone(), index);
+        walkers.spawn(walker.walk());
+    }
+    let watcher = tokio::spawn(super::watch::watch(batch.clone(), run.sink.clone()));
+    while let Some(done) = walkers.join_next().await {
+        if let Err(error) = done {
+            // A bug of ours must not look like success.
+            run.warn(format!("a host's run ended unexpectedly: {error}"));
+            batch.end(Ending::Fatal);
+        }
+    }
+    watcher.abort();
+    board.release_all();
+    let handlers = play.handlers.lock().unwrap_or_else(|p| p.into_inner()).clone();
+    for host in &hosts {
+        let owed: Vec<String> = host
+            .owed()
+            .into_iter()
+            .filter_map(|index| handlers.get(index))
+            .map(|handler| handler.task.title())
+            .collect();
+        if !owed.is_empty() {
+            run.owe(&host.name, owed);
+        }
+        host.forget_notified();
+    }
+    let failed = hosts.iter().filter(|host| host.gone().is_some()).count();
+    let fatal = batch.ending() == Some(Ending::Fatal);
+    if fatal || batches::play_ends(hosts.len(), failed, play.max_fail_percentage) {
+        let more = play.hosts.iter().any(|host| host.gone().is_none());
+        if more {
+            let reason = match (fatal && play.any_errors_fatal, play.max_fail_percentage) {
+                (true, _) => "any_errors_fatal: a host failed, so the play stops for all hosts".to_string(),
+                (_, Some(limit)) if failed < hosts.len() => {
+                    format!(
+                        "{failed} of {} hosts failed, more than max_fail_percentage {limit}: the play stops",
+                        hosts.len()
+                    )
+                }
+                _ => "every host of this batch failed: the play stops before the next batch".to_string(),
+            };
+            run.sink.emit(Event::PlayStopped { reason });
+        }
+        return Next::Stop;
+    }
+    if batch.ending() == Some(Ending::Play) { Next::EndPlay } else { Next::GoOn }
+}
+
+/// Evaluates text of the play itself.
+pub fn text(scope: &Scope, node: &Node) -> Result<String, Diag> {
+    let evaluated = scope.templar().template_node(node, scope).map_err(|e| e.at(&node.span).into_diag())?;
+    if let Some(unknown) = evaluated.touched.unknown.first() {
+        return Err(Diag::error(format!("`{}` is not known here: {}", unknown.path, unknown.reason)).at(&node.span));
+    }
+    Ok(evaluated.value.to_string())
+}
+
+fn host_patterns(scope: &Scope, hosts: &Node) -> Result<Vec<String>, Diag> {
+    let evaluated = scope.templar().template_node(hosts, scope).map_err(|e| e.at(&hosts.span).into_diag())?;
+    let value = evaluated.value;
+    let mut patterns = Vec::new();
+    match value.as_str() {
+        Some(text) => patterns.extend(split_patterns(text)),
+        None => {
+            for item in value.try_iter().map_err(|e| Diag::error(format!("hosts: {e}")).at(&hosts.span))? {
+                patterns.extend(split_patterns(&item.to_string()));
+            }
+        }
+    }
+    Ok(patterns)
+}
+
+/// The hosts of a play that still take part, in the order asked for.
+fn select_hosts(run: &Arc<Run>, play: &Arc<Play>, scope: &Scope) -> Result<Vec<Arc<Host>>, Diag> {
+    let patterns = host_patterns(scope, &play.hosts)?;
+    let mut diags = Diags::new();
+    let selection = {
+        let mut inventory = run.inventory.write().unwrap_or_else(|p| p.into_inner());
+        inventory.select(&patterns, &run.options.limit, &play.hosts.span, &mut diags)
+    };
+    for diag in diags {
+        if diag.is_error() {
+            return Err(diag);
+        }
+        run.warn(diag.message.clone());
+    }
+    let mut names: Vec<Arc<str>> = selection.hosts.iter().map(|name| name.as_str().into()).collect();
+    match play.order.as_ref().map(|node| text(scope, node)).transpose()?.as_deref() {
+        None | Some("inventory") => {}
+        Some("reverse_inventory") => names.reverse(),
+        Some("sorted") => names.sort(),
+        Some("reverse_sorted") => {
+            names.sort();
+            names.reverse();
+        }
+        Some("shuffle") => {
+            use rand::seq::SliceRandom;
+            names.shuffle(&mut rand::rng());
+        }
+        Some(other) => {
+            let span = play.order.as_ref().map(|n| n.span.clone()).unwrap_or_else(Span::generated);
+            return Err(Diag::error(format!(
+                "`{other}` is no order: use inventory, reverse_inventory, sorted, reverse_sorted or shuffle"
+            ))
+            .at(&span));
+        }
+    }
+    Ok(names.iter().map(|name| run.host(name)).filter(|host| host.gone().is_none()).collect())
+}
+
+fn portions(scope: &Scope, play: &Play) -> Result<Vec<Portion>, Diag> {
+    let mut portions = Vec::new();
+    for node in &play.serial {
+        let value = scope.templar().template_node(node, scope).map_err(|e| e.at(&node.span).into_diag())?.value;
+        let parse = |value: &Value| Portion::parse(&value.to_string()).map_err(|why| Diag::error(why).at(&node.span));
+        if value.as_str().is_some() || value.is_number() {
+            portions.push(parse(&value)?);
+        } else {
+            let items = value.try_iter().map_err(|e| Diag::error(format!("serial: {e}")).at(&node.span))?;
+            for item in items {
+                portions.push(parse(&item)?);
+            }
+        }
+    }
+    Ok(portions)
+}
+
+/// Magic variables that are the same for all hosts of a play.
+fn play_magic(run: &Run, play: &Play, name: &str, hosts: &[Arc<Host>]) -> Arc<Layer> {
+    let inventory = run.inventory.read().unwrap_or_else(|p| p.into_inner());
+    let mut layer = Layer::new();
+    let mut set = |key: &str, value: Value| {
+        layer.insert(key.into(), Raw::Value(value));
+    };
+    set("playbook_dir", Value::from(play.directory.to_string_lossy().into_owned()));
+    set("ansible_play_name", Value::from(name));
+    set("ansible_play_hosts_all", hosts.iter().map(|h| Value::from(&*h.name)).collect());
+    let groups: Vec<(Value, Value)> = inventory
+        .groups_map()
+        .iter()
+        .map(|(group, hosts)| {
+            (Value::from(&**group), hosts.iter().map(|host| Value::from(host.as_str())).collect::<Value>())
+        })
+        .collect();
+    set("groups", groups.into_iter().collect());
+    let names = || play.all_roles.iter().map(|role| Value::from(&*role.name)).collect::<Value>();
+    set("ansible_role_names", names());
+    set("role_names", names());
+    Arc::new(layer)
+}
+
+/// The variables of a host in a play outside of any task.
+pub fn host_scope(play: &Arc<PlayRun>, batch: &Arc<Batch>, host: &Arc<Host>, stamp: &Stamp) -> Scope {
+    let frame = Frame { keywords: vec![play.play.keywords.clone()], ..Frame::default() };
+    variables::scope(At { play, batch: Some(batch), host, frame: &frame, task: None, stamp })
+}

@@ -1,0 +1,332 @@
+//! From a task to a request: conditions, arguments, become, the controller half, and off it goes.
+
+use super::action::{ActionEnd, TaskAction};
+use super::call::{Call, Known, Trouble, touched};
+use super::completion::Sent;
+use super::control;
+use super::finish::{self, Answer};
+use super::task::{self, Finished};
+use super::walker::{Flow, Walker};
+use crate::machine::Mode;
+use crate::modules::{self, FreeForm, Outcome, Reach};
+use crate::secret::Secret;
+use crate::source::{Node, NodeValue};
+use crate::template::{Value, to_json};
+use crate::wire::{Become, BecomeMethod, OnFailure, TaskRequest};
+use serde_json::Map;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What became of a task before any answer.
+pub enum Prepared {
+    /// It needs no host.
+    Done(Outcome),
+    /// It is over already, result and all.
+    Finished(Box<Finished>),
+    /// The host goes another way.
+    Flow(Flow),
+    /// It was sent.
+    Sent(Sent),
+}
+
+/// Prepares and sends one task (or one item of it).
+pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> {
+    let module = call.module.ok_or_else(|| Trouble::Failed("the module is not known".into()))?;
+    let mut mode = if call.checks().await? { Mode::Predicted } else { Mode::Live };
+    let mut doubt = None;
+    match task::condition(call).await? {
+        Ok(()) => {}
+        Err(outcome) if outcome.status == modules::Status::Unknown && mode != Mode::Live => {
+            doubt = outcome.msg;
+            mode = Mode::Tainted;
+        }
+        Err(outcome) => return Ok(Prepared::Done(outcome)),
+    }
+    if let Some(node) = &call.task.async_ {
+        let poll = match &call.task.poll {
+            Some(poll) => call.known(poll).await?.to_string(),
+            None => "15".into(),
+        };
+        if poll.trim() == "0" {
+            return Err(Trouble::Failed(format!(
+                "{}: async with poll: 0 (start and leave) is not available yet; use a poll interval, which waits",
+                node.span
+            )));
+        }
+    }
+    if module.reach == Reach::Control {
+        if let Some(why) = doubt {
+            return Ok(Prepared::Done(Outcome::unknown(why)));
+        }
+        return control::run(walker, call, module).await;
+    }
+    let arguments = match arguments(call, module).await? {
+        Known::Value(arguments) => arguments,
+        Known::Unknown(touches) => {
+            return Ok(Prepared::Done(Outcome::unknown(format!("its arguments depend on {}", touched(&touches)))));
+        }
+    };
+    let target = target(call).await?;
+    let request = TaskRequest {
+        module: module.name.to_string(),
+        arguments,
+        become_user: become_user(call).await?,
+        mode,
+        diff: finish::shows_diff(call).await?,
+        no_log: call.flag(|k| k.no_log.as_ref()).await?.unwrap_or(false),
+        environment: environment(call).await?,
+        epoch: call.on.epoch.load(Ordering::SeqCst),
+        on_failure: if goes_on(call).await? { OnFailure::Continue } else { OnFailure::Stop },
+        label: call.info.name.clone(),
+    };
+    let link = match link(call, target.as_deref()).await {
+        Ok(link) => link,
+        Err(why) => {
+            let finished = finish::finish(call, Answer::Unreachable(why), None, 0.0).await;
+            return Ok(Prepared::Finished(Box::new(Finished { delegated_to: target, ..finished })));
+        }
+    };
+    let action = TaskAction::new(call.clone(), link, request, target);
+    let mut sent = match action.start(module).await? {
+        ActionEnd::Sent(sent) => *sent,
+        ActionEnd::Done(outcome) => return Ok(Prepared::Done(outcome)),
+        ActionEnd::Unreachable(why) => {
+            let finished = finish::finish(call, Answer::Unreachable(why), None, 0.0).await;
+            return Ok(Prepared::Finished(Box::new(finished)));
+        }
+    };
+    sent.doubt = doubt;
+    Ok(Prepared::Sent(sent))
+}
+
+/// The connection to the host, or to the one it is delegated to.
+async fn link(call: &Call, target: Option<&str>) -> Result<Arc<super::fleet::Link>, String> {
+    let run = &call.on.play.run;
+    match target {
+        None => {
+            let scope = call.scope();
+            run.fleet.link(run, &call.on.host.name, &scope, connection_keywords(call).await).await
+        }
+        Some(host) => {
+            let scope = call.scope();
+            let other = scope.hostvars().and_then(|hostvars| hostvars.scope(host));
+            // A host that is in no inventory has the variables of nobody.
+            let other =
+                other.unwrap_or_else(|| crate::template::Scope::from_layers(&run.templar, vec![run.extra.clone()]));
+            run.fleet.link(run, host, &other, Default::default()).await
+        }
+    }
+}
+
+/// `connection`, `remote_user` and `port` as keywords.
+async fn connection_keywords(call: &Call) -> super::fleet::ConnectionKeywords {
+    super::fleet::ConnectionKeywords {
+        connection: call.text(|k| k.connection.as_ref()).await.ok().flatten(),
+        remote_user: call.text(|k| k.remote_user.as_ref()).await.ok().flatten(),
+        port: call.text(|k| k.port.as_ref()).await.ok().flatten(),
+    }
+}
+
+/// `delegate_to`.
+async fn target(call: &Call) -> Result<Option<Arc<str>>, Trouble> {
+    let text = call.text(|k| k.delegate_to.as_ref()).await?;
+    Ok(text.filter(|host| !host.is_empty() && **host != *call.on.host.name).map(Into::into))
+}
+
+/// Whether a failure lets what follows go on: `ignore_errors`, `failed_when: false`.
+async fn goes_on(call: &Call) -> Result<bool, Trouble> {
+    let never_fails = call.task.failed_when.iter().flatten().any(|node| node.as_bool() == Some(false));
+    let looked_at = call.task.failed_when.is_some() || !call.task.until.is_empty() || call.task.loop_.is_some();
+    Ok(never_fails || looked_at || call.flag(|k| k.ignore_errors.as_ref()).await?.unwrap_or(false))
+}
+
+/// The templated arguments of a module.
+pub async fn arguments(
+    call: &Call,
+    module: &modules::Module,
+) -> Result<Known<Map<String, serde_json::Value>>, Trouble> {
+    let action = &call.task.action;
+    let mut entries: Vec<(Node, Node)> = Vec::new();
+    let defaults = call.frame.gathered(&call.task.keywords, |k| &k.module_defaults);
+    for defaults in defaults {
+        for name in std::iter::once(&module.name).chain(module.aliases) {
+            if let Some(map) = defaults.as_map().and_then(|map| map.get(name)).and_then(Node::as_map) {
+                entries.extend(map.iter().map(|(k, v)| (k.clone(), v.clone())));
+            }
+        }
+    }
+    entries.extend(action.args.iter().cloned());
+    let mut all = Map::new();
+    let templar = &call.on.play.run.templar;
+    if let Some(node) = &action.args_template {
+        match call.evaluate(|scope| templar.template_node(node, scope)).await? {
+            Known::Value(value) => {
+                if let serde_json::Value::Object(map) = to_json(&value) {
+                    all.extend(map);
+                } else {
+                    return Err(Trouble::Failed(format!("{}: `args` is not a mapping", node.span)));
+                }
+            }
+            Known::Unknown(touches) => return Ok(Known::Unknown(touches)),
+        }
+    }
+    for (key, node) in &entries {
+        let name = key.scalar_text().unwrap_or_default();
+        let node = as_written(&name, node);
+        let value = match call.value(&node).await? {
+            Known::Value(value) => value,
+            Known::Unknown(touches) => return Ok(Known::Unknown(touches)),
+        };
+        if crate::template::is_omit(&value) {
+            all.remove(&name);
+            continue;
+        }
+        conceal(call, &name, &value);
+        all.insert(name, to_json(&value));
+    }
+    if let Some(free) = &action.free_form {
+        let value = match call.value(free).await? {
+            Known::Value(value) => value,
+            Known::Unknown(touches) => return Ok(Known::Unknown(touches)),
+        };
+        let text = to_json(&value);
+        match module.free_form {
+            FreeForm::Raw => {
+                let text = match text {
+                    serde_json::Value::String(_) => text,
+                    _ => serde_json::Value::String(value.to_string()),
+                };
+                all.insert("_raw_params".into(), text);
+            }
+            FreeForm::KeyValue => {
+                return Err(Trouble::Failed(format!("`{}` takes arguments by name, not plain text", action.name)));
+            }
+        }
+    }
+    if matches!(module.name.rsplit('.').next(), Some("command" | "shell" | "raw" | "script")) && is_probe(call) {
+        all.insert("_probe".into(), true.into());
+    }
+    Ok(Known::Value(all))
+}
+
+/// A command that says it changes nothing: it is run in a check too.
+fn is_probe(call: &Call) -> bool {
+    let unchanging = call.task.changed_when.iter().flatten().any(|node| node.as_bool() == Some(false));
+    let wanted =
+        call.frame.keyword(&call.task.keywords, |k| k.check_mode.as_ref()).and_then(Node::as_bool) == Some(false);
+    unchanging || wanted
+}
+
+/// `mode: 0644` and `mode: 644` mean the digits as they are written, whatever YAML makes of them.
+fn as_written(name: &str, node: &Node) -> Node {
+    match node.value {
+        NodeValue::Int(_) if name == "mode" || name.ends_with("_mode") => Node::string(node.span.clone(), node.raw()),
+        _ => node.clone(),
+    }
+}
+
+/// Arguments whose names say so are masked from now on.
+fn conceal(call: &Call, name: &str, value: &Value) {
+    let secret = ["password", "passphrase", "passwd", "secret_key", "login_password", "token"];
+    if secret.iter().any(|word| name == *word || name.ends_with(&format!("_{word}"))) && name != "update_password" {
+        if let Some(text) = value.as_str().filter(|text| !text.is_empty()) {
+            call.on.play.run.redactor.add(text);
+        }
+    }
+}
+
+/// `environment`, outermost first.
+async fn environment(call: &Call) -> Result<BTreeMap<String, String>, Trouble> {
+    let mut all = BTreeMap::new();
+    for node in call.frame.gathered(&call.task.keywords, |k| &k.environment) {
+        let value = to_json(&call.known(node).await?);
+        let maps = match value {
+            serde_json::Value::Array(items) => items,
+            serde_json::Value::Null => Vec::new(),
+            other => vec![other],
+        };
+        for map in maps {
+            let serde_json::Value::Object(map) = map else {
+                return Err(Trouble::Failed(format!("{}: environment is not a mapping", node.span)));
+            };
+            for (name, value) in map {
+                let text = match value {
+                    serde_json::Value::String(text) => text,
+                    other => other.to_string(),
+                };
+                all.insert(name, text);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Whom to become: variables before keywords before the command line, as in Ansible.
+async fn become_user(call: &Call) -> Result<Option<Become>, Trouble> {
+    let options = &call.on.play.run.options.become_;
+    let text = async |name: &str| -> Result<Option<String>, Trouble> {
+        Ok(call.variable(name).await?.map(|value| value.to_string()))
+    };
+    let wanted = match call.variable("ansible_become").await? {
+        Some(value) => crate::modules::scalars::Flag::parse(&to_json(&value)),
+        None => call.flag(|k| k.become_.as_ref()).await?,
+    };
+    if !wanted.unwrap_or(options.become_) {
+        return Ok(None);
+    }
+    let user = match text("ansible_become_user").await? {
+        Some(user) => Some(user),
+        None => call.text(|k| k.become_user.as_ref()).await?.or_else(|| options.user.clone()),
+    };
+    let method = match text("ansible_become_method").await? {
+        Some(method) => Some(method),
+        None => call.text(|k| k.become_method.as_ref()).await?.or_else(|| options.method.clone()),
+    };
+    let method = match method.as_deref().map(|m| m.rsplit('.').next().unwrap_or(m)) {
+        None | Some("sudo") => BecomeMethod::Sudo,
+        Some("su") => BecomeMethod::Su,
+        Some("doas") => BecomeMethod::Doas,
+        Some(other) => {
+            return Err(Trouble::Failed(format!("become_method `{other}` is not known: use sudo, su or doas")));
+        }
+    };
+    let mut password = None;
+    for name in ["ansible_become_password", "ansible_become_pass", "ansible_sudo_pass"] {
+        if let Some(value) = text(name).await? {
+            call.on.play.run.redactor.add(&value);
+            password = Some(Secret::new(value));
+            break;
+        }
+    }
+    let flags = match text("ansible_become_flags").await? {
+        Some(flags) => Some(flags),
+        None => call.text(|k| k.become_flags.as_ref()).await?,
+    };
+    let exe = match text("ansible_become_exe").await? {
+        Some(exe) => Some(exe),
+        None => call.text(|k| k.become_exe.as_ref()).await?,
+    };
+    Ok(Some(Become {
+        method,
+        user: user.unwrap_or_else(|| "root".into()),
+        password: password.or_else(|| options.password.clone()),
+        flags: flags.map(|flags| flags.split_whitespace().map(str::to_string).collect()).unwrap_or_default(),
+        exe,
+    }))
+}
+
+/// A trouble in words, with the place.
+pub fn explain(call: &Call, trouble: Trouble) -> String {
+    match trouble {
+        Trouble::Template(error) => {
+            let diag = error.into_diag();
+            match diag.span() {
+                Some(span) => format!("{} ({span})", diag.message),
+                None => format!("{} ({})", diag.message, call.info.place),
+            }
+        }
+        Trouble::Failed(text) => text,
+        Trouble::Flow(flow) => format!("{flow:?}"),
+    }
+}

@@ -1,0 +1,231 @@
+//! A run: what all plays share.
+
+use super::event::{Counters, Event, Sink};
+use super::fleet::Fleet;
+use super::host::{Gone, Host};
+use super::include::Loader;
+use crate::inventory::Inventory;
+use crate::machine::{Machine, Mode};
+use crate::playbook::TagSelection;
+use crate::redact::Redactor;
+use crate::template::{Layer, Templar};
+use indexmap::IndexMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+/// How a run was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// `--check`
+    pub check: bool,
+    /// `--diff`
+    pub diff: bool,
+    /// `-v` count.
+    pub verbosity: u8,
+    /// `--limit`, in parts.
+    pub limit: Vec<String>,
+    /// `--start-at-task`
+    pub start_at_task: Option<String>,
+    /// `--step`
+    pub step: bool,
+    /// `--forks`: requests under way at a time, over all hosts.
+    pub forks: usize,
+    /// `--force-handlers`
+    pub force_handlers: bool,
+    /// `--flush-cache`, `--become` and its companions: what the command line says for every play.
+    pub become_: BecomeOptions,
+}
+
+/// What the command line says of becoming another user.
+#[derive(Clone, Debug, Default)]
+pub struct BecomeOptions {
+    /// `--become`
+    pub become_: bool,
+    /// `--become-user`
+    pub user: Option<String>,
+    /// `--become-method`
+    pub method: Option<String>,
+    /// The answer to `--ask-become-pass`.
+    pub password: Option<crate::secret::Secret>,
+}
+
+/// What all plays of a run share.
+pub struct Run {
+    /// How it was asked for.
+    pub options: Options,
+    /// Loads task files and roles while it runs.
+    pub loader: Arc<Loader>,
+    /// `--tags` and `--skip-tags`.
+    pub tags: TagSelection,
+    /// Hosts and groups; `add_host` and `group_by` change it.
+    pub inventory: RwLock<Inventory>,
+    /// Evaluates templates.
+    pub templar: Templar,
+    /// Masks secrets.
+    pub redactor: Redactor,
+    /// Where events go.
+    pub sink: Arc<dyn Sink>,
+    /// Connections and agents.
+    pub fleet: Fleet,
+    /// `--extra-vars`
+    pub extra: Arc<Layer>,
+    /// Variables of the run itself (`ansible_check_mode`, `ansible_version` …).
+    pub magic: Arc<Layer>,
+    /// The controller's own machine: CA stores, fetched files, password files.
+    pub controller: Mutex<Machine>,
+    hosts: Mutex<IndexMap<Arc<str>, Arc<Host>>>,
+    owed: Mutex<Vec<(Arc<str>, Vec<String>)>>,
+    epochs: AtomicU32,
+    numbers: AtomicU64,
+    stopping: AtomicBool,
+    /// `--start-at-task` was reached, or not given.
+    pub started: AtomicBool,
+}
+
+/// How a run ended, in Ansible's exit codes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// A task failed on some host.
+    pub failed: bool,
+    /// Some host was unreachable.
+    pub unreachable: bool,
+    /// Something was or would be changed.
+    pub changed: bool,
+    /// A check could not tell everything.
+    pub unknown: bool,
+}
+
+impl Verdict {
+    /// Ansible's exit code; with `detailed` 10 stands for changes and 11 for unknowns.
+    pub fn exit_code(self, detailed: bool) -> u8 {
+        match self {
+            Verdict { unreachable: true, .. } => 4,
+            Verdict { failed: true, .. } => 2,
+            Verdict { unknown: true, .. } if detailed => 11,
+            Verdict { changed: true, .. } if detailed => 10,
+            _ => 0,
+        }
+    }
+}
+
+/// What a [`Run`] is made of.
+pub struct Parts {
+    /// See [`Run`].
+    pub options: Options,
+    /// See [`Run`].
+    pub loader: Arc<Loader>,
+    /// See [`Run`].
+    pub tags: TagSelection,
+    /// See [`Run`].
+    pub inventory: Inventory,
+    /// See [`Run`].
+    pub templar: Templar,
+    /// See [`Run`].
+    pub redactor: Redactor,
+    /// See [`Run`].
+    pub sink: Arc<dyn Sink>,
+    /// See [`Run`].
+    pub fleet: Fleet,
+    /// See [`Run`].
+    pub extra: Arc<Layer>,
+    /// See [`Run`].
+    pub magic: Arc<Layer>,
+}
+
+impl Run {
+    /// A run about to start.
+    pub fn new(parts: Parts) -> Arc<Run> {
+        let mode = if parts.options.check { Mode::Predicted } else { Mode::Live };
+        let started = parts.options.start_at_task.is_none();
+        Arc::new(Run {
+            options: parts.options,
+            loader: parts.loader,
+            tags: parts.tags,
+            inventory: RwLock::new(parts.inventory),
+            templar: parts.templar,
+            redactor: parts.redactor,
+            sink: parts.sink,
+            fleet: parts.fleet,
+            extra: parts.extra,
+            magic: parts.magic,
+            controller: Mutex::new(Machine::new(mode)),
+            hosts: Mutex::default(),
+            owed: Mutex::default(),
+            epochs: AtomicU32::new(1),
+            numbers: AtomicU64::new(1),
+            stopping: AtomicBool::new(false),
+            started: AtomicBool::new(started),
+        })
+    }
+
+    /// The host of this name; it is made when first asked for.
+    pub fn host(&self, name: &str) -> Arc<Host> {
+        let mut hosts = self.hosts.lock().unwrap_or_else(|p| p.into_inner());
+        if let Some(host) = hosts.get(name) {
+            return host.clone();
+        }
+        let name: Arc<str> = name.into();
+        hosts.entry(name.clone()).or_insert_with(|| Arc::new(Host::new(name))).clone()
+    }
+
+    /// A new epoch for a host's requests.
+    pub fn next_epoch(&self) -> u32 {
+        self.epochs.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A number for a pending result.
+    pub fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// No further request is to be made (Ctrl-C).
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the run was asked to stop.
+    pub fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Tells the user something.
+    pub fn warn(&self, message: impl Into<String>) {
+        self.sink.emit(Event::Warning { message: message.into() });
+    }
+
+    /// Hosts that took part, with what they counted.
+    pub fn recap(&self) -> Vec<(Arc<str>, Counters)> {
+        let hosts = self.hosts.lock().unwrap_or_else(|p| p.into_inner());
+        let mut recap: Vec<_> = hosts
+            .values()
+            .map(|host| (host.name.clone(), host.counters()))
+            .filter(|(_, counters)| *counters != Counters::default())
+            .collect();
+        recap.sort_by(|a, b| a.0.cmp(&b.0));
+        recap
+    }
+
+    /// Remembers handlers that a host was told of and did not run.
+    pub fn owe(&self, host: &Arc<str>, handlers: Vec<String>) {
+        self.owed.lock().unwrap_or_else(|p| p.into_inner()).push((host.clone(), handlers));
+    }
+
+    /// Handlers that were notified and not run, by host.
+    pub fn owed(&self) -> Vec<(Arc<str>, Vec<String>)> {
+        self.owed.lock().unwrap_or_else(|p| p.into_inner()).clone()
+    }
+
+    /// How it ended.
+    pub fn verdict(&self) -> Verdict {
+        let hosts = self.hosts.lock().unwrap_or_else(|p| p.into_inner());
+        hosts.values().fold(Verdict::default(), |verdict, host| {
+            let counters = host.counters();
+            Verdict {
+                failed: verdict.failed || counters.failed > 0 || host.gone() == Some(Gone::Failed),
+                unreachable: verdict.unreachable || host.gone() == Some(Gone::Unreachable),
+                changed: verdict.changed || counters.changed > 0,
+                unknown: verdict.unknown || counters.unknown > 0,
+            }
+        })
+    }
+}

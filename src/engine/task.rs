@@ -1,0 +1,380 @@
+//! One task on one host: whether it runs, how often, where, and when the host may go on without its answer.
+
+use super::call::{Call, Known, Trouble, touched};
+use super::completion::InFlight;
+use super::control;
+use super::event::{Event, HostResult, TaskInfo, TaskStatus};
+use super::finish::{self, Answer};
+use super::frame::Frame;
+use super::once::Once;
+use super::position::Position;
+use super::prepare::{self, Prepared};
+use super::walker::{Flow, Walker};
+use crate::modules::{self, Outcome, Reach};
+use crate::playbook::Task;
+use crate::source::did_you_mean;
+use crate::template::Value;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// A task that is over on a host.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// The task.
+    pub task: Arc<TaskInfo>,
+    /// How it ended.
+    pub status: TaskStatus,
+    /// The result as a play sees it.
+    pub value: Value,
+    /// The result without anything unknown in it.
+    pub json: serde_json::Map<String, serde_json::Value>,
+    /// Facts to set.
+    pub facts: serde_json::Map<String, serde_json::Value>,
+    /// What was changed.
+    pub changes: Vec<crate::machine::Change>,
+    /// Why.
+    pub msg: Option<String>,
+    /// Whether a failure was ignored.
+    pub ignored: bool,
+    /// Seconds it took.
+    pub seconds: f64,
+    /// The host it ran on, when delegated.
+    pub delegated_to: Option<Arc<str>>,
+}
+
+impl Walker {
+    /// Runs a task, or sends it on its way.
+    pub async fn task(&self, task: &Arc<Task>, frame: &Frame, position: &Position) -> Flow {
+        let this = &self.this;
+        let state = this.state();
+        if state != Flow::GoOn {
+            return state;
+        }
+        this.batch.board.arrive(this.index, position);
+        let call = Call::new(&self.this, task, frame, position);
+        match self.selected(&call).await {
+            Ok(true) => {}
+            Ok(false) => return Flow::GoOn,
+            Err(trouble) => return self.trouble(&call, trouble),
+        }
+        match self.run(&call).await {
+            Ok(flow) => flow,
+            Err(trouble) => self.trouble(&call, trouble),
+        }
+    }
+
+    /// Whether tags, `--start-at-task` and `--step` let the task run.
+    async fn selected(&self, call: &Call) -> Result<bool, Trouble> {
+        let run = &self.this.play.run;
+        let mut tags = Vec::new();
+        for node in call.frame.gathered(&call.task.keywords, |k| &k.tags) {
+            match node.as_str() {
+                Some(text) if !node.has_template() => tags.extend(text.split(',').map(|tag| tag.trim().to_string())),
+                _ => {
+                    let value = call.known(node).await?;
+                    match value.as_str() {
+                        Some(text) => tags.extend(text.split(',').map(|tag| tag.trim().to_string())),
+                        None => {
+                            let items = value.try_iter().map_err(|e| Trouble::Failed(format!("tags: {e}")))?;
+                            tags.extend(items.map(|item| item.to_string()));
+                        }
+                    }
+                }
+            }
+        }
+        if !run.tags.selects(&tags) {
+            return Ok(false);
+        }
+        if !run.started.load(Ordering::SeqCst) {
+            let wanted = run.options.start_at_task.as_deref().unwrap_or("");
+            let plain = call.info.name.rsplit(" : ").next().unwrap_or("");
+            let matches = |name: &str| glob::Pattern::new(wanted).is_ok_and(|p| p.matches(name)) || name == wanted;
+            if !(matches(&call.info.name) || matches(plain)) {
+                return Ok(false);
+            }
+            run.started.store(true, Ordering::SeqCst);
+        }
+        if run.options.step {
+            return Ok(super::prompts::step(run, &self.this.batch, &call.info).await);
+        }
+        Ok(true)
+    }
+
+    /// A failure before anything was sent.
+    pub fn trouble(&self, call: &Call, trouble: Trouble) -> Flow {
+        match trouble {
+            Trouble::Flow(flow) => flow,
+            other => {
+                let outcome = Outcome::failed(prepare::explain(call, other));
+                let finished = finish::quick(call, outcome);
+                self.conclude(call, finished)
+            }
+        }
+    }
+
+    /// Makes a finished task known and says how the host goes on.
+    pub fn conclude(&self, call: &Call, finished: Finished) -> Flow {
+        finish::publish(call, Arc::new(finished));
+        self.this.state()
+    }
+
+    async fn run(&self, call: &Call) -> Result<Flow, Trouble> {
+        let this = &self.this;
+        if let Some(diag) = &call.task.late_error {
+            match condition(call).await? {
+                Ok(()) => return Err(Trouble::Failed(diag.one_line())),
+                Err(outcome) => return Ok(self.conclude(call, finish::quick(call, outcome))),
+            }
+        }
+        let Some(module) = call.module else {
+            let names = modules::names();
+            let near = did_you_mean(&call.task.action.name, names.iter().copied());
+            let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+            return Err(Trouble::Failed(format!("there is no module `{}`{hint}", call.task.action.name)));
+        };
+        if control::is_include(module) {
+            return self.include(call).await;
+        }
+        let run_once = call.flag(|k| k.run_once.as_ref()).await?.unwrap_or(false) || control::is_once(module);
+        let delegated = call.frame.keyword(&call.task.keywords, |k| k.delegate_to.as_ref()).is_some();
+        let throttle = call.frame.keyword(&call.task.keywords, |k| k.throttle.as_ref()).is_some();
+        let world = module.reach == Reach::World || delegated || throttle || this.batch.strict;
+        if (world && !this.play.free) || run_once || control::meets(module) {
+            this.batch.board.meet(call.position()).await;
+            let state = this.state();
+            if state != Flow::GoOn {
+                return Ok(state);
+            }
+        }
+        if run_once {
+            return self.once(call).await;
+        }
+        if throttle {
+            return self.throttled(call).await;
+        }
+        self.perform(call).await
+    }
+
+    /// `run_once`: the first host that stands here runs it; the others take the result over.
+    async fn once(&self, call: &Call) -> Result<Flow, Trouble> {
+        let this = &self.this;
+        let once = {
+            let mut table = this.batch.once.lock().unwrap_or_else(|p| p.into_inner());
+            let runner = || this.batch.board.standing_at(call.position()).first().copied().unwrap_or(this.index);
+            table.entry(call.position().clone()).or_insert_with(|| Arc::new(Once::new(runner()))).clone()
+        };
+        if once.runner == this.index {
+            let finished = self.finish_now(call).await?;
+            once.publish(finished.clone());
+            finish::publish(call, finished);
+            return Ok(this.state());
+        }
+        let Some(finished) = once.result().await else { return Ok(this.state()) };
+        finish::adopt(call, &finished);
+        Ok(this.state())
+    }
+
+    /// `throttle`: so many hosts at a time, in the batch's order.
+    async fn throttled(&self, call: &Call) -> Result<Flow, Trouble> {
+        let this = &self.this;
+        let node = call.frame.keyword(&call.task.keywords, |k| k.throttle.as_ref());
+        let limit = match node {
+            Some(node) => call.known(node).await?.to_string().trim().parse::<usize>().unwrap_or(0),
+            None => 0,
+        };
+        if limit == 0 {
+            return self.perform(call).await;
+        }
+        let turn = this.batch.turn(call.position(), this.index, limit).await;
+        let state = this.state();
+        if state != Flow::GoOn {
+            return Ok(state);
+        }
+        let finished = self.finish_now(call).await?;
+        drop(turn);
+        finish::publish(call, finished);
+        Ok(this.state())
+    }
+
+    /// Sends the task on its way when the host may go on without the answer, otherwise waits for it.
+    async fn perform(&self, call: &Call) -> Result<Flow, Trouble> {
+        let task = &call.task;
+        let plain = task.loop_.is_none()
+            && task.until.is_empty()
+            && task.failed_when.iter().flatten().all(|node| node.as_bool().is_some())
+            && task.changed_when.iter().flatten().all(|node| node.as_bool().is_some())
+            && call.frame.keyword(&task.keywords, |k| k.timeout.as_ref()).is_none();
+        if !plain {
+            let finished = self.finish_now(call).await?;
+            finish::publish(call, finished);
+            return Ok(self.this.state());
+        }
+        match self.prepare(call).await? {
+            Prepared::Done(outcome) => {
+                let finished = finish::quick(call, outcome);
+                Ok(self.conclude(call, finished))
+            }
+            Prepared::Finished(finished) => Ok(self.conclude(call, *finished)),
+            Prepared::Flow(flow) => Ok(flow),
+            Prepared::Sent(sent) => {
+                let number = self.this.play.run.next_number();
+                finish::register_pending(call, number);
+                self.this.batch.board.submitted(self.this.index, &call.info);
+                // The receiver lives as long as this host's run.
+                let _ = self.this.completions.send(InFlight { call: call.clone(), sent });
+                Ok(Flow::GoOn)
+            }
+        }
+    }
+
+    async fn prepare(&self, call: &Call) -> Result<Prepared, Trouble> {
+        prepare::prepare(self, call).await
+    }
+
+    /// Runs the task to its end, loops and retries included, without making the result known.
+    async fn finish_now(&self, call: &Call) -> Result<Arc<Finished>, Trouble> {
+        if call.task.loop_.is_some() {
+            return super::loops::run(self, call).await.map(Arc::new);
+        }
+        self.attempts(call, None).await.map(Arc::new)
+    }
+
+    /// One item (or the whole of a task without a loop), as often as `until` asks.
+    pub async fn attempts(&self, call: &Call, item: Option<&str>) -> Result<Finished, Trouble> {
+        let this = &self.this;
+        let mut left = if call.task.until.is_empty() && call.task.retries.is_none() {
+            0
+        } else {
+            match &call.task.retries {
+                Some(node) => call.known(node).await?.to_string().trim().parse().unwrap_or(3),
+                None => 3u32,
+            }
+        };
+        let delay = match &call.task.delay {
+            Some(node) => call.known(node).await?.to_string().trim().parse().unwrap_or(5.0),
+            None => 5.0f64,
+        };
+        let mut attempts = 0u32;
+        loop {
+            attempts += 1;
+            let mut finished = match self.prepare(call).await? {
+                Prepared::Done(outcome) => finish::finish(call, Answer::Outcome(outcome), None, 0.0).await,
+                Prepared::Finished(finished) => *finished,
+                Prepared::Flow(flow) => return Err(Trouble::Flow(flow)),
+                Prepared::Sent(sent) => {
+                    this.batch.board.submitted(this.index, &call.info);
+                    let answer = sent.answer(call).await;
+                    // What was sent before must be known before this answer is looked at.
+                    this.batch.board.settle(this.index, call.position()).await;
+                    let finished = match answer {
+                        Some((answer, seconds, changes)) => {
+                            Ok(finish::finish(call, answer, Some(changes), seconds).await)
+                        }
+                        None => Err(Trouble::Flow(this.state())), // not run: something before it failed
+                    };
+                    this.batch.board.answered(this.index, call.position());
+                    finished?
+                }
+            };
+            if matches!(finished.status, TaskStatus::Skipped | TaskStatus::Unreachable | TaskStatus::Unknown) {
+                return Ok(finished);
+            }
+            if left == 0 && call.task.until.is_empty() {
+                return Ok(finished);
+            }
+            finish::remember(&mut finished, "attempts", attempts.into());
+            let done = finish::until(call, &finished).await?;
+            if done {
+                return Ok(finished);
+            }
+            if left == 0 {
+                finished.status = TaskStatus::Failed;
+                finish::remember(&mut finished, "failed", true.into());
+                let why = "the condition of `until` did not become true";
+                finished.msg = Some(finished.msg.unwrap_or_else(|| why.to_string()));
+                return Ok(finished);
+            }
+            let event = Event::Retrying { task: call.info.clone(), host: this.host.name.clone(), left };
+            this.batch.board.emit(call.position(), event);
+            left -= 1;
+            let _ = item;
+            tokio::time::sleep(std::time::Duration::from_secs_f64(delay.clamp(0.0, 86_400.0))).await;
+            let state = this.state();
+            if state != Flow::GoOn {
+                return Err(Trouble::Flow(state));
+            }
+        }
+    }
+
+    /// A handler that was notified; when a check could not tell whether it was, its result is unknown.
+    pub async fn handler(&self, handler: &super::play::Handler, position: &Position, certainly: bool) -> Flow {
+        let mut frame = handler.frame.clone();
+        frame.handler = true;
+        if certainly {
+            return self.task(&handler.task, &frame, position).await;
+        }
+        self.this.batch.board.arrive(self.this.index, position);
+        let call = Call::new(&self.this, &handler.task, &frame, position);
+        let outcome = Outcome::unknown("a task that notifies this handler could not be predicted");
+        self.conclude(&call, finish::quick(&call, outcome))
+    }
+}
+
+/// Whether the task's conditions hold; `Err` carries what to say instead.
+pub async fn condition(call: &Call) -> Result<Result<(), Outcome>, Trouble> {
+    let conditions = call.frame.gathered(&call.task.keywords, |k| &k.when);
+    for condition in conditions {
+        match call.conditions(&[condition]).await? {
+            Known::Value(true) => {}
+            Known::Value(false) => {
+                let written = condition.scalar_text().unwrap_or_else(|| "a list of conditions".into());
+                let outcome = Outcome::skipped("Conditional result was False").with("false_condition", written);
+                return Ok(Err(outcome.with("skip_reason", "Conditional result was False")));
+            }
+            Known::Unknown(touches) => {
+                return Ok(Err(Outcome::unknown(format!("whether it runs depends on {}", touched(&touches)))));
+            }
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// The event of a finished task.
+pub fn event(
+    call: &Call,
+    finished: &Finished,
+    notified: Vec<String>,
+    item: Option<String>,
+    hidden: bool,
+    diff: bool,
+) -> HostResult {
+    let run = &call.on.play.run;
+    let result = if hidden {
+        serde_json::json!({
+            "censored": "the output has been hidden due to the fact that 'no_log: true' was specified for this result",
+            "changed": finished.status == TaskStatus::Changed,
+        })
+    } else {
+        let mut value = serde_json::Value::Object(finished.json.clone());
+        run.redactor.mask_json(&mut value);
+        value
+    };
+    let msg =
+        finished.msg.clone().filter(|_| !hidden || finished.status == TaskStatus::Unknown).or_else(|| {
+            (hidden && matches!(finished.status, TaskStatus::Failed)).then(|| "hidden by no_log".to_string())
+        });
+    HostResult {
+        task: call.info.clone(),
+        host: call.on.host.name.clone(),
+        delegated_to: finished.delegated_to.clone(),
+        status: finished.status,
+        ignored: finished.ignored,
+        item,
+        msg,
+        result,
+        changes: if hidden { Vec::new() } else { finished.changes.clone() },
+        notified,
+        diff: diff && !hidden,
+        seconds: finished.seconds,
+    }
+}

@@ -1,0 +1,275 @@
+//! The variables a task sees on a host, in Ansible's order of precedence.
+
+use super::frame::{Frame, layer_of};
+use super::host::{Host, Stamp};
+use super::play::{Batch, PlayRun};
+use crate::playbook::{Keywords, Task};
+use crate::template::{HostVars, Layer, Raw, Scope, SearchPaths, Value};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+/// Stands for the play's host lists while some host has not come as far as the one that asks.
+pub const HOST_LISTS: u64 = u64::MAX;
+
+/// Stands for another host's variables while that host has not come as far as the one that asks: the number of the
+/// host in its batch is subtracted from this.
+const OTHER_HOST: u64 = u64::MAX - 1;
+
+/// What a pending number outside of [`Raw::Pending`] results stands for.
+pub enum Awaited {
+    /// Everybody.
+    HostLists,
+    /// This host of the batch.
+    Host(usize),
+    /// A result of the host itself.
+    Result,
+}
+
+/// Understands a pending number.
+pub fn awaited(number: u64, batch: usize) -> Awaited {
+    match number {
+        HOST_LISTS => Awaited::HostLists,
+        n if n > OTHER_HOST - batch as u64 => Awaited::Host((OTHER_HOST - n) as usize),
+        _ => Awaited::Result,
+    }
+}
+
+/// Layers that stay the same for a host during a play.
+pub struct HostBase {
+    /// Inventory variables, lowest first.
+    inventory: Vec<Arc<Layer>>,
+    /// `vars_files`, resolved for this host.
+    files: Mutex<Option<Arc<Layer>>>,
+}
+
+impl HostBase {
+    /// Reads what the inventory says of a host, for a play.
+    pub fn new(play: &PlayRun, host: &str) -> HostBase {
+        let inventory = play.run.inventory.read().unwrap_or_else(|p| p.into_inner());
+        let layers = inventory
+            .variable_layers(host, Some(&play.play.directory))
+            .into_iter()
+            .map(|layer| Arc::new(layer.vars.iter().map(|(k, v)| (k.clone(), Raw::Node(v.clone()))).collect::<Layer>()))
+            .collect();
+        HostBase { inventory: layers, files: Mutex::new(None) }
+    }
+
+    /// The layer of `vars_files`, or nothing as long as it was not resolved.
+    pub fn files(&self) -> Option<Arc<Layer>> {
+        self.files.lock().unwrap_or_else(|p| p.into_inner()).clone()
+    }
+
+    /// Sets the layer of `vars_files`.
+    pub fn set_files(&self, layer: Arc<Layer>) {
+        *self.files.lock().unwrap_or_else(|p| p.into_inner()) = Some(layer);
+    }
+}
+
+/// For whom and where variables are wanted.
+#[derive(Clone, Copy)]
+pub struct At<'a> {
+    /// The play.
+    pub play: &'a Arc<PlayRun>,
+    /// The batch, when tasks of a batch ask.
+    pub batch: Option<&'a Arc<Batch>>,
+    /// The host.
+    pub host: &'a Arc<Host>,
+    /// What surrounds the step.
+    pub frame: &'a Frame,
+    /// The task, when there is one.
+    pub task: Option<&'a Task>,
+    /// Where in the play.
+    pub stamp: &'a Stamp,
+}
+
+/// The variables that `at` sees.
+pub fn scope(at: At<'_>) -> Scope {
+    let play = at.play;
+    let base = play.base(&at.host.name);
+    let layers = at.host.layers();
+    let role = at.task.and_then(|task| task.role.as_ref()).or(at.frame.role.as_ref());
+    let mut all: Vec<Arc<Layer>> = Vec::with_capacity(24);
+    // Lowest first; the numbers are those of Ansible's list of precedence.
+    all.push(play.role_defaults.clone()); // 2 role defaults: all roles of the play …
+    all.extend(at.frame.included_roles.iter().map(|(defaults, _)| defaults.clone()));
+    if let Some(role) = role {
+        all.push(play.layer_of_role(role).defaults.clone()); // … and the task's own role before them
+    }
+    all.extend(base.inventory.iter().cloned()); // 3–10 inventory
+    all.push(layers.facts.clone()); // 11 facts
+    all.push(play.vars.clone()); // 12 play vars
+    all.push(play.prompts.clone()); // 13 vars_prompt
+    all.extend(base.files()); // 14 vars_files
+    all.push(play.role_vars.clone()); // 15 role vars
+    all.extend(at.frame.included_roles.iter().map(|(_, vars)| vars.clone()));
+    if let Some(role) = role {
+        all.push(play.layer_of_role(role).vars.clone());
+    }
+    for keywords in at.frame.keywords.iter().skip(1).filter(|k| !k.vars.is_empty()) {
+        all.push(play.layer_of_keywords(keywords)); // 16 block vars
+    }
+    if let Some(task) = at.task.filter(|task| !task.keywords.vars.is_empty()) {
+        all.push(play.layer_of_keywords(&task.keywords)); // 17 task vars
+    }
+    all.push(layers.included.clone()); // 18 include_vars
+    all.push(layers.assigned.clone()); // 19 set_fact, register
+    if let Some(role) = role {
+        all.extend(role.parents.iter().chain([role]).map(|role| play.layer_of_role(role).params)); // 20 role params
+    }
+    all.extend(at.frame.include_params.iter().cloned()); // 21 include params
+    all.push(play.run.extra.clone()); // 22 extra vars
+    all.push(play.run.magic.clone());
+    all.push(play.magic.clone());
+    all.push(magic(at));
+    let view = View { play: play.clone(), batch: at.batch.cloned(), me: at.host.name.clone(), stamp: at.stamp.clone() };
+    Scope::from_layers(&play.run.templar, all).with_hostvars(Arc::new(view)).with_paths(paths(at))
+}
+
+/// Where relative files of a task are looked for: its role, its own folder, the playbook's folder.
+fn paths(at: At<'_>) -> Arc<SearchPaths> {
+    let mut roots: Vec<PathBuf> = Vec::new();
+    let role = at.task.and_then(|task| task.role.as_ref()).or(at.frame.role.as_ref());
+    roots.extend(role.map(|role| role.path.clone()));
+    roots.extend(at.task.map(|task| task.directory.clone()));
+    roots.extend(at.frame.directories.iter().cloned());
+    roots.push(at.play.play.directory.clone());
+    Arc::new(SearchPaths::new(roots))
+}
+
+/// Magic variables of one host.
+fn magic(at: At<'_>) -> Arc<Layer> {
+    let name = &at.host.name;
+    let mut layer = Layer::new();
+    let mut set = |key: &str, value: Value| {
+        layer.insert(key.into(), Raw::Value(value));
+    };
+    set("inventory_hostname", Value::from(&**name));
+    let short = if name.parse::<std::net::IpAddr>().is_ok() { name } else { name.split('.').next().unwrap_or(name) };
+    set("inventory_hostname_short", Value::from(short));
+    {
+        let inventory = at.play.run.inventory.read().unwrap_or_else(|p| p.into_inner());
+        set("group_names", inventory.group_names(name).iter().map(|g| Value::from(&**g)).collect());
+    }
+    if let Some(role) = at.task.and_then(|task| task.role.as_ref()).or(at.frame.role.as_ref()) {
+        set("role_name", Value::from(&*role.name));
+        set("ansible_role_name", Value::from(&*role.name));
+        set("ansible_parent_role_names", role.parents.iter().map(|role| Value::from(&*role.name)).collect());
+        set("ansible_dependent_role_names", role.dependency_names.iter().map(|name| Value::from(&**name)).collect());
+        set("role_path", Value::from(role.path.to_string_lossy().into_owned()));
+    }
+    match at.batch {
+        // Who is still there is only known when everybody has come this far.
+        Some(batch) if !batch.board.all_reached(&at.stamp.position) => {
+            for key in ["ansible_play_hosts", "play_hosts", "ansible_play_batch"] {
+                layer.insert(key.into(), Raw::Pending(HOST_LISTS));
+            }
+        }
+        Some(batch) => {
+            let list = |names: Vec<Arc<str>>| names.iter().map(|n| Value::from(&**n)).collect::<Value>();
+            let present: Vec<Arc<str>> = batch.board.present().iter().map(|&i| batch.hosts[i].name.clone()).collect();
+            layer.insert("ansible_play_batch".into(), Raw::Value(list(present.clone())));
+            let others = at.play.hosts_outside(batch);
+            let all: Vec<Arc<str>> = at
+                .play
+                .hosts
+                .iter()
+                .filter(|host| present.contains(&host.name) || others.contains(&host.name))
+                .map(|host| host.name.clone())
+                .collect();
+            layer.insert("ansible_play_hosts".into(), Raw::Value(list(all.clone())));
+            layer.insert("play_hosts".into(), Raw::Value(list(all)));
+        }
+        None => {}
+    }
+    Arc::new(layer)
+}
+
+/// `hostvars` as one host sees them from its place in the play.
+struct View {
+    play: Arc<PlayRun>,
+    batch: Option<Arc<Batch>>,
+    me: Arc<str>,
+    stamp: Stamp,
+}
+
+impl HostVars for View {
+    fn hosts(&self) -> Vec<Arc<str>> {
+        let inventory = self.play.run.inventory.read().unwrap_or_else(|p| p.into_inner());
+        inventory.hosts.keys().map(|name| name.as_str().into()).collect()
+    }
+
+    fn scope(&self, host: &str) -> Option<Scope> {
+        {
+            let inventory = self.play.run.inventory.read().unwrap_or_else(|p| p.into_inner());
+            if !inventory.hosts.contains_key(host) {
+                return None;
+            }
+        }
+        let other = self.play.run.host(host);
+        let base = self.play.base(host);
+        let mut all = base.inventory.clone();
+        let mut layers = if *other.name == *self.me { other.layers() } else { other.layers_before(&self.stamp) };
+        if *other.name != *self.me {
+            if let Some(index) = self.behind(host) {
+                // Whatever this host may yet set is awaited; what stands in the inventory is known already.
+                let number = OTHER_HOST - index as u64;
+                for layer in [&mut layers.facts, &mut layers.assigned, &mut layers.included] {
+                    let pending = layer.keys().map(|name| (name.clone(), Raw::Pending(number))).collect();
+                    *layer = Arc::new(pending);
+                }
+                return Some(
+                    Scope::from_layers(&self.play.run.templar, self.finish(all, layers, &other))
+                        .with_hostvars(Arc::new(self.as_seen_by_all())),
+                );
+            }
+        }
+        all = self.finish(all, layers, &other);
+        Some(Scope::from_layers(&self.play.run.templar, all).with_hostvars(Arc::new(self.as_seen_by_all())))
+    }
+}
+
+impl View {
+    /// The number of `host` in the batch if it has not come as far as the one that asks.
+    fn behind(&self, host: &str) -> Option<usize> {
+        let batch = self.batch.as_ref()?;
+        let index = batch.hosts.iter().position(|h| *h.name == *host)?;
+        (!batch.board.reached(index, &self.stamp.position)).then_some(index)
+    }
+
+    fn as_seen_by_all(&self) -> View {
+        View { play: self.play.clone(), batch: self.batch.clone(), me: self.me.clone(), stamp: self.stamp.clone() }
+    }
+
+    fn finish(&self, mut all: Vec<Arc<Layer>>, layers: super::host::Layers, other: &Arc<Host>) -> Vec<Arc<Layer>> {
+        all.extend([layers.facts, layers.included, layers.assigned, self.play.run.extra.clone()]);
+        all.push(self.play.run.magic.clone());
+        all.push(self.play.magic.clone());
+        let frame = Frame::default();
+        all.push(magic(At {
+            play: &self.play,
+            batch: None,
+            host: other,
+            frame: &frame,
+            task: None,
+            stamp: &self.stamp,
+        }));
+        all
+    }
+}
+
+/// Layers made once from what does not change: keywords' `vars` and roles.
+#[derive(Default)]
+pub struct LayerCache {
+    /// By address; the keywords are kept, so that an address cannot come to mean something else.
+    keywords: Mutex<HashMap<usize, (Arc<Keywords>, Arc<Layer>)>>,
+}
+
+impl LayerCache {
+    /// The layer of a keyword set's `vars`.
+    pub fn of(&self, keywords: &Arc<Keywords>) -> Arc<Layer> {
+        let mut cache = self.keywords.lock().unwrap_or_else(|p| p.into_inner());
+        let entry = cache.entry(Arc::as_ptr(keywords) as usize);
+        entry.or_insert_with(|| (keywords.clone(), layer_of(&keywords.vars))).1.clone()
+    }
+}

@@ -1,0 +1,338 @@
+//! One host's way through a play: sections, blocks, includes, handlers.
+
+use super::completion::{self, InFlight};
+use super::event::Event;
+use super::frame::Frame;
+use super::host::{Gone, Host, Kind, Stamp};
+use super::play::{Batch, Ending, Handler, PlayRun};
+use super::position::Position;
+use super::task::Finished;
+use crate::playbook::{Block, BlockKind, Step};
+use crate::template::{Raw, from_json};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::sync::mpsc;
+
+/// How a host goes on after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// To the next step.
+    GoOn,
+    /// A task failed: to the nearest rescue, or out.
+    Failed,
+    /// The host was lost.
+    Unreachable,
+    /// `meta: end_role`: to the end of the role.
+    EndRole,
+    /// `meta: end_host`, the end of the batch, an interrupt: out, without a failure.
+    End,
+}
+
+/// What is remembered of a failure, for `rescue`.
+#[derive(Clone)]
+pub struct Failure {
+    /// The result.
+    pub finished: Arc<Finished>,
+}
+
+/// One host in one batch.
+pub struct HostRun {
+    /// The play.
+    pub play: Arc<PlayRun>,
+    /// The batch.
+    pub batch: Arc<Batch>,
+    /// The host's number in the batch.
+    pub index: usize,
+    /// The host.
+    pub host: Arc<Host>,
+    /// The epoch of its requests: a failure ends it.
+    pub epoch: AtomicU32,
+    /// A failure that the walker has not dealt with yet.
+    pub failure: Mutex<Option<Failure>>,
+    /// The host was lost.
+    pub lost: std::sync::atomic::AtomicBool,
+    /// Answers are dealt with in the order of the requests.
+    pub completions: mpsc::UnboundedSender<InFlight>,
+}
+
+impl HostRun {
+    /// Where it stands, as a stamp on what it sets.
+    pub fn stamp(&self, position: &Position) -> Stamp {
+        Stamp { play: self.play.number, position: position.clone() }
+    }
+
+    /// Waits until everything submitted before `position` is answered, and says how that ended.
+    pub async fn settle(&self, position: &Position) -> Flow {
+        self.batch.board.settle(self.index, position).await;
+        self.state()
+    }
+
+    /// How the host fares, as far as is known now.
+    pub fn state(&self) -> Flow {
+        if self.lost.load(Ordering::SeqCst) {
+            Flow::Unreachable
+        } else if self.failure.lock().unwrap_or_else(|p| p.into_inner()).is_some() {
+            Flow::Failed
+        } else if self.play.run.stopping() || self.batch.ending().is_some() {
+            Flow::End
+        } else {
+            Flow::GoOn
+        }
+    }
+
+    /// Remembers a failure and starts a new epoch for what follows it.
+    pub fn fail(&self, finished: Arc<Finished>) {
+        let mut failure = self.failure.lock().unwrap_or_else(|p| p.into_inner());
+        failure.get_or_insert(Failure { finished });
+        drop(failure);
+        self.epoch.store(self.play.run.next_epoch(), Ordering::SeqCst);
+    }
+}
+
+/// Walks one host through a play.
+pub struct Walker {
+    /// What requests and answers share.
+    pub this: Arc<HostRun>,
+}
+
+type Walk<'a> = Pin<Box<dyn Future<Output = Flow> + Send + 'a>>;
+
+impl Walker {
+    /// A walker for host `index` of `batch`.
+    pub fn new(play: Arc<PlayRun>, batch: Arc<Batch>, index: usize) -> Walker {
+        let (completions, queue) = mpsc::unbounded_channel();
+        let this = Arc::new(HostRun {
+            host: batch.hosts[index].clone(),
+            epoch: AtomicU32::new(play.run.next_epoch()),
+            failure: Mutex::default(),
+            lost: Default::default(),
+            play,
+            batch,
+            index,
+            completions,
+        });
+        tokio::spawn(completion::serve(Arc::downgrade(&this), queue));
+        Walker { this }
+    }
+
+    /// Through all sections of the play.
+    pub async fn walk(self) {
+        let flow = self.sections().await;
+        let end = Position::end();
+        // A host that leaves for good still finishes what it was asked.
+        self.this.batch.board.settle(self.this.index, &end).await;
+        let flow = match (flow, self.this.state()) {
+            (Flow::GoOn | Flow::End, late @ (Flow::Failed | Flow::Unreachable)) => late,
+            (flow, _) => flow,
+        };
+        match flow {
+            Flow::Failed => self.gone(Gone::Failed),
+            Flow::Unreachable => self.gone(Gone::Unreachable),
+            _ => {}
+        }
+        self.this.batch.board.leave(self.this.index);
+    }
+
+    fn gone(&self, why: Gone) {
+        self.this.host.leave(why);
+        let batch = &self.this.batch;
+        if batch.strict {
+            let failed = batch.hosts.iter().filter(|host| host.gone().is_some()).count();
+            let limit = self.this.play.max_fail_percentage;
+            if self.this.play.any_errors_fatal || super::batches::play_ends(batch.hosts.len(), failed, limit) {
+                batch.end(Ending::Fatal);
+            }
+        }
+    }
+
+    async fn sections(&self) -> Flow {
+        let play = self.this.play.clone();
+        let play = &play.play;
+        let start = Position::start();
+        let frame = Frame { keywords: vec![play.keywords.clone()], ..Frame::default() };
+        let mut flow = self.gather_facts(&frame, &start.child(0)).await;
+        if flow == Flow::GoOn {
+            flow = self.steps(&play.pre_tasks, &frame, &start.child(1)).await;
+        }
+        if flow == Flow::GoOn {
+            flow = self.flush_handlers(&start.child(2)).await;
+        }
+        if flow == Flow::GoOn {
+            flow = self.steps(&play.roles, &frame, &start.child(3)).await;
+        }
+        if flow == Flow::GoOn {
+            flow = self.steps(&play.tasks, &frame, &start.child(4)).await;
+        }
+        if flow == Flow::GoOn {
+            flow = self.flush_handlers(&start.child(5)).await;
+        }
+        if flow == Flow::GoOn {
+            flow = self.steps(&play.post_tasks, &frame, &start.child(6)).await;
+        }
+        if flow == Flow::GoOn {
+            flow = self.flush_handlers(&start.child(7)).await;
+        }
+        if flow == Flow::Failed && self.forces_handlers() {
+            self.this.failure.lock().unwrap_or_else(|p| p.into_inner()).take();
+            let _ = self.flush_handlers(&start.child(8)).await;
+            return Flow::Failed;
+        }
+        flow
+    }
+
+    fn forces_handlers(&self) -> bool {
+        let scope = super::play::host_scope(
+            &self.this.play,
+            &self.this.batch,
+            &self.this.host,
+            &self.this.stamp(&Position::end()),
+        );
+        let written = self.this.play.play.force_handlers.as_ref();
+        let play = written.and_then(|node| super::play::text(&scope, node).ok());
+        let play = play.and_then(|text| crate::modules::scalars::Flag::parse(&text.into())).unwrap_or(false);
+        play || self.this.play.run.options.force_handlers
+    }
+
+    async fn gather_facts(&self, frame: &Frame, position: &Position) -> Flow {
+        self.this.batch.board.arrive(self.this.index, position);
+        match super::facts::gather(self, frame, position).await {
+            Flow::GoOn => {}
+            other => return other,
+        }
+        // Facts are read by nearly everything, also without being named, so they are waited for.
+        let flow = self.this.settle(&position.child(usize::MAX)).await;
+        if flow != Flow::GoOn {
+            return flow;
+        }
+        super::facts::vars_files(&self.this, frame, position).await
+    }
+
+    /// Steps one after the other.
+    pub fn steps<'a>(&'a self, steps: &'a [Step], frame: &'a Frame, position: &'a Position) -> Walk<'a> {
+        Box::pin(async move {
+            for (index, step) in steps.iter().enumerate() {
+                let here = position.child(index);
+                let flow = match step {
+                    Step::Task(task) => self.task(task, frame, &here).await,
+                    Step::Block(block) => self.block(block, frame, &here).await,
+                };
+                if flow != Flow::GoOn {
+                    return flow;
+                }
+            }
+            Flow::GoOn
+        })
+    }
+
+    async fn block(&self, block: &Block, frame: &Frame, position: &Position) -> Flow {
+        let mut inner = frame.inside(&block.keywords);
+        inner.notify.extend(block.notify.iter().cloned());
+        if let Some(role) = &block.role {
+            inner.role = Some(role.clone());
+        }
+        if let (BlockKind::Role, Some(role)) = (block.kind, &block.role) {
+            if !role.allow_duplicates {
+                let key = (role.identity.clone(), self.this.host.name.clone());
+                if !self.this.play.roles_done.lock().unwrap_or_else(|p| p.into_inner()).insert(key) {
+                    return Flow::GoOn; // the same role with the same parameters runs once a play
+                }
+            }
+            let flow = super::role_spec::check(&self.this, role, &inner, &position.child(0)).await;
+            if flow != Flow::GoOn {
+                return flow;
+            }
+            return match self.steps(&block.block, &inner, &position.child(1)).await {
+                Flow::EndRole => Flow::GoOn,
+                other => other,
+            };
+        }
+        if block.rescue.is_empty() && block.always.is_empty() {
+            return self.steps(&block.block, &inner, position).await;
+        }
+        // What was submitted before the block must not be rescued by it, and nothing of it may be in flight when
+        // its rescue or always begins: a queue never crosses these edges.
+        let flow = self.this.settle(position).await;
+        if flow != Flow::GoOn {
+            return flow;
+        }
+        let mut flow = self.steps(&block.block, &inner, &position.child(0)).await;
+        flow = self.after(flow, &position.child(1)).await;
+        if flow == Flow::Failed && !block.rescue.is_empty() {
+            let failure = self.this.failure.lock().unwrap_or_else(|p| p.into_inner()).take();
+            if let Some(failure) = failure {
+                self.describe_failure(&failure, position);
+            }
+            flow = self.steps(&block.rescue, &inner, &position.child(1)).await;
+            flow = self.after(flow, &position.child(2)).await;
+            if flow == Flow::GoOn {
+                self.this.host.rescued();
+                let event = Event::Rescued { host: self.this.host.name.clone() };
+                self.this.batch.board.emit(&position.child(1), event);
+            }
+        }
+        if block.always.is_empty() || flow == Flow::Unreachable {
+            return flow;
+        }
+        let failure = self.this.failure.lock().unwrap_or_else(|p| p.into_inner()).take();
+        let mut last = self.steps(&block.always, &inner, &position.child(2)).await;
+        last = self.after(last, &position.child(3)).await;
+        if last == Flow::GoOn {
+            if let Some(failure) = failure {
+                self.this.failure.lock().unwrap_or_else(|p| p.into_inner()).get_or_insert(failure);
+            }
+            return flow;
+        }
+        last
+    }
+
+    /// Waits for what is in flight before the end of a section, and says how the section ended.
+    async fn after(&self, flow: Flow, end: &Position) -> Flow {
+        match (flow, self.this.settle(end).await) {
+            (Flow::GoOn, late) => late,
+            (Flow::End | Flow::EndRole, late @ (Flow::Failed | Flow::Unreachable)) => late,
+            (flow, _) => flow,
+        }
+    }
+
+    /// `ansible_failed_task` and `ansible_failed_result`, for the rescue.
+    fn describe_failure(&self, failure: &Failure, position: &Position) {
+        let stamp = self.this.stamp(position);
+        let task = serde_json::json!({"name": failure.finished.task.name, "action": failure.finished.task.action});
+        self.this.host.set(&stamp, Kind::Assigned, "ansible_failed_task", Raw::Value(from_json(&task)));
+        let result = failure.finished.value.clone();
+        self.this.host.set(&stamp, Kind::Assigned, "ansible_failed_result", Raw::Value(result));
+    }
+
+    /// Runs the handlers that were notified, in the order in which they are defined.
+    pub fn flush_handlers<'a>(&'a self, position: &'a Position) -> Walk<'a> {
+        Box::pin(async move {
+            let this = &self.this;
+            this.batch.board.arrive(this.index, position);
+            if this.play.handlers.lock().unwrap_or_else(|p| p.into_inner()).is_empty() {
+                return Flow::GoOn;
+            }
+            this.batch.board.meet(position).await;
+            let flow = this.state();
+            if flow != Flow::GoOn {
+                return flow;
+            }
+            let mut index = 0;
+            loop {
+                let handler: Option<Arc<Handler>> =
+                    this.play.handlers.lock().unwrap_or_else(|p| p.into_inner()).get(index).cloned();
+                let Some(handler) = handler else { return Flow::GoOn };
+                let here = position.child(index);
+                if let Some(certainly) = this.host.take_notified(index) {
+                    let flow = self.handler(&handler, &here, certainly).await;
+                    // A handler may notify one that follows it.
+                    let flow = self.after(flow, &position.child(index + 1)).await;
+                    if flow != Flow::GoOn {
+                        return flow;
+                    }
+                }
+                index += 1;
+            }
+        })
+    }
+}

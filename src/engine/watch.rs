@@ -1,0 +1,31 @@
+//! Says what a run is waiting for: after two seconds, and then ever more rarely.
+
+use super::event::{Event, Sink};
+use super::play::Batch;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Watches a batch until it is aborted.
+pub async fn watch(batch: Arc<Batch>, sink: Arc<dyn Sink>) {
+    let mut next_after = Duration::from_secs(2);
+    let mut shown = None;
+    let mut began = Instant::now();
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let Some((task, hosts, progress)) = batch.board.oldest() else {
+            shown = None;
+            continue;
+        };
+        if shown.as_ref() != Some(&task.position) {
+            shown = Some(task.position.clone());
+            began = Instant::now();
+            next_after = Duration::from_secs(2);
+        }
+        let elapsed = began.elapsed();
+        if elapsed >= next_after {
+            next_after = (next_after * 2).min(elapsed + Duration::from_secs(60));
+            let hosts = hosts.into_iter().map(|index| batch.hosts[index].name.clone()).collect();
+            sink.emit(Event::StillRunning { task, hosts, seconds: elapsed.as_secs(), progress });
+        }
+    }
+}
