@@ -13,6 +13,7 @@ mod database;
 mod files;
 mod outcome;
 mod packages;
+pub mod pattern;
 mod pki;
 mod registry;
 pub mod scalars;

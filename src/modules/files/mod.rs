@@ -1,14 +1,21 @@
 //! Files: written, read, edited, found.
 
+mod blockinfile;
 mod common;
 mod copy;
 #[cfg(feature = "controller")]
 mod copy_action;
 mod delivery;
+mod edit;
+mod fetch;
 mod file;
 mod file_time;
+mod lineinfile;
 mod place;
+mod replace;
+mod slurp;
 mod stat;
+mod tempfile;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -17,4 +24,15 @@ mod validate;
 use super::Module;
 
 /// The modules of this family.
-pub const MODULES: &[&Module] = &[&copy::COPY, &file::FILE, &stat::STAT, &template::TEMPLATE];
+pub const MODULES: &[&Module] = &[
+    &blockinfile::BLOCKINFILE,
+    &copy::COPY,
+    &fetch::FETCH,
+    &file::FILE,
+    &lineinfile::LINEINFILE,
+    &replace::REPLACE,
+    &slurp::SLURP,
+    &stat::STAT,
+    &tempfile::TEMPFILE,
+    &template::TEMPLATE,
+];
