@@ -5,6 +5,7 @@
 //! template, read a source file, issue a certificate) is a second function in the same file, behind the
 //! `controller` feature.
 
+mod accounts;
 #[macro_use]
 mod arguments;
 mod commands;

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 /// All modules; each family lists its own.
 #[rustfmt::skip] // one a line, so that families can be added side by side
 const FAMILIES: &[&[&Module]] = &[
+    super::accounts::MODULES,
     super::commands::MODULES,
     super::control::MODULES,
     super::packages::MODULES,

@@ -1,8 +1,12 @@
 //! Users and groups: who they are, in the files, in the name service and in what a check predicts.
 
+mod change;
 mod database;
+mod ssh_key;
 
+pub use change::{GroupWish, UserWish};
 pub use database::{Group, User};
+pub use ssh_key::KeyWish;
 
 use super::{Command, Machine, Result};
 use database::{parse_group, parse_passwd};
@@ -20,6 +24,8 @@ pub(crate) struct Accounts {
     users: BTreeMap<String, Option<User>>,
     /// Groups as they would be; nothing for one that would be removed.
     groups: BTreeMap<String, Option<Group>>,
+    /// Users and groups of which it is not known what they would be.
+    unknown: std::collections::BTreeSet<String>,
     /// How many ids were made up so far.
     made_up: u32,
 }

@@ -60,7 +60,7 @@ impl Machine {
 
 /// A short mark that differs when the contents differ, and that tells nothing to who does not know this host: short
 /// secrets could be found by trying if it were their plain digest.
-fn fingerprint(digest: &str) -> String {
+pub(crate) fn fingerprint(digest: &str) -> String {
     let host = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
     sha256(format!("deploy fingerprint\n{}\n{digest}", host.trim()).as_bytes()).chars().take(12).collect()
 }

@@ -17,6 +17,7 @@ pub use attributes::{Attributes, TimeSpec};
 pub use digest::{Algorithm, Digests, hex, sha256};
 pub use entries::Foreseen;
 pub use facet::TEXT_LIMIT;
+pub(crate) use facet::fingerprint;
 pub(crate) use overlay::Files;
 pub use stat::{Identity, Kind, Stat, Time};
 pub use write::{FileSource, NewContent, Source, Verdict, WriteOptions, Written};
