@@ -229,6 +229,25 @@ write_inventory() {
     chmod 600 "$STATE/inventory.yml"
 }
 
+# What a site must give and git must not have: an authority's store and its passphrase, and
+# a password that is awkward on purpose. A lab makes its own once, and they end with it.
+write_secrets() {
+    [ -e "$STATE/pki-passphrase" ] || (umask 077 && od -An -tx1 -N24 /dev/urandom | tr -d ' \n' >"$STATE/pki-passphrase")
+    mkdir -p "$STATE/group_vars/all"
+    [ -e "$STATE/group_vars/all/lab.yml" ] || (
+        umask 077
+        {
+            echo "# Written by lab/up for lab $LAB_ID, removed by lab/down. Not in git."
+            echo "pki_store: $STATE/pki"
+            echo "pki_passphrase_file: $STATE/pki-passphrase"
+            echo "passbolt_db_password: $(yaml_quote "p'a\"ss\\wo\$rd-$(od -An -tx1 -N9 /dev/urandom | tr -d ' \n')")"
+            echo "# The lab's machine may ask the nodes what their clients ask."
+            echo "database_client_sources: [$(cat "$STATE/net4").1]"
+        } >"$STATE/group_vars/all/lab.yml.new"
+        mv "$STATE/group_vars/all/lab.yml.new" "$STATE/group_vars/all/lab.yml"
+    )
+}
+
 # The checkout's own inventory (inventory/hosts.yml) learns where its hosts are
 # from untracked files beside it.
 write_host_vars() {
@@ -241,14 +260,16 @@ write_host_vars() {
           connection_vars "$host"; } >"$dir/lab.yml"
         chmod 600 "$dir/lab.yml"
     done
+    mkdir -p "$CHECKOUT/inventory/group_vars/all"
+    install -m 600 "$STATE/group_vars/all/lab.yml" "$CHECKOUT/inventory/group_vars/all/lab.yml"
 }
 
 remove_host_vars() {
     local file
-    for file in "$CHECKOUT"/inventory/host_vars/*/lab.yml; do
+    for file in "$CHECKOUT"/inventory/{host_vars/*,group_vars/all}/lab.yml; do
         [ -e "$file" ] && grep -q "^# Written by lab/up for lab $LAB_ID," "$file" || continue
         rm -f "$file"
         rmdir "$(dirname "$file")" 2>/dev/null || true
     done
-    rmdir "$CHECKOUT/inventory/host_vars" 2>/dev/null || true
+    rmdir "$CHECKOUT"/inventory/{host_vars,group_vars} 2>/dev/null || true
 }
