@@ -7,6 +7,7 @@ use crate::connection::agent::AgentOptions;
 use crate::connection::{ConnectionOptions, Connector, TerminalPrompter};
 use crate::engine::event::{Event, Sink};
 use crate::engine::{BecomeOptions, Fleet, Loader, Next, Options, Parts, Run, run_play};
+use crate::engine::{preflight as preflight_plays, report as report_preflight};
 use crate::inventory::{Inventory, split_patterns};
 use crate::playbook::{
     ListOptions, LoadOptions, Playbook, RegisteredModules, TagSelection, Variables, list, load_playbook,
@@ -283,6 +284,11 @@ async fn play(arguments: RunArguments, sources: Sources, colour: bool) -> ExitCo
         magic,
     });
     sink.emit(Event::RunStarted { playbooks: names, check: arguments.check });
+    let found = preflight_plays(&run, sources.playbooks.iter().flat_map(|playbook| &playbook.plays)).await;
+    if !found.is_empty() {
+        report_preflight(&run, &found, colour);
+        return ExitCode::from(EXIT_PARSE);
+    }
     let interrupted = tokio::spawn(interrupts(run.clone()));
     let mut broken = false;
     let mut number = 0;

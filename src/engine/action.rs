@@ -30,7 +30,8 @@ pub enum ActionEnd {
 /// A task in the hands of its controller half.
 pub struct TaskAction {
     call: Call,
-    link: Arc<Link>,
+    /// Nothing for what runs on the controller alone.
+    link: Option<Arc<Link>>,
     request: TaskRequest,
     delegated_to: Option<Arc<str>>,
     state: Mutex<State>,
@@ -47,7 +48,7 @@ struct State {
 
 impl TaskAction {
     /// A task whose request is ready but for its arguments.
-    pub fn new(call: Call, link: Arc<Link>, request: TaskRequest, delegated_to: Option<Arc<str>>) -> Self {
+    pub fn new(call: Call, link: Option<Arc<Link>>, request: TaskRequest, delegated_to: Option<Arc<str>>) -> Self {
         TaskAction { call, link, request, delegated_to, state: Mutex::default() }
     }
 
@@ -59,7 +60,7 @@ impl TaskAction {
     pub async fn start(self, module: &'static Module) -> Result<ActionEnd, Trouble> {
         let Some(action) = module.action else {
             let arguments = self.request.arguments.clone();
-            return Ok(ActionEnd::Sent(Box::new(self.send(arguments).await)));
+            return self.send(arguments).await;
         };
         loop {
             let ended = action(&self, self.request.arguments.clone()).await;
@@ -71,7 +72,7 @@ impl TaskAction {
                 continue;
             }
             return Ok(match ended {
-                Ok(Prepared::Send(arguments)) => ActionEnd::Sent(Box::new(self.send(arguments).await)),
+                Ok(Prepared::Send(arguments)) => return self.send(arguments).await,
                 Ok(Prepared::Done(outcome)) => ActionEnd::Done(self.complete(outcome)),
                 Err(ActionError::Failed(why)) => ActionEnd::Done(self.complete(Outcome::failed(why))),
                 Err(ActionError::Unknown(why)) => ActionEnd::Done(self.complete(Outcome::unknown(why))),
@@ -89,10 +90,13 @@ impl TaskAction {
         outcome
     }
 
-    async fn send(&self, arguments: Map<String, Value>) -> Sent {
+    async fn send(&self, arguments: Map<String, Value>) -> Result<ActionEnd, Trouble> {
+        let Some(link) = &self.link else {
+            return Err(Trouble::Failed(format!("`{}` has nothing to run on a host", self.request.module)));
+        };
         let request = TaskRequest { arguments, ..self.request.clone() };
         let since = Instant::now();
-        let answer = self.link.submit(request, self.blobs(), Some(self.progress())).await;
+        let answer = link.submit(request, self.blobs(), Some(self.progress())).await;
         let (changes, warnings) = {
             let mut state = self.state();
             (std::mem::take(&mut state.changes), std::mem::take(&mut state.warnings))
@@ -106,7 +110,8 @@ impl TaskAction {
                 other => other,
             })
         });
-        Sent { reply, since, changes, delegated_to: self.delegated_to.clone(), doubt: None }
+        let sent = Sent { reply, since, changes, delegated_to: self.delegated_to.clone(), doubt: None };
+        Ok(ActionEnd::Sent(Box::new(sent)))
     }
 
     fn blobs(&self) -> Arc<crate::connection::agent::Blobs> {
@@ -246,7 +251,10 @@ impl ActionHost for TaskAction {
                 on_failure: OnFailure::Continue,
                 ..self.request.clone()
             };
-            let answer = self.link.submit(request, self.blobs(), Some(self.progress())).await;
+            let Some(link) = &self.link else {
+                return Err(ActionError::Failed(format!("`{module}` needs a host, and this task has none")));
+            };
+            let answer = link.submit(request, self.blobs(), Some(self.progress())).await;
             let answer = answer.await.map_err(ActionError::Unreachable)?;
             for (name, why) in &answer.not_received {
                 return Err(ActionError::Failed(format!("cannot keep `{name}` from {}: {why}", self.host())));
@@ -262,6 +270,15 @@ impl ActionHost for TaskAction {
                 }
                 Reply::BecomeFailed(why) => Err(ActionError::Failed(why)),
             }
+        })
+    }
+
+    fn reconnect<'a>(&'a self) -> ActionFuture<'a, ()> {
+        Box::pin(async move {
+            let Some(link) = &self.link else {
+                return Err(ActionError::Failed("this task has no host to connect to".into()));
+            };
+            self.call.on.play.run.fleet.reconnect(link).await.map_err(ActionError::Failed)
         })
     }
 

@@ -100,6 +100,19 @@ pub enum Ending {
 }
 
 impl Batch {
+    /// A batch about to begin.
+    pub fn new(hosts: Vec<Arc<Host>>, board: Arc<Board>, strict: bool) -> Self {
+        Batch {
+            hosts,
+            board,
+            strict,
+            steps: Default::default(),
+            turns: Mutex::default(),
+            once: Mutex::default(),
+            ended: Mutex::default(),
+        }
+    }
+
     /// Ends it; the first reason stands unless a failure follows.
     pub fn end(&self, why: Ending) {
         let mut ended = self.ended.lock().unwrap_or_else(|p| p.into_inner());
@@ -192,18 +205,17 @@ fn collect_handlers(steps: &[Step], frame: &Frame, found: &mut Vec<Handler>) {
     }
 }
 
-/// Runs one play. An error is about the play itself, before any of its hosts was touched.
-pub async fn run_play(run: &Arc<Run>, play: &Arc<Play>, number: usize) -> Result<Next, Diag> {
+/// Makes ready to run a play. With `quietly` nothing is shown and nobody is asked.
+pub fn open_play(run: &Arc<Run>, play: &Arc<Play>, number: usize, quietly: bool) -> Result<Arc<PlayRun>, Diag> {
     let vars = layer_of(&play.keywords.vars);
     let bare = Scope::from_layers(&run.templar, vec![vars.clone(), run.extra.clone(), run.magic.clone()]);
-    let hosts = select_hosts(run, play, &bare)?;
+    let hosts = select_hosts(run, play, &bare, quietly)?;
     let name = match &play.name {
         Some(node) => text(&bare, node)?,
         None => host_patterns(&bare, &play.hosts)?.join(","),
     };
-    run.sink.emit(Event::PlayStarted { name: name.clone(), hosts: hosts.iter().map(|h| h.name.clone()).collect() });
-    if hosts.is_empty() {
-        return Ok(Next::GoOn);
+    if !quietly {
+        run.sink.emit(Event::PlayStarted { name: name.clone(), hosts: hosts.iter().map(|h| h.name.clone()).collect() });
     }
     let mut role_defaults = Layer::new();
     let mut role_vars = Layer::new();
@@ -242,7 +254,7 @@ pub async fn run_play(run: &Arc<Run>, play: &Arc<Play>, number: usize) -> Result
         }
         None => None,
     };
-    let portions = portions(&bare, play)?;
+    let prompts: &[Node] = if quietly || hosts.is_empty() { &[] } else { &play.vars_prompt };
     let play_run = Arc::new(PlayRun {
         run: run.clone(),
         play: play.clone(),
@@ -250,7 +262,7 @@ pub async fn run_play(run: &Arc<Run>, play: &Arc<Play>, number: usize) -> Result
         magic: play_magic(run, play, &name, &hosts),
         any_errors_fatal: truth(&play.keywords.any_errors_fatal)?,
         hosts: hosts.clone(),
-        prompts: super::prompts::ask(run, &play.vars_prompt, &bare)?,
+        prompts: super::prompts::ask(run, prompts, &bare)?,
         vars,
         role_defaults: Arc::new(role_defaults),
         role_vars: Arc::new(role_vars),
@@ -264,7 +276,18 @@ pub async fn run_play(run: &Arc<Run>, play: &Arc<Play>, number: usize) -> Result
     });
     let outer = Frame { keywords: vec![play.keywords.clone()], handler: true, ..Frame::default() };
     play_run.add_handlers(&play.handlers, &outer);
+    Ok(play_run)
+}
 
+/// Runs one play. An error is about the play itself, before any of its hosts was touched.
+pub async fn run_play(run: &Arc<Run>, play: &Arc<Play>, number: usize) -> Result<Next, Diag> {
+    let play_run = open_play(run, play, number, false)?;
+    let hosts = play_run.hosts.clone();
+    if hosts.is_empty() {
+        return Ok(Next::GoOn);
+    }
+    let bare = Scope::from_layers(&run.templar, vec![play_run.vars.clone(), run.extra.clone(), run.magic.clone()]);
+    let portions = portions(&bare, play)?;
     let mut next = Next::GoOn;
     for batch in batches::cut(hosts, &portions) {
         let batch: Vec<_> = batch.into_iter().filter(|host| host.gone().is_none()).collect();
@@ -294,15 +317,7 @@ async fn run_batch(play: &Arc<PlayRun>, hosts: Vec<Arc<Host>>) -> Next {
     let run = &play.run;
     let board = Arc::new(Board::new(hosts.len(), !play.free, run.sink.clone()));
     let strict = !play.free && (play.any_errors_fatal || play.max_fail_percentage.is_some());
-    let batch = Arc::new(Batch {
-        hosts: hosts.clone(),
-        board: board.clone(),
-        strict,
-        steps: Default::default(),
-        turns: Mutex::default(),
-        once: Mutex::default(),
-        ended: Mutex::default(),
-    });
+    let batch = Arc::new(Batch::new(hosts.clone(), board.clone(), strict));
     hosts.iter().for_each(|host| host.forget_notified());
     let mut walkers = tokio::task::JoinSet::new();
     for index in 0..hosts.len() {
@@ -379,7 +394,7 @@ fn host_patterns(scope: &Scope, hosts: &Node) -> Result<Vec<String>, Diag> {
 }
 
 /// The hosts of a play that still take part, in the order asked for.
-fn select_hosts(run: &Arc<Run>, play: &Arc<Play>, scope: &Scope) -> Result<Vec<Arc<Host>>, Diag> {
+fn select_hosts(run: &Arc<Run>, play: &Arc<Play>, scope: &Scope, quietly: bool) -> Result<Vec<Arc<Host>>, Diag> {
     let patterns = host_patterns(scope, &play.hosts)?;
     let mut diags = Diags::new();
     let selection = {
@@ -390,7 +405,9 @@ fn select_hosts(run: &Arc<Run>, play: &Arc<Play>, scope: &Scope) -> Result<Vec<A
         if diag.is_error() {
             return Err(diag);
         }
-        run.warn(diag.message.clone());
+        if !quietly {
+            run.warn(diag.message.clone());
+        }
     }
     let mut names: Vec<Arc<str>> = selection.hosts.iter().map(|name| name.as_str().into()).collect();
     match play.order.as_ref().map(|node| text(scope, node)).transpose()?.as_deref() {

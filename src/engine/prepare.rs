@@ -59,7 +59,9 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
         if let Some(why) = doubt {
             return Ok(Prepared::Done(Outcome::unknown(why)));
         }
-        return control::run(walker, call, module).await;
+        if module.action.is_none() {
+            return control::run(walker, call, module).await;
+        }
     }
     let arguments = match arguments(call, module).await? {
         Known::Value(arguments) => arguments,
@@ -80,7 +82,8 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
         on_failure: if goes_on(call).await? { OnFailure::Continue } else { OnFailure::Stop },
         label: call.info.name.clone(),
     };
-    let link = match link(call, target.as_deref()).await {
+    let link = if module.reach == Reach::Control { Ok(None) } else { link(call, target.as_deref()).await.map(Some) };
+    let link = match link {
         Ok(link) => link,
         Err(why) => {
             let finished = finish::finish(call, Answer::Unreachable(why), None, 0.0).await;

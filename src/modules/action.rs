@@ -92,6 +92,9 @@ pub trait ActionHost: Send + Sync {
     /// Runs a module's host half on the host now, in this task's become identity, and waits for its outcome: for
     /// halves that need a look at the host first. In a check it runs on the predicted machine.
     fn call<'a>(&'a self, module: &'a str, arguments: Map<String, Value>) -> ActionFuture<'a, Outcome>;
+    /// Opens and closes a fresh connection to the host: proof that new connections are let in, where an existing one
+    /// proves nothing (a firewall lets established connections pass).
+    fn reconnect<'a>(&'a self) -> ActionFuture<'a, ()>;
     /// Takes contents that the host sent under `name` ([`super::Controller::send`]) during the last `call`, as a file.
     fn received(&self, name: &str) -> Result<PathBuf, ActionError>;
     /// Runs something with the controller's own machine, live or predicted as the run is.

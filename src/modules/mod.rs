@@ -27,7 +27,7 @@ mod action;
 #[cfg(feature = "controller")]
 pub use action::{Action, ActionError, ActionFuture, ActionHost, FileKind, Prepared, RenderOptions};
 #[cfg(feature = "controller")]
-pub use pki::preflight;
+pub use pki::{has_preflight, preflight};
 
 pub use arguments::{Argument, Arguments, RawField, decode};
 pub use outcome::{ModuleError, Outcome, Status};

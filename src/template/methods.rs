@@ -192,7 +192,10 @@ fn string(text: &str, method: &str, args: &Args) -> Result<Option<Value>, Error>
                 match item.as_str() {
                     Some(s) => out.push(s.to_owned()),
                     None => {
-                        return Err(fail(format!("join: expected str instance, {} found", super::py::type_name(&item))));
+                        return Err(fail(format!(
+                            "join: expected str instance, {} found",
+                            super::py::type_name(&item)
+                        )));
                     }
                 }
             }

@@ -11,6 +11,12 @@ use super::Module;
 /// The modules of this family.
 pub const MODULES: &[&Module] = &[&ca::MODULE, &certificate::MODULE];
 
+/// Whether [`preflight`] has something to say about a module.
+#[cfg(feature = "controller")]
+pub fn has_preflight(module: &Module) -> bool {
+    module.name == ca::MODULE.name || module.name == certificate::MODULE.name
+}
+
 /// Judges a task of this family by its templated arguments alone, before any connection: a name that is none, an
 /// unknown profile, a lifetime that is no lifetime, an authority that has expired. Other modules pass.
 #[cfg(feature = "controller")]

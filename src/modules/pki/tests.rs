@@ -48,6 +48,10 @@ impl Host {
 }
 
 impl ActionHost for Host {
+    fn reconnect<'a>(&'a self) -> ActionFuture<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn host(&self) -> &str {
         "galera1"
     }

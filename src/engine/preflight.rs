@@ -1,0 +1,150 @@
+//! What can be said of a run before any connection, from variables that are known already: names in certificates
+//! that are none, certificate authorities that have expired.
+
+use super::action::TaskAction;
+use super::call::Call;
+use super::event::Event;
+use super::frame::Frame;
+use super::play::{Batch, PlayRun, open_play};
+use super::position::Position;
+use super::run::Run;
+use super::walker::Walker;
+use crate::machine::Mode;
+use crate::modules::{self, ActionError, Module};
+use crate::playbook::{Play, Step, Task};
+use crate::source::{Diag, Node};
+use crate::template::{Layer, Raw, is_omit, to_json};
+use crate::wire::{OnFailure, TaskRequest};
+use serde_json::Map;
+use std::sync::Arc;
+
+/// Looks at all plays; returns what is wrong.
+pub async fn preflight<'a>(run: &Arc<Run>, plays: impl Iterator<Item = &'a Arc<Play>>) -> Vec<Diag> {
+    let mut found: Vec<Diag> = Vec::new();
+    for (number, play) in plays.enumerate() {
+        let mut tasks = Vec::new();
+        let frame = Frame { keywords: vec![play.keywords.clone()], ..Frame::default() };
+        for steps in [&play.pre_tasks, &play.roles, &play.tasks, &play.post_tasks] {
+            collect(steps, &frame, &mut tasks);
+        }
+        if tasks.is_empty() {
+            continue;
+        }
+        let opened = match open_play(run, play, number, true) {
+            Ok(opened) => opened,
+            Err(diag) => {
+                found.push(diag);
+                continue;
+            }
+        };
+        let batch = Arc::new(Batch::new(
+            opened.hosts.clone(),
+            Arc::new(super::board::Board::new(opened.hosts.len(), false, run.sink.clone())),
+            false,
+        ));
+        for index in 0..opened.hosts.len() {
+            for (task, frame, module) in &tasks {
+                for diag in look(&opened, &batch, index, task, frame, module) {
+                    if !found.iter().any(|known| known.message == diag.message && known.span() == diag.span()) {
+                        found.push(diag);
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Emits what was found.
+pub fn report(run: &Run, found: &[Diag], colour: bool) {
+    for diag in found {
+        run.sink.emit(Event::Diagnostic { text: diag.render(colour) });
+    }
+}
+
+fn collect(steps: &[Step], frame: &Frame, tasks: &mut Vec<(Arc<Task>, Frame, &'static Module)>) {
+    for step in steps {
+        match step {
+            Step::Block(block) => {
+                let mut inner = frame.inside(&block.keywords);
+                inner.role = block.role.clone().or(inner.role);
+                for steps in [&block.block, &block.rescue, &block.always] {
+                    collect(steps, &inner, tasks);
+                }
+            }
+            Step::Task(task) => {
+                if let Some(module) = modules::find(&task.action.name).filter(|module| modules::has_preflight(module)) {
+                    tasks.push((task.clone(), frame.clone(), module));
+                }
+            }
+        }
+    }
+}
+
+fn look(
+    play: &Arc<PlayRun>,
+    batch: &Arc<Batch>,
+    index: usize,
+    task: &Arc<Task>,
+    frame: &Frame,
+    module: &'static Module,
+) -> Vec<Diag> {
+    let walker = Walker::new(play.clone(), batch.clone(), index);
+    let call = Call::new(&walker.this, task, frame, &Position::start());
+    let calls = match &task.loop_ {
+        None => vec![call],
+        Some(spec) => {
+            let scope = call.scope();
+            let Ok(items) = scope.templar().template_node(&spec.expr, &scope) else { return Vec::new() };
+            if !items.is_known() {
+                return Vec::new();
+            }
+            let name = task.loop_control.loop_var.as_ref().and_then(Node::scalar_text).unwrap_or_else(|| "item".into());
+            let items = items.value.try_iter().into_iter().flatten();
+            let layers = items.map(|item| Layer::from_iter([(name.as_str().into(), Raw::Value(item))]));
+            layers.map(|layer| call.with_locals(layer)).collect()
+        }
+    };
+    calls.iter().filter_map(|call| look_at(call, module)).collect()
+}
+
+fn look_at(call: &Call, module: &'static Module) -> Option<Diag> {
+    let scope = call.scope();
+    let templar = scope.templar();
+    for condition in call.frame.gathered(&call.task.keywords, |k| &k.when) {
+        let held = templar.condition(condition, &scope).ok()?;
+        if !held.is_known() || !held.value {
+            return None; // it does not run, or nobody knows yet
+        }
+    }
+    let mut arguments = Map::new();
+    for (key, node) in &call.task.action.args {
+        let value = templar.template_node(node, &scope).ok()?;
+        if !value.is_known() {
+            return None;
+        }
+        if !is_omit(&value.value) {
+            arguments.insert(key.scalar_text()?, to_json(&value.value));
+        }
+    }
+    let request = TaskRequest {
+        module: module.name.to_string(),
+        arguments: arguments.clone(),
+        become_user: None,
+        mode: Mode::Predicted,
+        diff: false,
+        no_log: false,
+        environment: Default::default(),
+        epoch: 0,
+        on_failure: OnFailure::Stop,
+        label: call.info.name.clone(),
+    };
+    let host = TaskAction::new(call.clone(), None, request, None);
+    match modules::preflight(module, &host, arguments) {
+        Err(ActionError::Failed(why)) => {
+            let diag = Diag::error(why).at(&call.task.span);
+            Some(diag.with_note(format!("for host {}", call.on.host.name)))
+        }
+        _ => None,
+    }
+}
