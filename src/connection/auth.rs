@@ -127,7 +127,8 @@ async fn candidates(handle: &Handle<Client>, attempts: &mut Attempts<'_>, shared
     let auth = &attempts.target.auth;
     let mut agent_keys = Vec::new();
     if let Some(socket) = &auth.agent {
-        match agent_identities(handle, socket).await {
+        // An agent that hangs must not hang us.
+        match patient(shared, agent_identities(handle, socket)).await {
             Ok(identities) => agent_keys = identities,
             Err(e) => attempts.tried.push(format!("agent {}: {e}", socket.display())),
         }
@@ -226,7 +227,7 @@ async fn try_key(
         Candidate::Agent(identity) => {
             let Some(socket) = &target.auth.agent else { return Outcome::Refused };
             let label = format!("agent key {}", name_of(&identity));
-            let mut agent = match agent_client(handle, socket).await {
+            let mut agent = match patient(shared, agent_client(handle, socket)).await {
                 Ok(agent) => agent,
                 Err(e) => {
                     attempts.tried.push(format!("{label}: {e}"));

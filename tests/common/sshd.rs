@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use deploy::connection::{HostKeyPolicy, Identity, Target};
 
 /// A running server; it ends when this is dropped.
@@ -63,10 +65,13 @@ impl Sshd {
         let extra = prepare(path);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let p = path.display();
+        let listen = if extra.contains("ListenAddress") { "" } else { "ListenAddress 127.0.0.1\n" };
+        // SHLVL keeps bash from reading the .bashrc of whoever runs the tests, which may be slow, or hold locks when
+        // a test kills it.
         let config = format!(
-            "{extra}\nPort {port}\nListenAddress 127.0.0.1\nHostKey {p}/host\nAuthorizedKeysFile {p}/authorized_keys\n\
+            "{extra}\nPort {port}\n{listen}HostKey {p}/host\nAuthorizedKeysFile {p}/authorized_keys\n\
              PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-             LogLevel VERBOSE\nMaxStartups 100\n"
+             LogLevel VERBOSE\nMaxStartups 100\nSetEnv SHLVL=3\n"
         );
         std::fs::write(path.join("sshd_config"), config).unwrap();
         if user() == "root" {
@@ -121,30 +126,43 @@ impl Sshd {
         descendants(self.child.id() as i32)
     }
 
-    /// Kills every process of the server at once, as a power cut would.
+    /// Kills every process of the server's connections at once, as a power cut would.
     pub fn kill_sessions(&self) {
-        for pid in self.sessions() {
-            run("kill", &["-KILL", &pid.to_string()]);
+        self.signal_sessions(Signal::KILL);
+    }
+
+    /// Sends a signal to every process of the server's connections.
+    pub fn signal_sessions(&self, signal: Signal) {
+        for pid in self.sessions().into_iter().filter_map(Pid::from_raw) {
+            // It may have ended meanwhile.
+            let _ = kill_process(pid, signal);
         }
     }
 }
 
 /// All processes below `parent`.
 pub fn descendants(parent: i32) -> Vec<i32> {
-    let output = Command::new("ps").args(["-o", "pid=", "--ppid", &parent.to_string()]).output().unwrap();
+    let mut parents = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<i32>().ok()) else { continue };
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        // The name in parentheses may contain anything; the state and the parent follow it.
+        let Some((_, rest)) = stat.rsplit_once(')') else { continue };
+        parents.extend(rest.split_whitespace().nth(1).and_then(|p| p.parse::<i32>().ok()).map(|p| (pid, p)));
+    }
     let mut all = Vec::new();
-    for pid in String::from_utf8_lossy(&output.stdout).split_whitespace().filter_map(|p| p.parse().ok()) {
-        all.push(pid);
-        all.extend(descendants(pid));
+    let mut open = vec![parent];
+    while let Some(above) = open.pop() {
+        let below: Vec<i32> = parents.iter().filter(|(_, p)| *p == above).map(|(pid, _)| *pid).collect();
+        all.extend(&below);
+        open.extend(below);
     }
     all
 }
 
 impl Drop for Sshd {
     fn drop(&mut self) {
-        for pid in self.sessions() {
-            let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status();
-        }
+        self.kill_sessions();
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -4,23 +4,36 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use deploy::connection::{ConnectionError, ExitStatus, Target};
+use tokio::io::AsyncReadExt;
 
 use crate::connector;
-use crate::sshd::{Sshd, run};
+use crate::sshd::Sshd;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_killed_under_a_command_is_lost_and_never_a_success() {
     let server = Sshd::start();
     let connection = connector().connect(&server.target()).await.unwrap();
-    let running = {
+    let mut channel = connection.open("echo started; sleep 1000").await.unwrap();
+    let mut started = [0; 8];
+    channel.read_exact(&mut started).await.unwrap();
+    let waiting = {
         let connection = connection.clone();
-        tokio::spawn(async move { connection.exec("echo started; sleep 1000", b"").await })
+        tokio::spawn(async move { connection.exec("sleep 1000", b"").await })
     };
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     server.kill_sessions();
-    let output = tokio::time::timeout(Duration::from_secs(10), running).await.expect("it hangs").unwrap().unwrap();
-    assert_eq!(output.status, ExitStatus::Lost);
-    assert_eq!(output.stdout, b"started\n");
+    let end = async {
+        let mut rest = Vec::new();
+        channel.read_to_end(&mut rest).await.unwrap();
+        (rest, channel.wait().await)
+    };
+    let limit = Duration::from_secs(10);
+    assert_eq!(tokio::time::timeout(limit, end).await.expect("it hangs"), (Vec::new(), ExitStatus::Lost));
+    // A command that was still being started is either lost or was never taken; it has no status.
+    match tokio::time::timeout(limit, waiting).await.expect("it hangs").unwrap() {
+        Ok(output) => assert_eq!(output.status, ExitStatus::Lost),
+        Err(error) => assert!(matches!(error, ConnectionError::Lost { .. }), "{error}"),
+    }
     assert!(connection.is_closed());
     let error = connection.lost();
     assert!(error.is_unreachable() && error.to_string().contains("web1"), "{error}");
@@ -52,9 +65,7 @@ async fn a_frozen_host_is_noticed_by_keepalives() {
         tokio::spawn(async move { connection.exec("sleep 1000", b"").await })
     };
     tokio::time::sleep(Duration::from_millis(300)).await;
-    for pid in server.sessions() {
-        run("kill", &["-STOP", &pid.to_string()]);
-    }
+    server.signal_sessions(rustix::process::Signal::STOP);
     let start = Instant::now();
     let output = tokio::time::timeout(Duration::from_secs(15), running).await.expect("it hangs").unwrap().unwrap();
     assert_eq!(output.status, ExitStatus::Lost);
