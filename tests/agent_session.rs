@@ -1,64 +1,18 @@
 //! A session with a real agent on this machine: bootstrap, pipelining, contents both ways, relays, losses.
 
-use deploy::connection::agent::{AgentError, AgentOptions, Blobs, Call, Host, OpenFuture, Program, Programs, Session};
-use deploy::connection::{Connection, Connector, NoPrompter, Target};
+mod agent_support;
+
+use agent_support::*;
+use deploy::connection::Connection;
+use deploy::connection::agent::{AgentError, AgentOptions, Call, Host, OpenFuture, Program, Programs, Session};
 use deploy::machine::Mode;
-use deploy::modules::{Content, Outcome, Status};
-use deploy::wire::{OnFailure, Reply, TaskRequest};
+use deploy::modules::Status;
+use deploy::wire::{OnFailure, Reply};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-const PROBE: &str = "deploy.internal.probe";
-
-async fn local() -> Connection {
-    Connector::new(Arc::new(NoPrompter)).connect(&Target::local("here")).await.unwrap()
-}
-
-fn programs() -> Programs {
-    Programs::of([Program::from_file(std::env::consts::ARCH, Path::new(env!("CARGO_BIN_EXE_deploy-agent"))).unwrap()])
-}
-
-fn options(directory: &Path) -> AgentOptions {
-    AgentOptions { directory: Some(directory.join("agent").display().to_string()), ..Default::default() }
-}
-
-async fn session(directory: &Path) -> Session {
-    Session::start(&local().await, &programs(), &options(directory)).await.unwrap()
-}
-
-fn request(module: &str, arguments: Value) -> TaskRequest {
-    let Value::Object(arguments) = arguments else { panic!("arguments are a mapping") };
-    TaskRequest {
-        module: module.into(),
-        arguments,
-        become_user: None,
-        mode: Mode::Predicted,
-        diff: false,
-        no_log: false,
-        environment: Default::default(),
-        epoch: 0,
-        on_failure: OnFailure::Stop,
-        label: "a test".into(),
-    }
-}
-
-fn probe(arguments: Value) -> Call {
-    Call::new(request(PROBE, arguments))
-}
-
-fn done(reply: Reply) -> Outcome {
-    match reply {
-        Reply::Done(outcome) => outcome,
-        other => panic!("{other:?}"),
-    }
-}
-
-async fn run(session: &Session, call: Call) -> Outcome {
-    done(session.submit(call).await.unwrap().reply)
-}
 
 #[tokio::test]
 async fn the_agent_is_brought_once_and_answers() {
@@ -146,54 +100,6 @@ async fn a_module_that_breaks_is_a_failed_task() {
 }
 
 #[tokio::test]
-async fn large_contents_are_streamed_with_little_memory() {
-    let directory = tempfile::tempdir().unwrap();
-    let session = session(directory.path()).await;
-    let mebibytes: u64 = std::env::var("DEPLOY_TEST_BLOB_MIB").ok().and_then(|v| v.parse().ok()).unwrap_or(192);
-    let path = directory.path().join("large");
-    let file = std::fs::File::create(&path).unwrap();
-    file.set_len(mebibytes * 1024 * 1024).unwrap();
-    let blobs = Arc::new(Blobs::default());
-    let content = blobs.offer_file(&path).unwrap();
-    let before = peak_kib();
-    let began = Instant::now();
-    let mut call = probe(json!({"content": content, "rss": "yes"}));
-    call.blobs = blobs.clone();
-    let outcome = run(&session, call).await;
-    assert_eq!(outcome.status, Status::Ok, "{:?}", outcome.msg);
-    let Content::Blob { sha256, size } = content else { panic!() };
-    assert_eq!((&outcome.data["sha256"], &outcome.data["size"]), (&json!(sha256), &json!(size)));
-    let (host, ours) = (outcome.data["peak_kib"].as_u64().unwrap(), peak_kib());
-    println!("{mebibytes} MiB in {:?}; peak {host} KiB on the host, {before} → {ours} KiB here", began.elapsed());
-    assert!(host < 32 * 1024, "{host} KiB");
-    assert!(ours < before + 32 * 1024, "{before} → {ours} KiB");
-
-    // Not read to the end, then another: streams do not mix.
-    let mut call = probe(json!({"content": {"blob": {"sha256": sha256, "size": size}}, "stop_after": 100_000}));
-    call.blobs = blobs.clone();
-    assert_eq!(run(&session, call).await.status, Status::Ok);
-    assert_eq!(run(&session, probe(json!({"echo": "next"}))).await.data["echo"], "next");
-
-    // A file that changes on the way, one that was never offered.
-    let mut call = probe(json!({"content": {"blob": {"sha256": sha256, "size": size}}}));
-    call.blobs = blobs.clone();
-    call.request.on_failure = OnFailure::Continue;
-    std::fs::File::options().write(true).open(&path).unwrap().set_len(3000).unwrap();
-    let outcome = run(&session, call).await;
-    assert!(outcome.msg.as_ref().is_some_and(|m| m.contains("shorter")), "{:?}", outcome.msg);
-    let mut call = probe(json!({"content": {"blob": {"sha256": "00", "size": 5}}}));
-    call.request.on_failure = OnFailure::Continue;
-    assert_eq!(run(&session, call).await.status, Status::Failed);
-    assert_eq!(run(&session, probe(json!({"echo": "next"}))).await.data["echo"], "next");
-}
-
-fn peak_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
-#[tokio::test]
 async fn contents_come_back_and_long_results_too() {
     let directory = tempfile::tempdir().unwrap();
     let session = session(directory.path()).await;
@@ -207,7 +113,7 @@ async fn contents_come_back_and_long_results_too() {
 
     let mut nowhere = options(directory.path());
     nowhere.received = Some("/nonexistent".into());
-    let session = Session::start(&local().await, &programs(), &nowhere).await.unwrap();
+    let session = Session::start(&local().await, programs(), &nowhere).await.unwrap();
     let outcome = run(&session, probe(json!({"send": size}))).await;
     assert!(outcome.msg.as_ref().is_some_and(|m| m.contains("cannot store `probe`")), "{:?}", outcome.msg);
 }
@@ -324,7 +230,7 @@ async fn noisy_shells_are_understood_and_broken_ones_explained() {
     let directory = tempfile::tempdir().unwrap();
     for noise in ["echo 'Welcome to the host!'; echo careful >&2", "head -c 100000 /dev/urandom"] {
         let host = Before(local().await, noise);
-        let session = Session::start(&host, &programs(), &options(directory.path())).await.unwrap();
+        let session = Session::start(&host, programs(), &options(directory.path())).await.unwrap();
         assert_eq!(run(&session, probe(json!({"echo": "x"}))).await.data["echo"], "x");
     }
     let mut options = options(directory.path());
@@ -335,7 +241,7 @@ async fn noisy_shells_are_understood_and_broken_ones_explained() {
         ("sleep 20", "nothing within 2 s"),
         ("yes", "print without end"),
     ] {
-        let error = Session::start(&Before(local().await, before), &programs(), &options).await.err().unwrap();
+        let error = Session::start(&Before(local().await, before), programs(), &options).await.err().unwrap();
         assert!(error.to_string().contains(expected), "{before}: {error}");
     }
 }
@@ -357,7 +263,7 @@ async fn a_bad_directory_says_which_setting_to_change() {
         ("/proc/agent".to_string(), "cannot make the directory"),
     ] {
         let options = AgentOptions { directory: Some(path.clone()), ..Default::default() };
-        let error = Session::start(&local().await, &programs(), &options).await.err().unwrap().to_string();
+        let error = Session::start(&local().await, programs(), &options).await.err().unwrap().to_string();
         assert!(error.contains(expected) && error.contains("deploy_agent_dir"), "{path}: {error}");
     }
 }
@@ -380,7 +286,7 @@ async fn noexec_full_disks_and_other_cpus_are_explained() {
             continue;
         }
         let options = AgentOptions { directory: Some(path.display().to_string()), ..Default::default() };
-        let error = Session::start(&local().await, &programs(), &options).await.err().map(|e| e.to_string());
+        let error = Session::start(&local().await, programs(), &options).await.err().map(|e| e.to_string());
         std::process::Command::new("umount").arg(&path).status().unwrap();
         results.push((error.unwrap_or_default(), expected));
     }
@@ -402,6 +308,6 @@ async fn noexec_full_disks_and_other_cpus_are_explained() {
                                       ln -s $(PATH=/bin:/usr/bin; command -v $p) $PATH/$p 2>/dev/null || \
                                       /bin/ln -s /bin/$p $PATH/$p; done; export PATH",
     );
-    let session = Session::start(&host, &programs(), &options(directory.path())).await.unwrap();
+    let session = Session::start(&host, programs(), &options(directory.path())).await.unwrap();
     assert_eq!(run(&session, probe(json!({"echo": "x"}))).await.data["echo"], "x");
 }

@@ -172,18 +172,21 @@ fn own_name() -> Option<String> {
 fn as_root(user: &str, sha256: &str) -> Result<Child, String> {
     let account = Machine::new(Mode::Live).user(user).map_err(|e| e.to_string())?;
     let account = account.ok_or_else(|| "the host has no such user".to_string())?;
-    let groups = supplementary_groups(user)?;
+    let (groups, uid, gid) = (supplementary_groups(user)?, account.uid, account.gid);
     let mut command = Command::new(installed::shared_copy(sha256)?);
-    command.arg("--child").gid(account.gid).uid(account.uid);
+    command.arg("--child");
     command.env("HOME", &account.home).env("USER", user).env("LOGNAME", user).env("SHELL", &account.shell);
     command.env_remove("XDG_RUNTIME_DIR").env_remove("DBUS_SESSION_BUS_ADDRESS").env_remove("MAIL");
     // Root could enter a home that its owner cannot; `/` always works.
     command.current_dir("/");
-    // SAFETY: between fork and exec only `setgroups` is called, on memory that was allocated before.
+    // In this order, and not by `Command::uid`, which drops the right to set groups before it runs our part.
+    // SAFETY: between fork and exec only three system calls are made, on memory that was allocated before.
     unsafe {
-        command.pre_exec(move || match libc::setgroups(groups.len(), groups.as_ptr()) {
-            -1 => Err(std::io::Error::last_os_error()),
-            _ => Ok(()),
+        command.pre_exec(move || {
+            let done = libc::setgroups(groups.len(), groups.as_ptr()) == 0
+                && libc::setgid(gid) == 0
+                && libc::setuid(uid) == 0;
+            if done { Ok(()) } else { Err(std::io::Error::last_os_error()) }
         });
     }
     launch::plain(command)

@@ -108,6 +108,7 @@ e=$(head -c {size} 2>&1 > "$f") || gone "cannot write the agent to $d: $e"
 [ "$(wc -c < "$f")" -eq {size} ] || gone "the agent did not arrive whole in $d (is the disk full?)"
 if command -v sha256sum > /dev/null; then case "$(sha256sum < "$f")" in {sha256}*) ;; *) gone "the agent arrived damaged in $d";; esac; fi
 chmod 755 "$f" && mv -f "$f" "$d/{name}" || gone "cannot put the agent into $d"
+[ -n "$k" ] || find "$d" -name "agent-*" ! -name "{name}" -mtime +60 -exec rm -f {{}} + 2>/dev/null
 cd "$HOME" 2>/dev/null || cd /
 exec "$d/{name}" --child $k"#
     )

@@ -1,4 +1,4 @@
-//! Starting a child process and waiting for its first word.
+//! Sself.terminal.as_ref()arting a child process and waiting for its first word.
 
 use super::elevate::{Elevation, Prompt};
 use super::terminal::Terminal;
@@ -107,13 +107,14 @@ pub(super) fn elevated(
 
 fn start(
     mut command: Command,
-    mut terminal: Option<Terminal>,
+    terminal: Option<Terminal>,
     prompt: Option<(&Prompt, Option<&Secret>)>,
     program: Option<&Program>,
 ) -> Result<Child, String> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let name = command.get_program().to_string_lossy().into_owned();
-    let controlling = terminal.as_mut().and_then(Terminal::take_inner);
+    let controlling = terminal.as_ref().map(Terminal::inner).transpose();
+    let controlling = controlling.map_err(|e| format!("cannot open a terminal for the password prompt: {e}"))?;
     // SAFETY: between fork and exec only `setsid` and `ioctl` are called, which are async-signal-safe.
     unsafe {
         command.pre_exec(move || {

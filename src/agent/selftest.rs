@@ -42,6 +42,14 @@ fn probe(arguments: Map<String, Value>, machine: &mut Machine, cx: &mut Context<
     if let Some(name) = text("getenv") {
         outcome = outcome.with("getenv", std::env::var(name).ok().or(machine.environment.get(name).cloned()));
     }
+    if let Some(name) = text("foresee_user") {
+        let (uid, home) = (55_555, format!("/home/{name}"));
+        let (gecos, shell) = (String::new(), "/bin/sh".to_string());
+        machine.foresee_user(crate::machine::accounts::User { name: name.into(), uid, gid: uid, gecos, home, shell });
+    }
+    if let Some(name) = text("knows_user") {
+        outcome = outcome.with("knows_user", machine.user(name)?.is_some());
+    }
     if let Some(milliseconds) = number("sleep_ms") {
         cx.controller.progress("sleeping", Some(0), Some(milliseconds));
         std::thread::sleep(std::time::Duration::from_millis(milliseconds));

@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 /// Our end of it.
 pub(super) struct Terminal {
     outer: std::fs::File,
-    inner: Option<OwnedFd>,
-    open: bool,
+    /// Kept open, or reading fails as long as nobody else has the other end.
+    inner: OwnedFd,
 }
 
 impl Terminal {
@@ -24,12 +24,12 @@ impl Terminal {
             rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC,
             rustix::fs::Mode::empty(),
         )?;
-        Ok(Terminal { outer: outer.into(), inner: Some(inner), open: true })
+        Ok(Terminal { outer: outer.into(), inner })
     }
 
     /// The end that the program gets.
-    pub fn take_inner(&mut self) -> Option<OwnedFd> {
-        self.inner.take()
+    pub fn inner(&self) -> std::io::Result<OwnedFd> {
+        self.inner.try_clone()
     }
 
     /// Makes it the controlling terminal of this process, which must be a session leader without one.
@@ -41,21 +41,14 @@ impl Terminal {
         }
     }
 
-    /// What was asked; nothing when nobody has the other end any more.
+    /// What was asked.
     pub fn read(&mut self, buffer: &mut [u8]) -> usize {
-        let n = self.outer.read(buffer).unwrap_or(0);
-        self.open = n > 0;
-        n
+        self.outer.read(buffer).unwrap_or(0)
     }
 
     /// Answers.
     pub fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.outer.write_all(bytes)
-    }
-
-    /// Whether somebody may still ask.
-    pub fn open_still(&self) -> bool {
-        self.open
     }
 }
 
