@@ -105,7 +105,7 @@ impl Children {
             Err(why) if !terminal && why.contains("must have a tty") => {
                 launch::elevated(&elevation, password, &program, true)
             }
-            Err(why) if why.contains("a password is required") && password.is_none() => {
+            Err(why) if password.is_none() && wants_password(&why) => {
                 Err(format!("`{}` asks for a password; set `ansible_become_password`, or use -K", elevation.program))
             }
             other => other,
@@ -183,9 +183,8 @@ fn as_root(user: &str, sha256: &str) -> Result<Child, String> {
     // SAFETY: between fork and exec only three system calls are made, on memory that was allocated before.
     unsafe {
         command.pre_exec(move || {
-            let done = libc::setgroups(groups.len(), groups.as_ptr()) == 0
-                && libc::setgid(gid) == 0
-                && libc::setuid(uid) == 0;
+            let done =
+                libc::setgroups(groups.len(), groups.as_ptr()) == 0 && libc::setgid(gid) == 0 && libc::setuid(uid) == 0;
             if done { Ok(()) } else { Err(std::io::Error::last_os_error()) }
         });
     }
@@ -206,4 +205,10 @@ fn supplementary_groups(user: &str) -> Result<Vec<libc::gid_t>, String> {
 fn unique() -> String {
     let random = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
     format!("{}{}", random.trim(), std::process::id())
+}
+
+/// What sudo and doas say when they may not ask.
+fn wants_password(said: &str) -> bool {
+    let signs = ["a password is required", "Authentication required", "Authorization required"];
+    signs.iter().any(|sign| said.contains(sign))
 }

@@ -102,7 +102,11 @@ pub(super) fn elevated(
     };
     let mut command = Command::new(&elevation.program);
     command.args(&elevation.arguments).env("LC_ALL", "C").env_remove("LANGUAGE");
-    start(command, terminal, Some((&elevation.prompt, password)), Some(program))
+    // A terminal may show what was typed.
+    start(command, terminal, Some((&elevation.prompt, password)), Some(program)).map_err(|why| match password {
+        Some(password) if !password.is_empty() => why.replace(password.expose(), "********"),
+        _ => why,
+    })
 }
 
 fn start(
@@ -338,7 +342,7 @@ impl Talk {
             if errors_open {
                 fds.push(PollFd::from_borrowed_fd(self.errors.as_fd(), PollFlags::IN));
             }
-            if let Some(terminal) = self.terminal.as_ref().filter(|t| t.open_still()) {
+            if let Some(terminal) = self.terminal.as_ref() {
                 fds.push(PollFd::from_borrowed_fd(terminal.as_fd(), PollFlags::IN));
             }
             let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };

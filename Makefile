@@ -1,0 +1,47 @@
+# What is built, and how. `make` alone makes target/release/deploy, which carries the agents inside itself.
+
+CARGO ?= cargo
+HOST_ARCH := $(shell uname -m)
+BUNDLE := target/agents
+TRIPLE = $(1)-unknown-linux-gnu
+# The agent runs on any Linux of its CPU type, whatever libc that has.
+STATIC := -C target-feature=+crt-static
+
+# Another CPU type needs a linker and a Rust compiler whose standard library fits. Debian has both:
+#   apt-get install rustc-web gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstd-rust-web-dev:arm64
+# (with `dpkg --add-architecture arm64`). Where they are missing, `deploy` has no agent for aarch64 inside, and finds
+# one through DEPLOY_AGENT_DIR.
+CROSS_RUSTC ?= /usr/bin/rustc
+CROSS_ARCHES := $(filter-out $(HOST_ARCH),$(if $(and $(wildcard $(CROSS_RUSTC)),$(wildcard \
+  /usr/lib/rustlib/aarch64-unknown-linux-gnu),$(shell command -v aarch64-linux-gnu-gcc)),aarch64))
+
+AGENT_SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock
+
+.PHONY: build agents
+build: agents
+	DEPLOY_AGENT_BUNDLE=$(CURDIR)/$(BUNDLE) $(CARGO) build --release --bin deploy
+	@ls -l target/release/deploy
+
+agents: $(patsubst %,$(BUNDLE)/agent-%.gz,$(HOST_ARCH) $(CROSS_ARCHES))
+	@for f in $^; do echo "$$f: $$(stat -c %s $$f) bytes, of $$(cat $${f%.gz}.size)"; done
+
+# --target, so that build scripts and macros stay ordinary programs.
+$(BUNDLE)/agent-$(HOST_ARCH).gz: $(AGENT_SOURCES)
+	RUSTFLAGS='$(STATIC)' $(CARGO) build --profile agent --no-default-features --bin deploy-agent \
+	  --target $(call TRIPLE,$(HOST_ARCH))
+	$(call pack,target/$(call TRIPLE,$(HOST_ARCH))/agent/deploy-agent,$@)
+
+$(BUNDLE)/agent-aarch64.gz: $(AGENT_SOURCES)
+	RUSTC=$(CROSS_RUSTC) CARGO_TARGET_DIR=target/cross RUSTFLAGS='$(STATIC)' \
+	  CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+	  $(CARGO) build --profile agent --no-default-features --bin deploy-agent --target $(call TRIPLE,aarch64)
+	$(call pack,target/cross/$(call TRIPLE,aarch64)/agent/deploy-agent,$@)
+
+# A program, compressed, with what `deploy` must know of it without unpacking it. Without a time inside, so that the
+# same program is the same file.
+define pack
+	@mkdir -p $(BUNDLE)
+	@sha256sum < $(1) | cut -d' ' -f1 > $(2:.gz=.sha256)
+	@stat -c %s $(1) > $(2:.gz=.size)
+	@gzip -9n < $(1) > $(2).new && mv $(2).new $(2)
+endef
