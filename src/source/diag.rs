@@ -125,13 +125,15 @@ impl Diag {
             if self.labels.iter().take(at).any(|(other, _)| other.file.path == span.file.path) {
                 continue;
             }
-            let mut snippet = Snippet::source(span.file.text.as_ref()).path(path);
+            let (window, first_line, shift) = window(&self.labels, span);
+            let mut snippet = Snippet::source(window).path(path).line_start(first_line);
             for (n, (other, text)) in self.labels.iter().enumerate() {
                 if other.file.path != span.file.path {
                     continue;
                 }
                 let kind = if n == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
                 let range = visible_range(&span.file.text, other);
+                let range = range.start - shift..range.end - shift;
                 let mut annotation = kind.span(range);
                 if !text.is_empty() {
                     annotation = annotation.label(text.as_str());
@@ -149,6 +151,19 @@ impl Diag {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         renderer.render(&[group])
     }
+}
+
+/// The lines of a file from the first label to the last, so that a large file is not searched for each message:
+/// the text, the number of its first line, and where it begins.
+fn window<'a>(labels: &[(Span, String)], of: &'a Span) -> (&'a str, usize, usize) {
+    let text = &of.file.text;
+    let ranges =
+        labels.iter().filter(|(span, _)| span.file.path == of.file.path).map(|(span, _)| visible_range(text, span));
+    let (first, last) =
+        ranges.fold((text.len(), 0), |(first, last), range| (first.min(range.start), last.max(range.end)));
+    let start = text.get(..first).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
+    let end = text.get(last..).and_then(|rest| rest.find('\n')).map_or(text.len(), |at| last + at);
+    (text.get(start..end).unwrap_or_default(), of.file.line_col(start).0, start)
 }
 
 /// The part of a span on its first line: a whole task underlined says less than its first word.
@@ -179,9 +194,11 @@ impl Diags {
         Diags::default()
     }
 
-    /// Adds one, unless the very same is there: a role that is used twice is wrong once.
+    /// Adds one, unless the very same is there: a role that is used twice is wrong once. Nobody reads a thousand
+    /// of them, so what comes after is dropped.
     pub fn push(&mut self, diag: Diag) {
-        if !self.items.contains(&diag) {
+        let full = self.items.len() >= 1000 && (!diag.is_error() || self.has_errors());
+        if !full && !self.items.contains(&diag) {
             self.items.push(diag);
         }
     }

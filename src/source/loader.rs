@@ -1,12 +1,13 @@
 //! YAML text to nodes: an own loader over saphyr-parser's events, with Ansible's rules.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle as Style, Tag};
 
 use super::diag::{Diag, Diags};
 use super::file::{SourceFile, Span};
+use super::layout::Layout;
 use super::node::{KeyId, Mapping, Node, NodeData, NodeValue, ScalarStyle};
 use super::scalar::{is_sexagesimal, resolve_plain};
 
@@ -17,12 +18,29 @@ const MAX_EXPANDED: usize = 1_000_000;
 
 /// Loads one YAML (or JSON) document. `None` after an error; an empty document is `null`.
 pub fn load_yaml(file: &Arc<SourceFile>, diags: &mut Diags) -> Option<Node> {
-    match Loader::new(file, diags).load() {
-        Ok(node) => Some(node),
-        Err(diag) => {
-            diags.push(*diag);
-            None
-        }
+    if let Some(at) = file.text.find('\0') {
+        let place = Span::new(file, at, at + 1);
+        diags.push(Diag::error("the file contains a NUL byte; it is not YAML").at(&place));
+        return None;
+    }
+    let mut layout = Layout::new(&file.text);
+    loop {
+        let mut found = Diags::new();
+        let failure = match Loader::new(file, &layout, &mut found).load() {
+            Ok(node) => {
+                diags.extend(found);
+                return Some(node);
+            }
+            Err(failure) => failure,
+        };
+        let diag = match failure {
+            Failure::Scan { character, info } if layout.repair(character, &info) => continue,
+            Failure::Scan { character, info } => explain_scan_error(file, layout.byte(character), &info),
+            Failure::Wrong(diag) => *diag,
+        };
+        diags.extend(found);
+        diags.push(diag);
+        return None;
     }
 }
 
@@ -34,6 +52,20 @@ pub fn load_yaml_str(name: &str, text: &str, diags: &mut Diags) -> Option<Node> 
 /// A plain scalar with YAML's type rules, at a place.
 pub fn scalar_from_text(span: Span, text: &str) -> Node {
     Node::new(span, resolve_plain(text))
+}
+
+/// Why a text could not be loaded.
+enum Failure {
+    /// The scanner stopped at a character.
+    Scan { character: usize, info: String },
+    /// It is YAML, but not what we take.
+    Wrong(Box<Diag>),
+}
+
+impl From<Box<Diag>> for Failure {
+    fn from(diag: Box<Diag>) -> Self {
+        Failure::Wrong(diag)
+    }
 }
 
 type Fallible<T> = Result<T, Box<Diag>>;
@@ -51,7 +83,7 @@ struct Open {
 
 enum Body {
     Seq(Vec<Node>),
-    Map { key: Option<Node>, entries: Vec<(Node, Node)>, seen: HashSet<KeyId>, merges: Vec<Node> },
+    Map { key: Option<Node>, entries: Vec<(Node, Node)>, seen: HashMap<KeyId, usize>, merges: Vec<Node> },
 }
 
 /// A finished node and what an alias to it costs.
@@ -65,58 +97,43 @@ struct Done {
 struct Loader<'a> {
     file: &'a Arc<SourceFile>,
     diags: &'a mut Diags,
-    /// Byte offset of every character; empty when all are single bytes.
-    char_to_byte: Vec<usize>,
+    layout: &'a Layout<'a>,
     anchors: HashMap<usize, Done>,
     stack: Vec<Open>,
     total: usize,
 }
 
 impl<'a> Loader<'a> {
-    fn new(file: &'a Arc<SourceFile>, diags: &'a mut Diags) -> Self {
-        let text = &file.text;
-        let char_to_byte = if text.is_ascii() {
-            Vec::new()
-        } else {
-            text.char_indices().map(|(at, _)| at).chain([text.len()]).collect()
-        };
-        Loader { file, diags, char_to_byte, anchors: HashMap::new(), stack: Vec::new(), total: 0 }
+    fn new(file: &'a Arc<SourceFile>, layout: &'a Layout<'a>, diags: &'a mut Diags) -> Self {
+        Loader { file, diags, layout, anchors: HashMap::new(), stack: Vec::new(), total: 0 }
     }
 
     fn byte(&self, marker: &Marker) -> usize {
-        if self.char_to_byte.is_empty() {
-            marker.index().min(self.file.text.len())
-        } else {
-            self.char_to_byte.get(marker.index()).copied().unwrap_or(self.file.text.len())
-        }
+        self.layout.byte(marker.index())
     }
 
     fn span(&self, start: usize, end: usize) -> Span {
         Span::new(self.file, start, end)
     }
 
-    fn load(mut self) -> Fallible<Node> {
+    fn load(mut self) -> Result<Node, Failure> {
         let file = self.file.clone();
-        if let Some(at) = file.text.find('\0') {
-            return Err(Box::new(
-                Diag::error("the file contains a NUL byte; it is not YAML").at(&self.span(at, at + 1)),
-            ));
-        }
+        let layout = self.layout;
         let mut root: Option<Node> = None;
         let mut documents = 0;
-        for event in Parser::new_from_str(&file.text) {
-            let (event, span) =
-                event.map_err(|error| Box::new(explain_scan_error(&file, self.byte(error.marker()), error.info())))?;
+        for event in Parser::new_from_str(&layout.text) {
+            let (event, span) = event
+                .map_err(|error| Failure::Scan { character: error.marker().index(), info: error.info().to_owned() })?;
             let (start, end) = (self.byte(&span.start), self.byte(&span.end));
             let done = match event {
                 Event::DocumentStart(_) => {
                     documents += 1;
                     if documents > 1 {
-                        return Err(Box::new(
+                        return Err(Failure::Wrong(Box::new(
                             Diag::error("a second YAML document begins here; a file holds one")
                                 .at(&self.span(start, end))
                                 .with_help("put it into a file of its own, or remove the `---`"),
-                        ));
+                        )));
                     }
                     continue;
                 }
@@ -128,7 +145,7 @@ impl<'a> Loader<'a> {
                     continue;
                 }
                 Event::MappingStart(anchor, tag) => {
-                    let body = Body::Map { key: None, entries: Vec::new(), seen: HashSet::new(), merges: Vec::new() };
+                    let body = Body::Map { key: None, entries: Vec::new(), seen: HashMap::new(), merges: Vec::new() };
                     self.open(start, anchor, tag.as_deref(), body)?;
                     continue;
                 }
@@ -139,9 +156,9 @@ impl<'a> Loader<'a> {
                 Event::Alias(id) => match self.anchors.get(&id) {
                     Some(done) => done.clone(),
                     None => {
-                        return Err(Box::new(
+                        return Err(Failure::Wrong(Box::new(
                             Diag::error("this alias stands inside the value that it names").at(&self.span(start, end)),
-                        ));
+                        )));
                     }
                 },
                 Event::Scalar(text, style, anchor, tag) => {
@@ -244,22 +261,20 @@ impl<'a> Loader<'a> {
                     merges.push(done.node);
                     return Ok(None);
                 }
-                if let Some(id) = key.key_id()
-                    && !seen.insert(id.clone())
-                {
-                    let earlier = entries.iter().position(|(other, _)| other.key_id().as_ref() == Some(&id));
-                    if let Some((first, _)) = earlier.and_then(|at| entries.get(at)) {
+                // Keys are scalars here, so they have an identity.
+                let Some(id) = key.key_id() else { return Ok(None) };
+                if let Some(earlier) = seen.get(&id) {
+                    if let Some(entry) = entries.get_mut(*earlier) {
                         self.diags.push(
                             Diag::warning(format!("duplicate key `{}`; the last value is used", key.raw()))
                                 .label(&key.span, "this one counts")
-                                .label(&first.span, "this one is ignored"),
+                                .label(&entry.0.span, "this one is ignored"),
                         );
-                    }
-                    if let Some(entry) = earlier.and_then(|at| entries.get_mut(at)) {
                         *entry = (key, done.node);
                     }
                     return Ok(None);
                 }
+                seen.insert(id, entries.len());
                 entries.push((key, done.node));
             }
         }

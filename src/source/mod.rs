@@ -6,6 +6,7 @@
 mod de;
 mod diag;
 mod file;
+mod layout;
 mod loader;
 mod node;
 mod scalar;

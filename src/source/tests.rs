@@ -77,6 +77,11 @@ fn documents() {
         ("a: |\n  x\n   y\nb: >-\n  p\n  q\n", r#"{"a": "x\n y\n", "b": "p q"}"#),
         ("a: 1 # c\nb: é # d\nc: 3\n", r#"{"a": 1, "b": "é", "c": 3}"#),
         ("a:\n- 1\n- 2\n", r#"{"a": [1, 2]}"#),
+        // What PyYAML accepts, although lines inside brackets and quotes are not indented.
+        ("a: [\n  1,\n]\nb: 2\n", r#"{"a": [1], "b": 2}"#),
+        ("a:\n  b: {\n  x: 1,\n# c\ny: é\n}\n  c: 3\n", r#"{"a": {"b": {"x": 1, "y": "é"}, "c": 3}}"#),
+        ("a:\n  - b: \"x\ny\n\n \\\n z\"\n  - 2\n", r#"{"a": [{"b": "x y\nz"}, 2]}"#),
+        ("a:\n  b: 'x\n\t\ty''\n z'\n  c: 1\n", r#"{"a": {"b": "x y' z", "c": 1}}"#),
     ];
     for (text, expected) in table {
         assert_eq!(value(text), expected, "{text:?}");
@@ -99,6 +104,10 @@ fn spans_are_bytes_and_exact() {
     assert_eq!(map.get("tail").unwrap().raw(), "z");
     assert_eq!(map.get_entry("end").unwrap().0.span.line_col(), (9, 1));
     assert_eq!(map.get("end").unwrap().raw(), "x");
+    let (node, _) = load("a:\n  b: [\n  'é',\n]\n  c: zz\n");
+    let node = node.unwrap();
+    let inner = node.as_map().unwrap().get("a").unwrap().as_map().unwrap();
+    assert_eq!((inner.get("c").unwrap().raw(), inner.get("b").unwrap().raw()), ("zz", "[\n  'é',\n]"));
 }
 
 #[test]
