@@ -10,6 +10,7 @@ mod edit;
 mod fetch;
 mod file;
 mod file_time;
+mod find;
 mod lineinfile;
 mod place;
 mod replace;
@@ -29,6 +30,7 @@ pub const MODULES: &[&Module] = &[
     &copy::COPY,
     &fetch::FETCH,
     &file::FILE,
+    &find::FIND,
     &lineinfile::LINEINFILE,
     &replace::REPLACE,
     &slurp::SLURP,
