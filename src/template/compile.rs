@@ -17,7 +17,7 @@ use super::scope::SearchPaths;
 /// How deep macros and includes may nest.
 const RECURSION_LIMIT: usize = 200;
 /// Instructions one evaluation may take.
-const FUEL: u64 = 20_000_000;
+const FUEL: u64 = 10_000_000;
 
 /// Options of a rendered file, those of the template module.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
 use minijinja::machinery::{self, ast::Expr};
 use minijinja::value::{Value, ValueKind};
@@ -109,7 +109,7 @@ pub(super) fn explain(err: &Error, compiled: &Compiled, scope: &Scope, site: &Si
     if let Some(inner) = held(err) {
         let mut inner = inner.clone();
         if inner.span.is_none() && inner.file.is_none() {
-            place(&mut inner, err, compiled, site);
+            place(&mut inner, err, compiled, site, None);
         } else if let (Some(file), None) = (&site.file, &inner.file) {
             // The innermost place is kept; where it was used from is added.
             let line = err.line().map(|l| format!(":{l}")).unwrap_or_default();
@@ -122,9 +122,11 @@ pub(super) fn explain(err: &Error, compiled: &Compiled, scope: &Scope, site: &Si
     while let Some(next) = std::error::Error::source(root).and_then(|s| s.downcast_ref::<Error>()) {
         root = next;
     }
+    let mut known_place = None;
     let mut error = match root.kind() {
-        ErrorKind::UndefinedError => {
-            let name = undefined_name(root, compiled, scope);
+        _ if is_undefined(root) => {
+            let (name, at) = undefined_name(root, compiled, scope);
+            known_place = at;
             let mut error = TemplateError::new(TemplateErrorKind::Undefined, describe(&name, root.detail()));
             if let Undefined::Variable(name) | Undefined::Because(name, _) = &name {
                 error.undefined = Some(name.clone());
@@ -149,7 +151,7 @@ pub(super) fn explain(err: &Error, compiled: &Compiled, scope: &Scope, site: &Si
             TemplateError::runtime(text)
         }
     };
-    place(&mut error, root, compiled, site);
+    place(&mut error, root, compiled, site, known_place);
     error
 }
 
@@ -171,8 +173,8 @@ pub(super) fn wrap(error: TemplateError) -> Error {
     Error::new(kind, error.message.clone()).with_source(error)
 }
 
-fn place(error: &mut TemplateError, err: &Error, compiled: &Compiled, site: &Site<'_>) {
-    let mut span = None;
+fn place(error: &mut TemplateError, err: &Error, compiled: &Compiled, site: &Site<'_>, known: Option<machinery::Span>) {
+    let mut span = known;
     let mut file = site.file.clone();
     let mut skipped = site.skipped_lines;
     if let Some(origin) = origin(compiled) {
@@ -183,10 +185,10 @@ fn place(error: &mut TemplateError, err: &Error, compiled: &Compiled, site: &Sit
             if let Some((path, rewritten)) = t.included.lock().unwrap_or_else(PoisonError::into_inner).get(name) {
                 file = Some(path.clone());
                 skipped = 0;
-                span = range.and_then(|r| rewritten.place(r.start));
+                span = span.or_else(|| range.and_then(|r| rewritten.place(r.start)));
             }
         } else {
-            span = range.and_then(|r| origin.rewritten.place(r.start));
+            span = span.or_else(|| range.and_then(|r| origin.rewritten.place(r.start)));
         }
         if let (Some(place), Some(yaml), None) = (span, site.span, &file) {
             error.span = Some(part_of(yaml, &origin.source, place.start_offset as usize, place.end_offset as usize));
@@ -229,82 +231,72 @@ fn describe(name: &Undefined, detail: Option<&str>) -> String {
         Undefined::Attribute(base, kind, key) => {
             format!("'{base}.{key}' is undefined: object of type '{kind}' has no attribute '{key}'")
         }
-        Undefined::Unnamed => detail.unwrap_or("a value is undefined").to_owned(),
+        Undefined::Unnamed => detail.unwrap_or(UNNAMED).to_owned(),
     }
 }
+
+/// What was undefined, and the place of the expression in the author's text.
+type Named = (Undefined, Option<machinery::Span>);
 
 /// Finds out what was undefined, from the author's text and the variables. Evaluates no template.
-fn undefined_name(err: &Error, compiled: &Compiled, scope: &Scope) -> Undefined {
-    let Some(origin) = origin(compiled) else { return Undefined::Unnamed };
-    let (source, place) = match (compiled, err.name()) {
+fn undefined_name(err: &Error, compiled: &Compiled, scope: &Scope) -> Named {
+    let Some(origin) = origin(compiled) else { return (Undefined::Unnamed, None) };
+    let (source, bare, place) = match (compiled, err.name()) {
         (Compiled::Template(t), Some(name)) if name != MAIN => {
             let included = t.included.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some((path, rewritten)) = included.get(name) else { return Undefined::Unnamed };
+            let Some((path, rewritten)) = included.get(name) else { return (Undefined::Unnamed, None) };
             let place = err.range().and_then(|r| rewritten.place(r.start));
-            (std::fs::read_to_string(path).unwrap_or_default(), place)
+            (std::fs::read_to_string(path).unwrap_or_default(), false, place)
         }
-        _ => (origin.source.to_string(), err.range().and_then(|r| origin.rewritten.place(r.start))),
+        _ => {
+            let place = err.range().and_then(|r| origin.rewritten.place(r.start));
+            (origin.source.to_string(), origin.bare, place)
+        }
     };
-    let range = place.map(|p| (p.start_offset as usize, p.end_offset as usize));
-    // Only the failing part is looked at; if its place is not known, everything is.
-    let part = range.and_then(|(a, b)| source.get(a..b)).map(trim_tags);
-    for text in [part, Some(source.as_str()).filter(|_| origin.bare)].into_iter().flatten() {
-        if let Ok(expr) = machinery::parse_expr(text)
-            && let Some(found) = search(&expr, scope)
-        {
-            return found;
-        }
-    }
-    if range.is_none()
-        && let Ok(root) = machinery::parse(&source, MAIN, Default::default())
-    {
-        let mut found = None;
-        rewrite::visit_stmt(&root, &mut |e| {
-            if found.is_none() {
-                found = look(e, scope);
-            }
-        });
-        if let Some(found) = found {
-            return found;
-        }
-    }
-    Undefined::Unnamed
+    // What is inside the failing part first; where that says nothing, everything.
+    find_undefined(&source, bare, place, scope)
+        .or_else(|| find_undefined(&source, bare, None, scope))
+        .map_or((Undefined::Unnamed, place), |(found, at)| (found, Some(at)))
 }
 
-/// `{% if x` and `{{ x }}` to the expression in them.
-fn trim_tags(text: &str) -> &str {
-    let text = text.trim_start_matches(['{', '%', '-', '+']).trim_end_matches(['}', '%', '-', '+']).trim();
-    for keyword in ["if ", "elif "] {
-        if let Some(rest) = text.strip_prefix(keyword) {
-            return rest.trim();
-        }
-    }
-    if let Some((_, rest)) = text.strip_prefix("for ").and_then(|t| t.split_once(" in ")) {
-        return rest.trim();
-    }
-    if let Some((_, rest)) = text.strip_prefix("set ").and_then(|t| t.split_once('=')) {
-        return rest.trim();
-    }
-    text
-}
-
-fn search(expr: &Expr<'_>, scope: &Scope) -> Option<Undefined> {
+fn find_undefined(
+    source: &str,
+    bare: bool,
+    within: Option<machinery::Span>,
+    scope: &Scope,
+) -> Option<(Undefined, machinery::Span)> {
     let mut found = None;
-    rewrite::visit_expr(expr, &mut |e| {
-        if found.is_none() {
-            found = look(e, scope);
+    let mut visit = |e: &Expr<'_>, locals: &[String]| {
+        let at = e.span();
+        let inside = within.is_none_or(|w| w.start_offset <= at.start_offset && at.end_offset <= w.end_offset);
+        if found.is_none()
+            && inside
+            && let Some(undefined) = look(e, scope, locals)
+        {
+            found = Some((undefined, at));
         }
-    });
+    };
+    if bare {
+        let expr = machinery::parse_expr(source).ok()?;
+        rewrite::visit_expr(&expr, &mut |e| visit(e, &[]));
+    } else {
+        let root = machinery::parse(source, MAIN, Default::default()).ok()?;
+        let locals = rewrite::local_names(&root);
+        rewrite::visit_stmt(&root, &mut |e| visit(e, &locals));
+    }
     found
 }
 
-fn look(expr: &Expr<'_>, scope: &Scope) -> Option<Undefined> {
+fn look(expr: &Expr<'_>, scope: &Scope, locals: &[String]) -> Option<Undefined> {
     match expr {
         Expr::Var(v) => {
             if let Some(why) = touch::cause_of(v.id) {
                 return Some(Undefined::Because(v.id.to_owned(), why));
             }
-            let known = scope.contains(v.id) || super::globals::is_known(v.id) || matches!(v.id, "loop" | "self");
+            let known = scope.contains(v.id)
+                || super::globals::is_known(v.id)
+                || matches!(v.id, "loop" | "self")
+                || locals.iter().any(|l| l == v.id);
             (!known).then(|| Undefined::Variable(v.id.to_owned()))
         }
         Expr::GetAttr(a) => {
@@ -318,6 +310,13 @@ fn look(expr: &Expr<'_>, scope: &Scope) -> Option<Undefined> {
         }
         _ => None,
     }
+}
+
+/// Whether an error is about something undefined. The engine's arithmetic has a kind of its own for it.
+pub(super) fn is_undefined(err: &Error) -> bool {
+    err.kind() == ErrorKind::UndefinedError
+        || (err.kind() == ErrorKind::InvalidOperation
+            && err.detail().is_some_and(|d| d.starts_with("tried to use ") && d.contains("undefined")))
 }
 
 fn missing(base: &Expr<'_>, value: &Value, key: &str) -> Option<Undefined> {
@@ -380,34 +379,19 @@ pub(super) fn cause(compiled: &Compiled, scope: &Scope, err: Option<&Error>, spa
 
 /// The error of an expression that evaluated to something undefined.
 pub(super) fn undefined_result(compiled: &Compiled, scope: &Scope, site: &Site<'_>) -> TemplateError {
-    let whole = origin(compiled).map(|o| {
-        let text: Arc<str> = if o.bare { o.source.clone() } else { trim_tags(&o.source).into() };
-        text
-    });
-    let found = whole.as_ref().and_then(|text| {
-        let expr = machinery::parse_expr(text).ok()?;
-        search(&expr, scope)
-    });
-    let found = found.unwrap_or(Undefined::Unnamed);
-    let mut error = TemplateError::new(
-        TemplateErrorKind::Undefined,
-        match (&found, &whole) {
-            (Undefined::Unnamed, Some(text)) => format!("'{text}' is undefined"),
-            _ => describe(&found, None),
-        },
-    );
-    match found {
-        Undefined::Variable(name) => error.undefined = Some(name),
-        Undefined::Because(name, why) => {
-            error.undefined = Some(name);
-            error.causes.push(why);
-        }
-        _ => {}
+    let err = Error::from(ErrorKind::UndefinedError);
+    let mut error = explain(&err, compiled, scope, site);
+    if error.undefined.is_none()
+        && error.message == UNNAMED
+        && let Some(o) = origin(compiled)
+    {
+        let text = o.source.trim_start_matches(['{', '-', '+']).trim_end_matches(['}', '-', '+']).trim();
+        error.message = format!("'{text}' is undefined");
     }
-    error.span = site.span.cloned();
-    error.file = site.file.clone();
     error
 }
+
+const UNNAMED: &str = "a value is undefined";
 
 /// Whether a template could be cached and used with any base directory: it includes nothing.
 pub(super) fn stands_alone(text: &str) -> bool {

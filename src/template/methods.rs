@@ -25,7 +25,8 @@ pub(super) fn call(state: &mut State<'_, '_>, value: &Value, method: &str, value
         return Ok(result);
     }
     minijinja_contrib::pycompat::unknown_method_callback(state, value, method, values).map_err(|e| {
-        if e.kind() == ErrorKind::UnknownMethod {
+        let stored = value.get_attr(method).is_ok_and(|v| !v.is_undefined());
+        if e.kind() == ErrorKind::UnknownMethod && !stored {
             fail(format!("'{}' object has no method '{method}'", super::py::type_name(value)))
         } else {
             e

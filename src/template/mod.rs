@@ -39,7 +39,6 @@ pub use touch::{Touched, UnknownTouch, from_json, result_with_unknown, to_json, 
 
 use compile::Compiled;
 use engine::Site;
-use minijinja::ErrorKind;
 use minijinja::value::{Object, ObjectRepr, ValueKind};
 
 use crate::redact::Redactor;
@@ -511,7 +510,7 @@ impl Templar {
                 value
             }
             Ok(value) => engine::restore_newlines(value, text, "\n"),
-            Err(e) if e.kind() == ErrorKind::UndefinedError => {
+            Err(e) if engine::is_undefined(&e) => {
                 if let Some(name) = name {
                     touch::note_cause(name, engine::cause(&compiled, scope, Some(&e), Some(&node.span)));
                 }

@@ -777,6 +777,62 @@ fn uses_mutation(root: &Stmt<'_>) -> bool {
     found
 }
 
+/// The names a template binds itself: by `set`, `for`, `with`, macros and imports.
+pub(super) fn local_names(root: &Stmt<'_>) -> Vec<String> {
+    fn target(expr: &Expr<'_>, out: &mut Vec<String>) {
+        match expr {
+            Expr::Var(v) => out.push(v.id.to_owned()),
+            Expr::List(l) => l.items.iter().for_each(|e| target(e, out)),
+            Expr::Tuple(t) => t.items.iter().for_each(|e| target(e, out)),
+            _ => {}
+        }
+    }
+    fn all(body: &[Stmt<'_>], out: &mut Vec<String>) {
+        body.iter().for_each(|s| walk(s, out));
+    }
+    fn walk(stmt: &Stmt<'_>, out: &mut Vec<String>) {
+        match stmt {
+            Stmt::Template(s) => all(&s.children, out),
+            Stmt::ForLoop(s) => {
+                target(&s.target, out);
+                all(&s.body, out);
+                all(&s.else_body, out);
+            }
+            Stmt::IfCond(s) => {
+                all(&s.true_body, out);
+                all(&s.false_body, out);
+            }
+            Stmt::WithBlock(s) => {
+                s.assignments.iter().for_each(|(t, _)| target(t, out));
+                all(&s.body, out);
+            }
+            Stmt::Set(s) => target(&s.target, out),
+            Stmt::SetBlock(s) => {
+                target(&s.target, out);
+                all(&s.body, out);
+            }
+            Stmt::AutoEscape(s) => all(&s.body, out),
+            Stmt::FilterBlock(s) => all(&s.body, out),
+            Stmt::Block(s) => all(&s.body, out),
+            Stmt::Import(s) => target(&s.name, out),
+            Stmt::FromImport(s) => s.names.iter().for_each(|(n, alias)| target(alias.as_ref().unwrap_or(n), out)),
+            Stmt::Macro(s) => {
+                out.push(s.name.to_owned());
+                s.args.iter().for_each(|a| target(a, out));
+                all(&s.body, out);
+            }
+            Stmt::CallBlock(s) => {
+                s.macro_decl.args.iter().for_each(|a| target(a, out));
+                all(&s.macro_decl.body, out);
+            }
+            _ => {}
+        }
+    }
+    let mut out = Vec::new();
+    walk(root, &mut out);
+    out
+}
+
 /// Calls `f` for every expression of a statement, in source order, outer before inner.
 pub(super) fn visit_stmt<'a>(stmt: &Stmt<'a>, f: &mut dyn FnMut(&Expr<'a>)) {
     fn all<'a>(body: &[Stmt<'a>], f: &mut dyn FnMut(&Expr<'a>)) {

@@ -234,21 +234,21 @@ mod tests {
 
     #[test]
     fn crypt_as_libc() {
-        // From the specification's own test vectors.
+        // As crypt(3) of glibc.
         let cases = [
             (
                 "Hello world!",
                 "sha512",
                 "saltstring",
                 Some(5000),
-                "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjlO/O817G3uBnIFNjnQJuesI68OTLiBFdcbYEdFCoEOfaS35inz1",
+                "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1",
             ),
             (
                 "Hello world!",
                 "sha256",
                 "saltstring",
                 Some(5000),
-                "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc8",
+                "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5",
             ),
             (
                 "Hello world!",
