@@ -10,6 +10,7 @@ pub mod accounts;
 pub mod before;
 mod certificates;
 mod change;
+mod cluster;
 mod error;
 mod exec;
 pub mod files;

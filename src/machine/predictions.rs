@@ -17,6 +17,8 @@ pub(crate) struct Predictions {
     pub packages: super::packages::Packages,
     /// Units.
     pub units: super::units::Units,
+    /// The membership in a Galera cluster.
+    pub cluster: super::cluster::Cluster,
     /// The database server.
     pub sql: super::sql::Sql,
     /// Files, directories and links.

@@ -10,8 +10,10 @@ mod accounts;
 mod arguments;
 mod commands;
 pub mod control;
+#[macro_use]
 mod database;
 mod files;
+mod galera;
 mod outcome;
 mod packages;
 pub mod pattern;

@@ -14,6 +14,7 @@ const FAMILIES: &[&[&Module]] = &[
     super::pki::MODULES,
     super::files::MODULES,
     super::database::MODULES,
+    super::galera::MODULES,
     super::services::MODULES,
 ];
 

@@ -1,7 +1,7 @@
 //! The database server: databases, accounts, statements, variables.
 
 #[macro_use]
-mod login;
+pub(super) mod login;
 mod mysql_db;
 mod mysql_info;
 mod mysql_query;

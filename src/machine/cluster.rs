@@ -1,0 +1,108 @@
+//! A Galera cluster's first start on this host, and what a check foresees of its membership.
+
+use super::process::Watch;
+use super::{Change, Command, Domain, Facet, Machine, MachineError, Mode, Result, Subject, Undo};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// What a check foresees.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Cluster {
+    /// The host would be a member, as the first one or after it was waited for.
+    member: bool,
+    /// It may or may not.
+    unknown: bool,
+}
+
+/// Left behind by a bootstrap that was cut off, it would make the next start a bootstrap too.
+const MARK: &str = "/run/mysqld/wsrep-new-cluster";
+const VARIABLE: &str = "_WSREP_NEW_CLUSTER";
+
+impl Machine {
+    /// Starts the server as the first member of a new cluster. `unit` is the server's unit.
+    pub fn start_new_cluster(
+        &mut self,
+        unit: &str,
+        cluster: &str,
+        limit: Duration,
+        progress: &mut dyn FnMut(Duration, &str),
+    ) -> Result<()> {
+        let before = self.unit(unit, &Default::default())?;
+        if self.predicted() {
+            self.foresee_member();
+            self.foresee_unit(&before.name, Some(true), None);
+        } else {
+            if !self.has_program("galera_new_cluster") {
+                return Err(MachineError::MissingProgram {
+                    program: "galera_new_cluster".into(),
+                    hint: "; install the package mariadb-server (and galera-4)".into(),
+                });
+            }
+            let watch = Watch { timeout: Some(limit), progress };
+            let output = self.run_watched(&Command::new(["galera_new_cluster"]), watch)?;
+            self.forget_bootstrap()?;
+            if !output.success() {
+                let said = output.stderr_text();
+                return Err(MachineError::failed(format!("galera_new_cluster failed: {}", said.trim())));
+            }
+        }
+        let subject = Subject::new(Domain::Unit, before.name.clone());
+        let mut change = match before.is_running() {
+            true => Change::effect(subject, "restarted", Undo::None),
+            false => Change::set(subject, "state", Facet::Value("stopped".into()), Facet::Value("started".into())),
+        };
+        change.inferred = before.predicted;
+        change.undo = Undo::Compensating;
+        self.record(change);
+        self.record(Change::effect(
+            Subject::new(Domain::Cluster, cluster),
+            "bootstrapped: this host is its first member",
+            Undo::None,
+        ));
+        Ok(())
+    }
+
+    /// Makes sure that the next start is an ordinary one.
+    fn forget_bootstrap(&self) -> Result<()> {
+        match std::fs::remove_file(MARK) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(MachineError::io(format!("cannot remove {MARK}"), error)),
+        }
+        // Older versions of the script set the manager's environment and may leave it set.
+        if self.has_program("systemctl") {
+            let shown = self.run_process(&Command::new(["systemctl", "show-environment"]))?.stdout_text();
+            if shown.lines().any(|line| line.starts_with(VARIABLE)) {
+                let output = self.run_process(&Command::new(["systemctl", "unset-environment", VARIABLE]))?;
+                if !output.success() {
+                    return Err(MachineError::failed(format!(
+                        "{VARIABLE} is still set in systemd's environment, so that the next start of the server would \
+                         make another cluster: run `systemctl unset-environment {VARIABLE}`"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// In a check: the host would be a member.
+    pub fn foresee_member(&mut self) {
+        let tainted = self.mode() == Mode::Tainted;
+        let cluster = &mut self.predictions.cluster;
+        cluster.unknown |= tainted;
+        cluster.member |= !tainted;
+    }
+
+    /// Whether a check foresees that the host is a member.
+    pub fn foresees_member(&self) -> Result<bool> {
+        if !self.predicted() {
+            return Ok(false);
+        }
+        let cluster = &self.predictions.cluster;
+        if cluster.unknown && !cluster.member {
+            return Err(MachineError::unknown("it is not known whether the host would have joined the cluster"));
+        }
+        Ok(cluster.member)
+    }
+}

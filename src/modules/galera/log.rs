@@ -1,0 +1,100 @@
+//! The server's own words: its log, for progress and for failures.
+
+use crate::galera::{ist_progress, notable};
+use crate::machine::{Command, Machine};
+
+/// What the server has logged since `since` (seconds of the epoch), from the journal or from its own file.
+pub fn since(machine: &Machine, unit: &str, log_file: Option<&str>, since: u64) -> String {
+    let mut text = String::new();
+    if machine.has_program("journalctl") {
+        let start = format!("--since=@{since}");
+        let words =
+            ["journalctl", "--unit", unit, "--no-pager", "--quiet", "--output", "cat", "--lines", "400", &start];
+        if let Ok(output) = machine.probe(&Command::new(words)) {
+            text.push_str(&output.stdout_text());
+        }
+    }
+    if let Some(path) = log_file.filter(|path| path.starts_with('/')) {
+        text.push_str(&tail(path));
+    }
+    text
+}
+
+/// The end of a file, at most 128 kB.
+fn tail(path: &str) -> String {
+    use std::io::{Read, Seek, SeekFrom};
+    let read = || -> std::io::Result<String> {
+        let mut file = std::fs::File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(128 * 1024)))?;
+        let mut bytes = Vec::new();
+        file.take(128 * 1024).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    read().unwrap_or_default()
+}
+
+/// A failure's explanation: the last errors of the log and the cause, where it is known.
+pub fn explanation(log: &str) -> String {
+    let (lines, cause) = notable(log, 8);
+    let mut text = String::new();
+    if let Some(cause) = cause {
+        text.push_str(&format!("\nprobably: {cause}"));
+    }
+    if !lines.is_empty() {
+        text.push_str("\nlast errors of its log:");
+        for line in lines {
+            text.push_str("\n  ");
+            text.push_str(&line);
+        }
+    }
+    text
+}
+
+/// How far a state transfer is, by the log: a sentence and numbers where there are some.
+pub fn transfer(log: &str) -> Option<(String, Option<(u64, u64)>)> {
+    for line in log.lines().rev() {
+        if let Some((done, total)) = ist_progress(line) {
+            return Some(("receives what it missed (IST)".into(), Some((done, total))));
+        }
+        if line.contains("SST completed") || line.contains("SST succeeded") {
+            return Some(("has received the whole state and starts on it".into(), None));
+        }
+        if line.contains("WSREP_SST: [INFO]") {
+            let step = line.split_once("WSREP_SST: [INFO]").map_or("", |(_, rest)| rest).trim();
+            return Some((format!("receives the whole state (SST): {}", shortened(step)), None));
+        }
+        if line.contains("Running: 'wsrep_sst_") {
+            return Some(("waits for the whole state (SST)".into(), None));
+        }
+    }
+    None
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(100) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_word_counts() {
+        let log = "WSREP: Running: 'wsrep_sst_mariabackup --role joiner'\nWSREP_SST: [INFO] Proceeding with SST\n";
+        assert!(transfer(log).unwrap().0.contains("Proceeding with SST"));
+        let log = format!("{log}WSREP: Receiving IST... 40.0% ( 4/10 events) complete.\n");
+        assert_eq!(transfer(&log).unwrap().1, Some((4, 10)));
+        assert_eq!(transfer("nothing"), None);
+    }
+
+    #[test]
+    fn failures_are_explained() {
+        let text = explanation("x\n[ERROR] WSREP: Will never receive state. Need to abort.\n");
+        assert!(text.contains("probably") && text.contains("last errors"), "{text}");
+        assert_eq!(explanation("fine"), "");
+    }
+}

@@ -1,0 +1,23 @@
+//! Galera clusters: what a node is, the first bootstrap, waiting until it is well.
+
+mod galera_bootstrap;
+mod galera_status;
+mod galera_wait;
+mod log;
+mod observe;
+
+use super::Module;
+
+/// The modules of this family.
+pub const MODULES: &[&Module] =
+    &[&galera_bootstrap::GALERA_BOOTSTRAP, &galera_status::GALERA_STATUS, &galera_wait::GALERA_WAIT];
+
+/// The controller half of the family: the host half is told the host's name in the inventory.
+#[cfg(feature = "controller")]
+fn name_host<'a>(
+    host: &'a dyn super::ActionHost,
+    mut arguments: serde_json::Map<String, serde_json::Value>,
+) -> super::ActionFuture<'a, super::Prepared> {
+    arguments.entry("host").or_insert_with(|| host.host().into());
+    Box::pin(async move { Ok(super::Prepared::Send(arguments)) })
+}

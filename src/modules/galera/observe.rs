@@ -1,0 +1,212 @@
+//! Looking at this host's node: process, server, disk.
+
+use crate::galera::{NodeConfig, NodeStatus, Observation, Process, SavedState};
+use crate::machine::sql::{Login, Rows, Server};
+use crate::machine::units::{Unit, UnitOptions};
+use crate::machine::{Command, Machine, MachineError, Result};
+use crate::modules::ModuleError;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Units under which the distributions run the server.
+const UNITS: [&str; 3] = ["mariadb.service", "mysql.service", "mysqld.service"];
+
+/// A look at the node, with what is needed beside the observation itself.
+pub struct Look {
+    /// What was seen.
+    pub observation: Observation,
+    /// The server's unit.
+    pub unit: Unit,
+    /// Its own log file, when it does not log to the journal.
+    pub log_file: Option<String>,
+}
+
+/// Looks at the node.
+pub fn look(machine: &Machine, host: &str, unit: Option<&str>, login: &Login) -> Result<Look> {
+    let unit = find_unit(machine, unit)?;
+    let mut seen = Observation { host: host.into(), process: process(&unit), ..Observation::default() };
+    let config = option_files(machine)?;
+    let mut data = config.0.get("datadir").cloned().unwrap_or_else(|| "/var/lib/mysql".into());
+    let mut log_file = config.0.get("log_error").cloned();
+    if machine.predicted() && unit.predicted && !unit.is_running() {
+        seen.predicted = true;
+    } else {
+        // A node outside of a quorum answers status, but must not be made to wait for the others.
+        let login = Login { patience: Some(10), timeout: Some(login.timeout.unwrap_or(5)), ..login.clone() };
+        match machine.sql_try(&login)? {
+            Ok(mut server) if server.is_live() => {
+                let (status, variables) = read(machine, &mut server)?;
+                if let Some(path) = variables.get("datadir").filter(|path| !path.is_empty()) {
+                    data = path.clone();
+                }
+                log_file = variables.get("log_error").cloned().filter(|path| !path.is_empty());
+                seen.status = Some(status);
+                if seen.process == Process::Missing {
+                    seen.process = Process::Running; // started by something else than systemd
+                }
+            }
+            Ok(_) => {
+                seen.predicted = true;
+                if machine.foresees_member()? {
+                    seen.status = Some(foreseen_member());
+                } else if machine.exists("/var/lib/mysql/mysql")? {
+                    return Err(MachineError::unknown(
+                        "the database server would be started, and what it then says is not known",
+                    ));
+                } else {
+                    seen.status = Some(NodeStatus::default()); // a new server, by itself
+                }
+            }
+            Err(error) => seen.error = Some(error.to_string()),
+        }
+    }
+    let data = data.trim_end_matches('/');
+    seen.saved = read_text(machine, &format!("{data}/grastate.dat"))?.as_deref().and_then(SavedState::parse);
+    seen.has_view = machine.exists(format!("{data}/gvwstate.dat"))?;
+    seen.user_databases = user_databases(machine, data)?;
+    Ok(Look { observation: seen, unit, log_file })
+}
+
+/// The server's unit: the named one, else the first that exists.
+fn find_unit(machine: &Machine, name: Option<&str>) -> Result<Unit> {
+    let options = UnitOptions::default();
+    if let Some(name) = name {
+        return machine.unit(name, &options);
+    }
+    let mut first = None;
+    for name in UNITS {
+        let unit = machine.unit(name, &options)?;
+        if unit.exists() {
+            return Ok(unit);
+        }
+        first.get_or_insert(unit);
+    }
+    first.ok_or_else(|| MachineError::failed("there is no unit of a database server"))
+}
+
+fn process(unit: &Unit) -> Process {
+    match unit.active.as_str() {
+        _ if !unit.exists() => Process::Missing,
+        "active" | "reloading" | "refreshing" => Process::Running,
+        "activating" => Process::Starting,
+        "deactivating" => Process::Stopping,
+        "failed" => Process::Failed,
+        _ => Process::Stopped,
+    }
+}
+
+/// The server's part of the option files that are there now, as the server would read them.
+pub fn option_files(machine: &Machine) -> Result<NodeConfig> {
+    if !machine.has_program("my_print_defaults") {
+        return Ok(NodeConfig::default());
+    }
+    let output = machine.probe(&Command::new(["my_print_defaults", "--mysqld"]))?;
+    let lines: Vec<String> =
+        output.stdout_text().lines().map(|line| line.trim_start_matches("--").to_string()).collect();
+    Ok(NodeConfig::parse(&format!("[mysqld]\n{}", lines.join("\n"))))
+}
+
+/// Reads a running server's status.
+fn read(machine: &Machine, server: &mut Server) -> Result<(NodeStatus, BTreeMap<String, String>)> {
+    machine.sql_session(server, "SET SESSION wsrep_sync_wait = 0")?;
+    let pairs = |rows: Rows| -> BTreeMap<String, String> {
+        rows.rows.iter().map(|row| (Rows::text(row, 0).to_lowercase(), Rows::text(row, 1).to_string())).collect()
+    };
+    let status = pairs(machine.sql_status(server, "SHOW GLOBAL STATUS LIKE 'wsrep_%'")?);
+    let variables = pairs(machine.sql_status(
+        server,
+        "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('wsrep_on', 'wsrep_provider', 'wsrep_cluster_name', \
+         'wsrep_node_name', 'wsrep_desync', 'datadir', 'log_error', 'version')",
+    )?);
+    // Empty outside of a cluster; not readable without a quorum.
+    let members = machine
+        .sql_status(server, "SELECT node_name FROM mysql.wsrep_cluster_members ORDER BY node_name")
+        .map(|rows| rows.rows.iter().map(|row| Rows::text(row, 0).to_string()).collect())
+        .unwrap_or_default();
+    Ok((NodeStatus::read(&status, &variables, members), variables))
+}
+
+/// A member as a check foresees it: its ids and its size are not known yet.
+fn foreseen_member() -> NodeStatus {
+    NodeStatus {
+        wsrep_on: true,
+        cluster_status: "Primary".into(),
+        ready: true,
+        connected: true,
+        local_state: 4,
+        local_state_comment: "Synced".into(),
+        evs_state: "OPERATIONAL".into(),
+        ..NodeStatus::default()
+    }
+}
+
+fn read_text(machine: &Machine, path: &str) -> Result<Option<String>> {
+    Ok(machine.read_file_if_exists(path, 64 * 1024)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Databases beside the server's own, by their directories.
+fn user_databases(machine: &Machine, data: &str) -> Result<Vec<String>> {
+    const OWN: [&str; 5] = ["mysql", "performance_schema", "sys", "information_schema", "lost+found"];
+    if !machine.exists(data)? {
+        return Ok(Vec::new());
+    }
+    let mut names = Vec::new();
+    for name in machine.list_directory(data)? {
+        let name = name.to_string_lossy().into_owned();
+        // The server writes other characters of a database's name as @xxxx.
+        if OWN.contains(&name.as_str()) || name.starts_with(['#', '.']) || name.contains('.') {
+            continue;
+        }
+        if machine.stat(format!("{data}/{name}"))?.is_some_and(|stat| stat.is_dir()) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Observations out of registered results of `galera_status`, in any of the forms a play can hand them over.
+pub fn observations(values: &[Value]) -> std::result::Result<Vec<Observation>, ModuleError> {
+    values
+        .iter()
+        .map(|value| {
+            let inner = value.get("galera").unwrap_or(value);
+            let seen: Observation = serde_json::from_value(inner.clone()).unwrap_or_default();
+            if seen.host.is_empty() {
+                let why = "each must be a registered result of galera_status; one is not (was that host skipped or \
+                           unreachable?)";
+                return Err(ModuleError::argument("members", why));
+            }
+            Ok(seen)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn results_are_read_back() {
+        let seen = Observation { host: "a".into(), process: Process::Running, ..Observation::default() };
+        let registered = json!({"changed": false, "galera": seen});
+        assert_eq!(observations(&[registered]).unwrap(), [seen]);
+        assert!(observations(&[json!({"skipped": true})]).is_err());
+        assert!(observations(&[json!("Undefined")]).is_err());
+    }
+
+    #[test]
+    fn processes() {
+        let unit = |load: &str, active: &str| Unit { load: load.into(), active: active.into(), ..Unit::default() };
+        for (unit, expected) in [
+            (unit("not-found", "inactive"), Process::Missing),
+            (unit("loaded", "active"), Process::Running),
+            (unit("loaded", "activating"), Process::Starting),
+            (unit("loaded", "failed"), Process::Failed),
+            (unit("loaded", "inactive"), Process::Stopped),
+        ] {
+            assert_eq!(process(&unit), expected);
+        }
+    }
+}
