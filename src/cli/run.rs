@@ -241,6 +241,10 @@ async fn play(arguments: RunArguments, sources: Sources, colour: bool) -> ExitCo
         timeout: arguments.timeout.map(Duration::from_secs),
         ssh_common_args: arguments.ssh_common_args.clone(),
         ssh_extra_args: arguments.ssh_extra_args.clone(),
+        ssh_args: std::env::var("ANSIBLE_SSH_ARGS").ok(),
+        host_key_checking: std::env::var("ANSIBLE_HOST_KEY_CHECKING")
+            .ok()
+            .and_then(|text| crate::modules::scalars::Flag::parse(&text.into())),
         batch: !std::io::stdin().is_terminal(),
         ..ConnectionOptions::default()
     };

@@ -93,8 +93,17 @@ impl Fleet {
         keywords: ConnectionKeywords,
     ) -> Result<Arc<Link>, String> {
         let _permit = self.connecting.acquire().await;
+        let wrong = Mutex::new(None);
         let variables = |name: &str| {
-            let evaluated = scope.templar().variable(name, scope).ok().flatten()?;
+            let evaluated = match scope.templar().variable(name, scope) {
+                Ok(evaluated) => evaluated?,
+                Err(error) => {
+                    // A password or address that cannot be evaluated must not be taken for one that is not set.
+                    let mut wrong = wrong.lock().unwrap_or_else(|p| p.into_inner());
+                    wrong.get_or_insert(format!("`{name}`: {}", error.into_diag().one_line()));
+                    return None;
+                }
+            };
             let known = evaluated.is_known() && !evaluated.value.is_none() && !evaluated.value.is_undefined();
             let json = known.then(|| to_json(&evaluated.value))?;
             if name.contains("pass") {
@@ -109,13 +118,18 @@ impl Fleet {
         options.user = keywords.remote_user.or(options.user);
         options.port = keywords.port.and_then(|port| port.trim().parse().ok()).or(options.port);
         let target = self.resolver.target_with(host, &variables, &options).map_err(|error| error.to_string())?;
+        if let Some(why) = wrong.into_inner().unwrap_or_else(|p| p.into_inner()) {
+            return Err(format!("a connection variable cannot be evaluated: {why}"));
+        }
         for warning in self.resolver.warnings() {
             run.warn(warning);
         }
         let connection = self.connector.connect(&target).await.map_err(|error| error.to_string())?;
         let programs = self.programs.as_ref().map_err(Clone::clone)?;
         let mut agent = self.agent.clone();
-        if let Some(directory) = variables("deploy_agent_dir").and_then(|v| v.as_str().map(str::to_string)) {
+        let directory = scope.templar().variable("deploy_agent_dir", scope).ok().flatten();
+        let directory = directory.filter(|found| found.is_known()).map(|found| to_json(&found.value));
+        if let Some(directory) = directory.and_then(|v| v.as_str().map(str::to_string)) {
             agent.directory = Some(directory);
         }
         let session = Session::start(&Remote(connection.clone()), programs, &agent).await.map_err(|e| e.to_string())?;

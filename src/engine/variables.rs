@@ -220,6 +220,7 @@ impl HostVars for View {
                 }
                 return Some(
                     Scope::from_layers(&self.play.run.templar, self.finish(all, layers, &other))
+                        .with_fallback(Raw::Pending(number))
                         .with_hostvars(Arc::new(self.as_seen_by_all())),
                 );
             }

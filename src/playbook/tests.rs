@@ -1,7 +1,6 @@
 //! Playbooks in temporary folders: what is made of them, and the messages as users see them.
 
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::*;

@@ -118,6 +118,8 @@ struct Inner {
     templar: Templar,
     hostvars: Option<Arc<dyn HostVars>>,
     paths: Arc<SearchPaths>,
+    /// What every name is that no layer has.
+    fallback: Option<Raw>,
 }
 
 impl Scope {
@@ -129,6 +131,7 @@ impl Scope {
                 templar: templar.clone(),
                 hostvars: None,
                 paths: Arc::default(),
+                fallback: None,
             }),
         }
     }
@@ -144,6 +147,7 @@ impl Scope {
             templar: self.inner.templar.clone(),
             hostvars: self.inner.hostvars.clone(),
             paths: self.inner.paths.clone(),
+            fallback: self.inner.fallback.clone(),
         };
         change(&mut inner);
         Scope { inner: Arc::new(inner) }
@@ -177,6 +181,12 @@ impl Scope {
         self.rebuild(|inner| inner.paths = paths)
     }
 
+    /// This scope where every name that no layer has stands for `fallback`: the variables of a host that may still set
+    /// any of them.
+    pub fn with_fallback(&self, fallback: Raw) -> Self {
+        self.rebuild(|inner| inner.fallback = Some(fallback))
+    }
+
     /// Where files are searched for.
     pub fn paths(&self) -> &Arc<SearchPaths> {
         &self.inner.paths
@@ -199,7 +209,7 @@ impl Scope {
 
     /// The variable as it was given, from the highest layer that has it. Evaluates nothing.
     pub fn raw(&self, name: &str) -> Option<&Raw> {
-        self.inner.layers.iter().rev().find_map(|layer| layer.get(name))
+        self.inner.layers.iter().rev().find_map(|layer| layer.get(name)).or(self.inner.fallback.as_ref())
     }
 
     /// Whether there is a variable of this name. Evaluates nothing.

@@ -1,0 +1,47 @@
+//! The lab suite: real hosts, looked at with the lab's own means, never only through our recap.
+//!
+//! It needs root (it boots hosts) and is run by `make test`; `cargo test` alone leaves it out unless
+//! `DEPLOY_TEST_LAB=1` says otherwise.
+
+mod failures;
+mod lab;
+mod language;
+mod secrets;
+mod site;
+
+/// One test, so that the hosts are booted once, taken down at the end, and never shared by two scenarios at a time.
+#[test]
+fn scenarios() {
+    if std::env::var_os("DEPLOY_TEST_LAB").is_none() {
+        eprintln!("left out: set DEPLOY_TEST_LAB=1 (make test does)");
+        return;
+    }
+    let only = std::env::var("DEPLOY_TEST_ONLY").unwrap_or_default();
+    let mut failed = Vec::new();
+    let mut passed = 0;
+    for (name, scenario) in
+        language::SCENARIOS.iter().chain(failures::SCENARIOS).chain(secrets::SCENARIOS).chain(site::SCENARIOS)
+    {
+        if !name.contains(&only) {
+            continue;
+        }
+        let began = std::time::Instant::now();
+        let ended = std::panic::catch_unwind(scenario);
+        let seconds = began.elapsed().as_secs_f64();
+        match ended {
+            Ok(()) => {
+                passed += 1;
+                eprintln!("scenario {name} ... ok ({seconds:.1} s)");
+            }
+            Err(_) => {
+                eprintln!("scenario {name} ... FAILED ({seconds:.1} s)");
+                failed.push(*name);
+            }
+        }
+    }
+    if std::env::var_os("DEPLOY_TEST_KEEP").is_none() {
+        lab::down();
+    }
+    eprintln!("lab scenarios: {passed} passed, {} failed", failed.len());
+    assert!(failed.is_empty(), "failed scenarios: {}", failed.join(", "));
+}

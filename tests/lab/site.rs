@@ -1,0 +1,85 @@
+//! The main job: three bare machines become a Galera cluster under mutual TLS.
+
+use super::lab::lab;
+use super::language::pretty_assertions;
+
+/// The scenarios of this file.
+pub const SCENARIOS: &[(&str, fn())] = &[("the site: check, apply, again, verify", site)];
+
+const NODES: [&str; 3] = ["galera1", "galera2", "galera3"];
+
+fn site() {
+    let lab = lab();
+    let tree = "(find /etc /usr /var/lib /home /srv -xdev \\( -path '*/.cache/deploy' -o -path /var/lib/deploy -o -path /var/lib/systemd -o -path /var/lib/sudo -o -path /var/lib/private \\) -prune -o -printf '%p %m %u %g %s\\n' | sort; systemctl list-unit-files --no-legend; systemctl list-units --all --no-legend --plain --type=service | awk '{print $1,$3,$4}' | grep -v -e user@ -e user-runtime -e session; nft list ruleset 2>/dev/null) | sha256sum";
+    let state = || NODES.map(|host| lab.ssh(host, tree));
+    let secrets = lab.file("site-secrets.yml", "passbolt_db_password: \"pa's\\\"s\\\\w$rd-of-the-suite\"\n");
+    let store = lab.file("pki/.keep", "").parent().unwrap().to_path_buf();
+    let passphrase = lab.file("passphrase", "correct horse battery\n");
+    use std::os::unix::fs::PermissionsExt;
+    for (path, mode) in [(&secrets, 0o600), (&store, 0o700), (&passphrase, 0o600)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let extra = format!("@{}", secrets.display());
+    let pki = format!("pki_store={} pki_passphrase_file={}", store.display(), passphrase.display());
+    let common = ["playbooks/site.yml", "-e", extra.as_str(), "-e", pki.as_str(), "--diff", "--format", "json"];
+
+    let bare = state();
+    let check = lab.deploy(&[&common[..], &["--check"]].concat());
+    assert_eq!(check.code, 0, "{}", tail(&check.all()));
+    assert_eq!(state(), bare, "a check changed a host");
+    assert!(std::fs::read_dir(&store).unwrap().count() <= 1, "a check wrote into the certificate store");
+    let unknown = check.results().iter().filter(|(_, _, status, _)| status == "unknown").count();
+    assert!(unknown * 20 <= check.results().len(), "{unknown} of {} unknown", check.results().len());
+
+    let apply = lab.deploy(&common);
+    assert_eq!(apply.code, 0, "{}", tail(&apply.all()));
+    let known: Vec<_> = check.results().into_iter().filter(|(_, _, status, _)| status != "unknown").collect();
+    let same: Vec<_> = apply
+        .results()
+        .into_iter()
+        .filter(|(host, task, ..)| known.iter().any(|(h, t, ..)| h == host && t == task))
+        .collect();
+    pretty_assertions(&known, &same);
+    for all in [check.all(), apply.all()] {
+        assert!(!all.contains("w$rd-of-the-suite") && !all.contains("correct horse battery"), "a secret is shown");
+        assert!(!all.contains("PRIVATE KEY"), "a key is shown");
+    }
+
+    for host in NODES {
+        let status = lab.ssh(host, "mariadb -Ne \"show global status where variable_name in ('wsrep_cluster_size','wsrep_cluster_status','wsrep_local_state_comment')\"");
+        assert_eq!(
+            status, "wsrep_local_state_comment\tSynced\nwsrep_cluster_size\t3\nwsrep_cluster_status\tPrimary",
+            "{host}"
+        );
+        let keys =
+            lab.ssh(host, "find / -xdev -name '*.pem' -path '*mysql*' -name 'key*' -printf '%m %u %g\\n' | sort -u");
+        assert!(
+            !keys.is_empty() && keys.lines().all(|line| line.ends_with("mysql") && !line.contains("4 ")),
+            "{host}: {keys}"
+        );
+        assert_eq!(
+            lab.ssh(host, "grep -rl 'ENCRYPTED PRIVATE KEY' /etc /var/lib /home /root 2>/dev/null | wc -l"),
+            "0",
+            "a CA key on {host}"
+        );
+    }
+    lab.ssh("galera1", "mariadb -e 'create database if not exists suite; create table if not exists suite.t (id int primary key); replace into suite.t values (42)'");
+    for host in ["galera2", "galera3"] {
+        assert_eq!(lab.ssh(host, "mariadb -Ne 'set session wsrep_sync_wait=1; select id from suite.t'"), "42");
+    }
+
+    let processes = || NODES.map(|host| lab.ssh(host, "systemctl show -p MainPID --value mariadb"));
+    let before = processes();
+    let again = lab.deploy(&[&common[..], &["--detailed-exitcode"]].concat());
+    let changed: Vec<_> = again.results().into_iter().filter(|(_, _, status, _)| status == "changed").collect();
+    assert!(again.code == 0 && changed.is_empty(), "{} {changed:?}", again.code);
+    assert_eq!(processes(), before, "a second run restarted something");
+
+    let verify = lab.deploy(&["playbooks/verify.yml", "-e", extra.as_str(), "-e", pki.as_str()]);
+    assert_eq!(verify.code, 0, "{}", tail(&verify.all()));
+}
+
+fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(60)..].join("\n")
+}
