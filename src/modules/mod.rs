@@ -21,6 +21,7 @@ mod pki;
 mod registry;
 pub mod scalars;
 mod services;
+mod system;
 #[cfg(test)]
 pub mod testing;
 

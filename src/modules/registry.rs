@@ -16,6 +16,7 @@ const FAMILIES: &[&[&Module]] = &[
     super::database::MODULES,
     super::galera::MODULES,
     super::services::MODULES,
+    super::system::MODULES,
 ];
 
 static INDEX: LazyLock<HashMap<&'static str, &'static Module>> = LazyLock::new(|| {

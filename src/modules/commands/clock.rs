@@ -32,6 +32,32 @@ pub fn local(seconds: i64) -> Local {
     from_tm(&tm)
 }
 
+/// The same moment in UTC.
+pub fn utc(seconds: i64) -> Local {
+    let time: libc::time_t = seconds;
+    // SAFETY: as in `local`.
+    let tm = unsafe {
+        let mut tm: libc::tm = std::mem::zeroed();
+        libc::gmtime_r(&time, &mut tm);
+        tm
+    };
+    from_tm(&tm)
+}
+
+/// The name of the time zone at this moment: `CET`.
+pub fn zone(seconds: i64) -> String {
+    let time: libc::time_t = seconds;
+    // SAFETY: `tm` is filled in by the call; `tm_zone` points to a string that lives as long as the process.
+    unsafe {
+        let mut tm: libc::tm = std::mem::zeroed();
+        libc::localtime_r(&time, &mut tm);
+        match tm.tm_zone.is_null() {
+            true => String::new(),
+            false => std::ffi::CStr::from_ptr(tm.tm_zone).to_string_lossy().into_owned(),
+        }
+    }
+}
+
 fn from_tm(tm: &libc::tm) -> Local {
     Local {
         year: i64::from(tm.tm_year) + 1900,

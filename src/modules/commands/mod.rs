@@ -1,6 +1,6 @@
 //! Commands, and the module that only answers.
 
-mod clock;
+pub(super) mod clock;
 mod command;
 mod ping;
 mod raw;
