@@ -5,7 +5,9 @@ mod command;
 mod ping;
 mod raw;
 mod run;
+mod script;
 mod shell;
+mod wait_for;
 pub(crate) mod words;
 
 pub(super) use run::lines;
@@ -13,4 +15,5 @@ pub(super) use run::lines;
 use super::Module;
 
 /// The modules of this family.
-pub const MODULES: &[&Module] = &[&ping::PING, &command::COMMAND, &shell::SHELL, &raw::RAW];
+pub const MODULES: &[&Module] =
+    &[&ping::PING, &command::COMMAND, &shell::SHELL, &raw::RAW, &script::SCRIPT, &wait_for::WAIT_FOR];
