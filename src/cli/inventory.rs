@@ -20,13 +20,14 @@ pub fn run(arguments: &InventoryArguments) -> ExitCode {
     };
     let mut diags = Diags::new();
     let hook = |bytes: &[u8], _: &std::path::Path| vault.decrypt(bytes).map_err(|e| e.to_string());
-    let inventory = Inventory::load(&sources(&arguments.sources.inventory), &hook, &mut diags);
+    let mut inventory = Inventory::load(&sources(&arguments.sources.inventory), &hook, &mut diags);
+    let default = PathBuf::from("playbooks");
+    let directory = arguments.playbook_dir.clone().or_else(|| default.is_dir().then_some(default));
+    inventory.load_vars(directory.as_deref(), &hook, &mut diags);
     eprint!("{}", redactor.mask(&diags.render(false)));
     if diags.has_errors() {
         return ExitCode::from(EXIT_PARSE);
     }
-    let default = PathBuf::from("playbooks");
-    let directory = arguments.playbook_dir.clone().or_else(|| default.is_dir().then_some(default));
     let text = if let Some(host) = &arguments.host {
         if !inventory.hosts.contains_key(host.as_str()) {
             eprintln!("error: the inventory has no host `{host}`");

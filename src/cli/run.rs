@@ -86,7 +86,7 @@ fn read(arguments: &RunArguments, redactor: &Redactor, diags: &mut Diags) -> Opt
         }
     };
     let hook = |bytes: &[u8], _: &Path| vault.decrypt(bytes).map_err(|error| error.to_string());
-    let inventory = Inventory::load(&inventory::sources(&arguments.sources.inventory), &hook, diags);
+    let mut inventory = Inventory::load(&inventory::sources(&arguments.sources.inventory), &hook, diags);
     let mut extra = Layer::new();
     for text in &arguments.extra_vars {
         match extra_vars::parse(text, &hook) {
@@ -112,6 +112,8 @@ fn read(arguments: &RunArguments, redactor: &Redactor, diags: &mut Diags) -> Opt
     for name in &names {
         playbooks.extend(load_playbook(name, &options, diags));
     }
+    let directory = playbooks.first().map(|playbook| playbook.directory.clone());
+    inventory.load_vars(directory.as_deref(), &hook, diags);
     preflight::check(&playbooks, &templar, diags);
     let mut limit = Vec::new();
     for text in &arguments.sources.limit {

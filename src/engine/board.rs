@@ -118,12 +118,6 @@ impl Board {
         (0..state.places.len()).filter(|&i| !state.places[i].gone && state.places[i].at == *position).collect()
     }
 
-    /// The hosts that have not left, in the batch's order.
-    pub fn present(&self) -> Vec<usize> {
-        let state = self.lock();
-        (0..state.places.len()).filter(|&i| !state.places[i].gone).collect()
-    }
-
     /// Whether every host has finished everything before `position`.
     pub fn all_reached(&self, position: &Position) -> bool {
         self.lock().places.iter().all(|place| place.frontier().is_none_or(|frontier| frontier >= position))

@@ -277,10 +277,17 @@ fn add_host(call: &Call, mut arguments: Map<String, Value>) -> Result<Outcome, T
             inventory.add_host(&name, Some(group), &span);
         }
         inventory.reconcile();
+        reload(call, &mut inventory)?;
     }
     call.on.play.forget_bases();
     let added = json!({"host_name": name, "groups": groups, "host_vars": arguments});
     Ok(Outcome::ok().with("add_host", added))
+}
+
+/// Reads the variables of hosts and groups that are new.
+fn reload(call: &Call, inventory: &mut crate::inventory::Inventory) -> Result<(), Trouble> {
+    let loaded = call.on.play.run.loader.load_inventory_vars(inventory, &call.on.play.play.directory);
+    loaded.map(drop).map_err(|diag| Trouble::Failed(diag.one_line()))
 }
 
 fn group_by(call: &Call, arguments: GroupBy) -> Result<Outcome, Trouble> {
@@ -296,6 +303,7 @@ fn group_by(call: &Call, arguments: GroupBy) -> Result<Outcome, Trouble> {
                 .map_err(|diag| Trouble::Failed(diag.message))?;
         }
         inventory.reconcile();
+        reload(call, &mut inventory)?;
     }
     call.on.play.forget_bases();
     Ok(Outcome::ok().with("add_group", key).with("parent_groups", json!(parents)))

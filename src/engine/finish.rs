@@ -356,6 +356,7 @@ fn take_over(call: &Call, finished: Arc<Finished>, notified: Vec<String>) {
         }
         TaskStatus::Unreachable if !ignored => {
             on.host.leave(Gone::Unreachable);
+            on.batch.left(on.index, call.position());
             on.lost.store(true, Ordering::SeqCst);
             on.batch.board.nudge();
         }

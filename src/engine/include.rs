@@ -7,6 +7,7 @@ use super::loops;
 use super::prepare;
 use super::task;
 use super::walker::{Flow, Walker};
+use crate::inventory::Inventory;
 use crate::modules::control::{IncludeRole, IncludeTasks, IncludeVars};
 use crate::modules::{Module, Outcome, decode};
 use crate::playbook::{
@@ -44,6 +45,18 @@ impl Loader {
             (_, Some(error)) => Err(error),
             (Some(loaded), None) => Ok(loaded),
             (None, None) => Err(Diag::error("nothing could be loaded")),
+        }
+    }
+
+    /// Reads `group_vars` and `host_vars` beside the inventory and in `directory`, for the hosts and groups there are.
+    pub fn load_inventory_vars(&self, inventory: &mut Inventory, directory: &Path) -> Result<Vec<Diag>, Diag> {
+        let mut diags = Diags::new();
+        let vault: &VaultHook<'_> = &|bytes, path| (self.vault)(bytes, path);
+        inventory.load_vars(Some(directory), vault, &mut diags);
+        let all: Vec<Diag> = diags.into_iter().collect();
+        match all.iter().position(Diag::is_error) {
+            Some(index) => Err(all[index].clone()),
+            None => Ok(all),
         }
     }
 

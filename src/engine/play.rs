@@ -84,6 +84,8 @@ pub struct Batch {
     pub turns: Mutex<HashMap<Position, Arc<super::turns::Turns>>>,
     /// Results of `run_once` tasks.
     pub once: Mutex<HashMap<Position, Arc<super::once::Once>>>,
+    /// Where in the play hosts failed or were lost: others, further back, still count them as present.
+    pub left_at: Mutex<HashMap<usize, Position>>,
     /// Somebody ended the batch (`meta: end_batch`, `end_play`) or a fatal error did.
     pub ended: Mutex<Option<Ending>>,
 }
@@ -109,6 +111,7 @@ impl Batch {
             steps: Default::default(),
             turns: Mutex::default(),
             once: Mutex::default(),
+            left_at: Mutex::default(),
             ended: Mutex::default(),
         }
     }
@@ -133,6 +136,17 @@ impl Batch {
         let before: Vec<usize> =
             self.board.standing_at(position).into_iter().take_while(|other| *other < index).collect();
         turns.take(index, &before).await
+    }
+
+    /// A host fails, or is lost, at `position`.
+    pub fn left(&self, index: usize, position: &Position) {
+        self.left_at.lock().unwrap_or_else(|p| p.into_inner()).entry(index).or_insert_with(|| position.clone());
+    }
+
+    /// The hosts that had not failed before `position`, in order.
+    pub fn present_at(&self, position: &Position) -> Vec<usize> {
+        let left = self.left_at.lock().unwrap_or_else(|p| p.into_inner());
+        (0..self.hosts.len()).filter(|index| left.get(index).is_none_or(|at| at >= position)).collect()
     }
 
     /// Why it ends, if so.
@@ -208,6 +222,11 @@ fn collect_handlers(steps: &[Step], frame: &Frame, found: &mut Vec<Handler>) {
 /// Makes ready to run a play. With `quietly` nothing is shown and nobody is asked.
 pub fn open_play(run: &Arc<Run>, play: &Arc<Play>, number: usize, quietly: bool) -> Result<Arc<PlayRun>, Diag> {
     let vars = layer_of(&play.keywords.vars);
+    {
+        let mut inventory = run.inventory.write().unwrap_or_else(|p| p.into_inner());
+        let warnings = run.loader.load_inventory_vars(&mut inventory, &play.directory)?;
+        warnings.into_iter().filter(|_| !quietly).for_each(|diag| run.warn(diag.one_line()));
+    }
     let bare = Scope::from_layers(&run.templar, vec![vars.clone(), run.extra.clone(), run.magic.clone()]);
     let hosts = select_hosts(run, play, &bare, quietly)?;
     let name = match &play.name {

@@ -167,7 +167,8 @@ fn magic(at: At<'_>) -> Arc<Layer> {
         }
         Some(batch) => {
             let list = |names: Vec<Arc<str>>| names.iter().map(|n| Value::from(&**n)).collect::<Value>();
-            let present: Vec<Arc<str>> = batch.board.present().iter().map(|&i| batch.hosts[i].name.clone()).collect();
+            let present: Vec<Arc<str>> =
+                batch.present_at(&at.stamp.position).iter().map(|&i| batch.hosts[i].name.clone()).collect();
             layer.insert("ansible_play_batch".into(), Raw::Value(list(present.clone())));
             let others = at.play.hosts_outside(batch);
             let all: Vec<Arc<str>> = at

@@ -136,6 +136,10 @@ impl Walker {
 
     fn gone(&self, why: Gone) {
         self.this.host.leave(why);
+        let failure = self.this.failure.lock().unwrap_or_else(|p| p.into_inner()).clone();
+        if let Some(failure) = failure {
+            self.this.batch.left(self.this.index, &failure.finished.task.position);
+        }
         let batch = &self.this.batch;
         if batch.strict {
             let failed = batch.hosts.iter().filter(|host| host.gone().is_some()).count();
