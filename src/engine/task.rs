@@ -164,7 +164,15 @@ impl Walker {
             table.entry(call.position().clone()).or_insert_with(|| Arc::new(Once::new(runner()))).clone()
         };
         if once.runner == this.index {
-            let finished = self.finish_now(call).await?;
+            // Whatever happens, the others must be told: they wait for it.
+            let finished = match self.finish_now(call).await {
+                Ok(finished) => finished,
+                Err(Trouble::Flow(flow)) => {
+                    once.abandon();
+                    return Ok(flow);
+                }
+                Err(other) => Arc::new(finish::quick(call, Outcome::failed(prepare::explain(call, other)))),
+            };
             once.publish(finished.clone());
             finish::publish(call, finished);
             return Ok(this.state());
