@@ -52,8 +52,9 @@ pub fn resolve(path: &Path) -> FsResult<PathBuf> {
     }
 }
 
+/// The path from the root, without a slash at its end.
 pub fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+    std::path::absolute(path).map_or_else(|_| path.to_path_buf(), |path| path.components().collect())
 }
 
 pub fn list(path: &Path) -> FsResult<Vec<OsString>> {

@@ -140,6 +140,19 @@ impl Machine {
             let changed = self.set_attributes(&path, &options.attributes, false)?;
             return Ok(Written { changed, path, digests: Some(digests), ..Written::default() });
         }
+        // Small contents are read at once, in a check too: they are worth a diff.
+        if let NewContent::Stream(source) = &mut content
+            && source.size() <= super::TEXT_LIMIT
+        {
+            let (size, sha256) = (source.size(), source.sha256().to_string());
+            let mut small = Vec::new();
+            let mut reader = source.open().at("cannot get the contents of", &path)?;
+            reader.read_to_end(&mut small).at("cannot get the contents of", &path)?;
+            let digests = Digests { size: small.len() as u64, sha256: super::sha256(&small), ..Digests::default() };
+            arrived(&path, &digests, size, &sha256)?;
+            drop(reader);
+            return self.write(&path, NewContent::Bytes(&small), options, inspect);
+        }
         let before = match &old {
             None => Facet::Absent,
             Some(stat) if stat.is_link() => {
@@ -157,9 +170,6 @@ impl Machine {
         let after = match (&content, &staged.digests) {
             (NewContent::Bytes(bytes), _) => self.content_facet(&path, bytes, options.sensitive),
             (NewContent::AtApply(why), _) => Facet::AtApply(why.to_string()),
-            (NewContent::Stream(_), Some(digests)) if digests.size <= super::TEXT_LIMIT && !self.predicted() => {
-                self.present_content_facet(&path, Some(digests.size), options.sensitive)?
-            }
             (NewContent::Stream(_), Some(digests)) => self.digest_facet(digests, options.sensitive),
             (NewContent::Stream(_), None) => Facet::Unknown,
         };
@@ -265,14 +275,7 @@ impl Machine {
                 let (size, sha256) = (source.size(), source.sha256().to_string());
                 let mut reader = source.open().at("cannot get the contents of", path)?;
                 let digests = temp.fill(&mut *reader).at("cannot write", path)?;
-                if digests.size != size || digests.sha256 != sha256 {
-                    return Err(MachineError::failed(format!(
-                        "the contents of {} did not arrive whole: {} of {size} bytes, SHA-256 {} instead of {sha256}; nothing was changed",
-                        path.display(),
-                        digests.size,
-                        digests.sha256
-                    )));
-                }
+                arrived(path, &digests, size, &sha256)?;
                 digests
             }
             NewContent::AtApply(_) => {
@@ -419,6 +422,19 @@ impl Machine {
     fn record_backup(&mut self, path: &Path, after: Facet) {
         self.record(Change::set(Self::file_subject(path), "backup", Facet::Absent, after));
     }
+}
+
+/// Contents must be those that were announced.
+fn arrived(path: &Path, digests: &Digests, size: u64, sha256: &str) -> Result<()> {
+    if digests.size == size && digests.sha256 == sha256 {
+        return Ok(());
+    }
+    Err(MachineError::failed(format!(
+        "the contents of {} did not arrive whole: {} of {size} bytes, SHA-256 {} instead of {sha256}; nothing was changed",
+        path.display(),
+        digests.size,
+        digests.sha256
+    )))
 }
 
 /// How contents were staged.

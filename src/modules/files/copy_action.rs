@@ -8,9 +8,10 @@ use crate::modules::{
     ActionError, ActionFuture, ActionHost, Content, FileKind, ModuleError, Outcome, Prepared, Status, decode,
 };
 use serde_json::{Map, Value};
-use std::collections::HashSet;
-use std::os::unix::fs::PermissionsExt;
+use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex};
 
 /// Contents inline in one request, all together: a frame holds 1 MiB, and base64 and JSON add to it.
 const REQUEST_LIMIT: usize = 400 * 1024;
@@ -51,10 +52,7 @@ pub(super) fn prepare<'a>(host: &'a dyn ActionHost, mut arguments: Map<String, V
         let content = offer(host, &source, metadata.len(), copy.decrypt.0)?;
         let digests = match (&content, host.check() || copy.checksum.is_some()) {
             // In a check nothing is streamed, so the host cannot compute what Ansible returns.
-            (Content::Blob { .. }, true) => {
-                let mut file = std::fs::File::open(&source).map_err(|e| cannot_read(&source, e))?;
-                Some(Digests::of_reader(&mut file).map_err(|e| cannot_read(&source, e))?)
-            }
+            (Content::Blob { .. }, true) => Some(digests_of(&source).map_err(|e| cannot_read(&source, e))?),
             _ => None,
         };
         if let (Some(checksum), Some(digests)) = (&copy.checksum, &digests)
@@ -70,6 +68,23 @@ pub(super) fn prepare<'a>(host: &'a dyn ActionHost, mut arguments: Map<String, V
         Delivery { basename, content, digests, tree: None }.add(&mut arguments)?;
         Ok(Prepared::Send(arguments))
     })
+}
+
+/// Digests of a large file, computed once for all hosts while the file stays as it is.
+fn digests_of(path: &Path) -> std::io::Result<Digests> {
+    type Known = HashMap<(u64, u64, u64, i64, i64), Digests>;
+    static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
+    let mut file = std::fs::File::open(path)?;
+    let metadata = file.metadata()?;
+    let mark = (metadata.dev(), metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec());
+    // Held while reading: other hosts want the same digests and wait for them.
+    let mut known = KNOWN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if let Some(digests) = known.get(&mark) {
+        return Ok(digests.clone());
+    }
+    let digests = Digests::of_reader(&mut file)?;
+    known.insert(mark, digests.clone());
+    Ok(digests)
 }
 
 /// Bytes in memory for the host.

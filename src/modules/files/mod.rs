@@ -1,5 +1,7 @@
 //! Files: written, read, edited, found.
 
+#[cfg(all(test, feature = "controller"))]
+mod action_tests;
 mod blockinfile;
 mod common;
 mod copy;
