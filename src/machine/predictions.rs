@@ -13,6 +13,8 @@ pub(crate) struct Predictions {
     pub commands: bool,
     /// Users and groups.
     pub accounts: super::accounts::Accounts,
+    /// Kernel parameters and the host's name.
+    pub kernel: super::kernel::Kernel,
     /// Packages.
     pub packages: super::packages::Packages,
     /// Units.

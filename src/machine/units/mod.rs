@@ -120,6 +120,21 @@ impl Machine {
         self.foreseen_unit(real)
     }
 
+    /// Every service that is loaded or has a file, with what a check foresees.
+    pub fn list_services(&self) -> Result<Vec<Unit>> {
+        let mut units = match systemctl::manager_runs() {
+            true => systemctl::list_services(self)?,
+            false if self.predicted() => Vec::new(),
+            false => return Err(systemctl::no_manager()),
+        };
+        for name in self.foreseen_services() {
+            if units.iter().all(|u| u.name != name) {
+                units.push(Unit { name, load: "not-found".into(), ..Unit::default() });
+            }
+        }
+        units.into_iter().map(|unit| self.foreseen_unit(unit)).collect()
+    }
+
     /// Starts, stops, restarts or reloads a unit, where its state asks for it. Says whether anything was done.
     pub fn act_on_unit(
         &mut self,

@@ -129,6 +129,15 @@ impl Machine {
         Ok(None)
     }
 
+    /// Names of services about which something is foreseen.
+    pub(super) fn foreseen_services(&self) -> Vec<String> {
+        let units = &self.predictions.units.units;
+        let named = |(name, foreseen): (&String, &Foreseen)| {
+            (name.ends_with(".service") && !name.contains("@.") && foreseen.exists != Some(false)).then(|| name.clone())
+        };
+        if self.predicted() { units.iter().filter_map(named).collect() } else { Vec::new() }
+    }
+
     fn foreseen_mut(&mut self, name: &str) -> &mut Foreseen {
         let tainted = self.mode() == Mode::Tainted;
         let foreseen = self.predictions.units.units.entry(name.to_string()).or_default();

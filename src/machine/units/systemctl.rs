@@ -88,6 +88,42 @@ pub(super) fn show(machine: &Machine, name: &str, options: &UnitOptions) -> Resu
     Ok(unit)
 }
 
+/// All services: those that are loaded, and those that have a file.
+pub(super) fn list_services(machine: &Machine) -> Result<Vec<Unit>> {
+    let options = UnitOptions::default();
+    let loaded = ["list-units", "--all", "--type=service", "--plain", "--no-legend", "--no-pager"];
+    let loaded = short(machine, &systemctl(machine, &options, &loaded))?.stdout_text();
+    let files = ["list-unit-files", "--type=service", "--no-legend", "--no-pager"];
+    let files = short(machine, &systemctl(machine, &options, &files))?.stdout_text();
+    Ok(parse_services(&loaded, &files))
+}
+
+/// `UNIT LOAD ACTIVE SUB DESCRIPTION` and `UNIT STATE PRESET`.
+fn parse_services(loaded: &str, files: &str) -> Vec<Unit> {
+    let mut units: BTreeMap<String, Unit> = BTreeMap::new();
+    for line in loaded.lines() {
+        let words: Vec<&str> = line.split_whitespace().filter(|w| *w != "●" && *w != "*").collect();
+        if let [name, load, active, sub, ..] = words.as_slice() {
+            let mut unit =
+                Unit { name: name.to_string(), load: load.to_string(), active: active.to_string(), ..Unit::default() };
+            unit.properties.insert("SubState".into(), sub.to_string());
+            units.insert(name.to_string(), unit);
+        }
+    }
+    for line in files.lines() {
+        let mut words = line.split_whitespace();
+        if let (Some(name), Some(state)) = (words.next(), words.next()) {
+            let unit = units.entry(name.to_string()).or_insert_with(|| Unit {
+                name: name.to_string(),
+                load: "loaded".into(),
+                ..Unit::default()
+            });
+            unit.file_state = state.to_string();
+        }
+    }
+    units.into_values().collect()
+}
+
 /// Reads the output of `systemctl show`; values may span lines (`ExecStart={ … }` does not, `Description` cannot).
 pub(super) fn parse_show(name: &str, text: &str) -> Unit {
     let mut properties = BTreeMap::new();
@@ -276,6 +312,19 @@ mod tests {
         assert_eq!(unit.property("ExecStart"), "{ path=/x ; argv[]=/x -D }");
         assert!(!parse_show("x.service", "LoadState=not-found\nActiveState=inactive\n").exists());
         assert!(parse_show("x.service", "LoadState=masked\nActiveState=inactive\nUnitFileState=masked\n").is_masked());
+    }
+
+    #[test]
+    fn lists_of_services_are_read() {
+        let units = parse_services(
+            "cron.service loaded active running Regular background\n● bad.service not-found inactive dead bad\n",
+            "cron.service enabled enabled\nrsync.service disabled enabled\n",
+        );
+        let all: Vec<_> = units.iter().map(|u| (u.name.as_str(), u.active.as_str(), u.file_state.as_str())).collect();
+        assert_eq!(
+            all,
+            [("bad.service", "inactive", ""), ("cron.service", "active", "enabled"), ("rsync.service", "", "disabled")]
+        );
     }
 
     #[test]

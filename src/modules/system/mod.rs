@@ -1,9 +1,21 @@
 //! The system itself: facts, host name, kernel parameters, crontabs, databases of names.
 
 mod facts;
+mod getent;
+mod hostname;
+mod package_facts;
+mod service_facts;
 mod setup;
+mod sysctl;
 
 use super::Module;
 
 /// The modules of this family.
-pub const MODULES: &[&Module] = &[&setup::SETUP];
+pub const MODULES: &[&Module] = &[
+    &setup::SETUP,
+    &hostname::HOSTNAME,
+    &sysctl::SYSCTL,
+    &getent::GETENT,
+    &package_facts::PACKAGE_FACTS,
+    &service_facts::SERVICE_FACTS,
+];
