@@ -49,12 +49,15 @@ pub(super) fn register(env: &mut Environment<'static>) {
     env.remove_global("debug");
     env.add_function("dict", dict);
     env.add_function("range", range);
+    env.add_function("cycler", |items: Rest<Value>| minijinja_contrib::globals::cycler(items.0));
+    env.add_function("joiner", minijinja_contrib::globals::joiner);
     env.add_function("now", super::time::now);
     env.add_function("undef", |_: Rest<ValueOrKwargs>| Value::UNDEFINED);
     env.add_function("__undefined", || Value::UNDEFINED);
     env.add_function("__mutable", |value: Value| super::mutable::thaw(value, 0));
     env.add_function("__cat", |values: Rest<Value>| cat(&values));
     env.add_function("__template", embedded);
+    env.add_function("__iterable", iterable);
     env.add_function("lookup", |state: &mut State<'_, '_>, values: Rest<ValueOrKwargs>| {
         super::lookups::call(state, Args::new("lookup", values)?, false)
     });
@@ -98,6 +101,16 @@ fn embedded(state: &mut State<'_, '_>, text: String) -> R {
     let templar = scope.templar().clone();
     templar.warn("a string constant in an expression holds a template; use the variable itself instead");
     templar.final_text(&text, &scope, None, false).map_err(super::engine::wrap)
+}
+
+/// What a `for` goes over: nothing else is iterable in Python.
+fn iterable(value: Value) -> R {
+    match value.kind() {
+        ValueKind::Undefined => Err(Error::from(ErrorKind::UndefinedError)),
+        ValueKind::String => Ok(Value::from(items(&value, "for")?)),
+        ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => Ok(value),
+        _ => Err(fail(format!("'{}' object is not iterable", super::py::type_name(&value)))),
+    }
 }
 
 fn dict(values: Rest<ValueOrKwargs>) -> R {

@@ -22,6 +22,8 @@ mod time;
 mod touch;
 
 #[cfg(test)]
+mod differential;
+#[cfg(test)]
 mod suite;
 
 use std::collections::HashMap;

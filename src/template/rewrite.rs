@@ -145,8 +145,9 @@ impl Writer {
             Stmt::ForLoop(s) => {
                 self.open("{% for", s.span());
                 self.target(&s.target);
-                self.out.push_str(" in ");
+                self.out.push_str(" in __iterable(");
                 self.expr(&s.iter, false);
+                self.out.push(')');
                 if let Some(filter) = &s.filter_expr {
                     self.out.push_str(" if ");
                     self.expr(filter, false);
@@ -643,6 +644,7 @@ impl Writer {
                 self.out.push_str("))");
                 return;
             }
+            BinOpKind::In => return self.comparison(&b.left, CompareOpKind::In, &b.right),
             BinOpKind::Lt => return self.comparison(&b.left, CompareOpKind::Lt, &b.right),
             BinOpKind::Lte => return self.comparison(&b.left, CompareOpKind::Lte, &b.right),
             BinOpKind::Gt => return self.comparison(&b.left, CompareOpKind::Gt, &b.right),
@@ -656,7 +658,6 @@ impl Writer {
             BinOpKind::Div => "/",
             BinOpKind::FloorDiv => "//",
             BinOpKind::Pow => "**",
-            BinOpKind::In => "in",
         };
         let right_tolerant = matches!(b.op, BinOpKind::ScAnd | BinOpKind::ScOr);
         self.out.push('(');
@@ -674,15 +675,12 @@ impl Writer {
             CompareOpKind::Lte => "__le",
             CompareOpKind::Gt => "__gt",
             CompareOpKind::Gte => "__ge",
-            CompareOpKind::Eq | CompareOpKind::Ne | CompareOpKind::In | CompareOpKind::NotIn => {
+            CompareOpKind::In => "__in",
+            CompareOpKind::NotIn => "not __in",
+            CompareOpKind::Eq | CompareOpKind::Ne => {
                 self.out.push('(');
                 self.operand(left, false);
-                self.out.push_str(match op {
-                    CompareOpKind::Eq => " == ",
-                    CompareOpKind::Ne => " != ",
-                    CompareOpKind::In => " in ",
-                    _ => " not in ",
-                });
+                self.out.push_str(if matches!(op, CompareOpKind::Eq) { " == " } else { " != " });
                 self.operand(right, false);
                 self.out.push(')');
                 return;

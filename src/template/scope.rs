@@ -100,6 +100,7 @@ impl SearchPaths {
 pub(super) fn expand_home(name: &str) -> PathBuf {
     match name.strip_prefix('~') {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => match std::env::var_os("HOME") {
+            Some(home) if rest.is_empty() => PathBuf::from(home),
             Some(home) => Path::new(&home).join(rest.trim_start_matches('/')),
             None => PathBuf::from(name),
         },

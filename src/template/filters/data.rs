@@ -121,15 +121,16 @@ pub(super) fn items2dict(args: &Args) -> R {
     if !is_list(&args.value()) {
         return Err(fail(format!("items2dict requires a list, got '{}' instead", py::type_name(&args.value()))));
     }
-    let key = args.text(1, "key_name").unwrap_or_else(|| "key".to_owned());
-    let name = args.text(2, "value_name").unwrap_or_else(|| "value".to_owned());
+    let key = args.get(1, "key_name").unwrap_or_else(|| Value::from("key"));
+    let name = args.get(2, "value_name").unwrap_or_else(|| Value::from("value"));
     let mut out = indexmap::IndexMap::new();
     for item in args.items()? {
-        if item.kind() != ValueKind::Map {
+        if !matches!(item.kind(), ValueKind::Map | ValueKind::Seq) {
             return Err(fail("items2dict requires a list of dictionaries"));
         }
-        let (k, v) = (item.get_attr(&key)?, item.get_attr(&name)?);
+        let (k, v) = (super::items::item(&item, &key)?, super::items::item(&item, &name)?);
         if k.is_undefined() || v.is_undefined() {
+            let (key, name) = (py::str(&key), py::str(&name));
             return Err(fail(format!("items2dict requires each dictionary to contain the keys '{key}' and '{name}'")));
         }
         out.insert(k, v);

@@ -206,7 +206,7 @@ pub(super) fn regex_search(args: &Args) -> R {
         let group = py::str(group);
         if let Some(name) = group.strip_prefix("\\g<").and_then(|g| g.strip_suffix('>')) {
             groups.push(name.to_owned());
-        } else if let Some(number) = group.strip_prefix('\\') {
+        } else if let Some(number) = group.strip_prefix('\\').filter(|n| n.parse::<usize>().is_ok()) {
             groups.push(number.to_owned());
         } else {
             return Err(fail("regex_search: unknown argument; groups are '\\1' or '\\g<name>'"));

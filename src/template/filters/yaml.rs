@@ -20,6 +20,7 @@ struct Style {
 struct Writer<'a> {
     style: &'a Style,
     out: String,
+    in_flow: bool,
 }
 
 fn is_scalar(value: &Value) -> bool {
@@ -75,7 +76,11 @@ impl Writer<'_> {
                     self.child(&v, indent, false)?;
                 }
             }
-            ValueKind::Map | ValueKind::Seq | ValueKind::Iterable => self.flow(value, indent)?,
+            ValueKind::Map | ValueKind::Seq | ValueKind::Iterable => {
+                self.in_flow = true;
+                self.flow(value, indent)?;
+                self.in_flow = false;
+            }
             _ => self.scalar(value, indent, false)?,
         }
         Ok(())
@@ -84,6 +89,10 @@ impl Writer<'_> {
     /// A value after `key:` or `-`.
     fn child(&mut self, value: &Value, indent: usize, in_map: bool) -> Result<(), Error> {
         let block = !is_scalar(value) && !self.is_flow(value);
+        if !block && !is_scalar(value) {
+            self.out.push(' ');
+            return self.block(value, indent);
+        }
         let list = matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable);
         if block && in_map {
             // A list under a key is not indented.
@@ -120,7 +129,7 @@ impl Writer<'_> {
                 }
                 self.scalar(&k, inner, true)?;
                 self.out.push_str(": ");
-                if is_scalar(&v) { self.scalar(&v, inner, false)? } else { self.flow(&v, inner)? }
+                if is_scalar(&v) { self.scalar(&v, inner + self.style.indent, false)? } else { self.flow(&v, inner)? }
             }
             self.out.push('}');
         } else {
@@ -130,7 +139,7 @@ impl Writer<'_> {
                     self.out.push(',');
                     wrap(self);
                 }
-                if is_scalar(&v) { self.scalar(&v, inner, false)? } else { self.flow(&v, inner)? }
+                if is_scalar(&v) { self.scalar(&v, inner + self.style.indent, false)? } else { self.flow(&v, inner)? }
             }
             self.out.push(']');
         }
@@ -174,7 +183,7 @@ impl Writer<'_> {
             }
             return self.single(text, indent, key);
         }
-        if is_plain(text) {
+        if is_plain(text, self.in_flow) {
             self.words(text, indent, key, "");
         } else {
             self.single(text, indent, key);
@@ -260,39 +269,31 @@ fn line_is_empty(lines: &[&str], at: usize) -> bool {
     lines.get(at).is_some_and(|l| l.is_empty())
 }
 
-/// Whether text can stand without quotes, in block and in flow style.
-fn is_plain(text: &str) -> bool {
-    if text.is_empty()
-        || text.starts_with(' ')
-        || text.ends_with(' ')
-        || text.starts_with("---")
-        || text.starts_with("...")
-    {
+/// Whether text can stand without quotes, in block or in flow style.
+fn is_plain(text: &str, flow: bool) -> bool {
+    let edge_space = text.starts_with(' ') || text.ends_with(' ');
+    if text.is_empty() || edge_space || text.starts_with("---") || text.starts_with("...") {
         return false;
     }
     if !matches!(resolve_plain(text), NodeValue::Str(_)) || matches!(text, "=" | "<<") || is_timestamp(text) {
         return false;
     }
     let chars: Vec<char> = text.chars().collect();
-    for (i, c) in chars.iter().enumerate() {
-        let next = chars.get(i + 1);
-        let before_space = next.is_none_or(|n| n.is_whitespace());
-        let after_space = i == 0 || chars.get(i - 1).is_some_and(|p| p.is_whitespace());
+    chars.iter().enumerate().all(|(i, c)| {
+        let first = i == 0;
+        let before_space = chars.get(i + 1).is_none_or(|n| n.is_whitespace());
+        let after_space = first || chars.get(i - 1).is_some_and(|p| p.is_whitespace());
         let bad = match c {
-            '#' => i == 0 || after_space,
-            ',' | '[' | ']' | '{' | '}' => true,
-            '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`' => i == 0,
-            '?' => i == 0,
-            '-' => i == 0 && before_space,
-            ':' => before_space || i == 0,
+            '#' => after_space,
+            ',' | '[' | ']' | '{' | '}' => first || flow,
+            '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`' => first,
+            '?' => (first && before_space) || flow,
+            '-' => first && before_space,
+            ':' => before_space || flow,
             _ => false,
         };
-        if bad {
-            // PyYAML allows these in block style only; it asks for both.
-            return false;
-        }
-    }
-    true
+        !bad
+    })
 }
 
 fn is_timestamp(text: &str) -> bool {
@@ -315,15 +316,13 @@ fn dump(args: &Args, mut style: Style) -> R {
         }
     }
     let value = lazy::finalize(&args.value(), false)?;
-    let mut writer = Writer { style: &style, out: String::new() };
+    let mut writer = Writer { style: &style, out: String::new(), in_flow: false };
     if style.explicit_start {
         writer.out.push_str("---\n");
     }
-    writer.block(&value, 0)?;
+    let indent = if is_scalar(&value) { style.indent } else { 0 };
+    writer.block(&value, indent)?;
     writer.out.push('\n');
-    if is_scalar(&value) && value.as_str().is_none_or(is_plain) {
-        writer.out.push_str("...\n");
-    }
     Ok(Value::from(writer.out))
 }
 

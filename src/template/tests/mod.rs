@@ -34,6 +34,7 @@ static CORE: &[Entry] = &[
     test("__le", |a| ordered(a, |o| o.is_le())),
     test("__gt", |a| ordered(a, |o| o.is_gt())),
     test("__ge", |a| ordered(a, |o| o.is_ge())),
+    test("__in", |a| contains(&a.need(1, "seq")?, &a.value())),
     accepting("defined", |a| Ok(!a.value().is_undefined())),
     accepting("undefined", |a| Ok(a.value().is_undefined())),
     test("none", |a| Ok(a.value().is_none())),
