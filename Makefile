@@ -45,3 +45,13 @@ define pack
 	@stat -c %s $(1) > $(2:.gz=.size)
 	@gzip -9n < $(1) > $(2).new && mv $(2).new $(2)
 endef
+
+# Everything that is checked before a change lands; .ci/run calls exactly this.
+.PHONY: test lab-test
+test:
+	tools/prepare test
+	tools/test
+
+# Only the scenarios on real hosts whose name contains ONLY.
+lab-test:
+	DEPLOY_TEST_LAB=1 DEPLOY_TEST_ONLY="$(ONLY)" $(CARGO) test --test lab -- --nocapture
