@@ -324,7 +324,8 @@ impl Loader<'_> {
             NodeValue::Map(map) => {
                 for (key, value) in map.iter() {
                     let known = written.args.iter().any(|(own, _)| own.key_id() == key.key_id());
-                    if !known && !(key.as_str() == Some("_raw_params") && written.free_form.is_some()) {
+                    let same_text = key.as_str() == Some("_raw_params") && written.free_form.is_some();
+                    if !known && !same_text {
                         self.add_arg(written, key, value);
                     }
                 }

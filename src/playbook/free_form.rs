@@ -12,7 +12,7 @@ pub fn split_args(text: &str) -> Result<Vec<String>, String> {
         let mut continued = false;
         for (at, token) in tokens.iter().copied().enumerate() {
             if token.is_empty() && at != 0 {
-                last(&mut params).push(' ');
+                append(&mut params, " ");
                 continue;
             }
             if token == "\\" && quote.is_none() {
@@ -28,18 +28,12 @@ pub fn split_args(text: &str) -> Result<Vec<String>, String> {
                 params.push(token.to_owned());
                 appended = true;
             } else if deep(&depths) || inside || was_inside {
-                let target = last(&mut params);
-                if at == 0 && was_inside {
-                    target.push_str(token);
-                } else if tokens.len() > 1 {
-                    if at > 0 {
-                        target.push(' ');
-                    }
-                    target.push_str(token);
-                } else {
-                    target.push('\n');
-                    target.push_str(token);
+                if tokens.len() == 1 && !(at == 0 && was_inside) {
+                    append(&mut params, "\n");
+                } else if at > 0 {
+                    append(&mut params, " ");
                 }
+                append(&mut params, token);
                 appended = true;
             }
             for (depth, (open, close)) in depths.iter_mut().zip(BRACKETS) {
@@ -55,7 +49,7 @@ pub fn split_args(text: &str) -> Result<Vec<String>, String> {
             }
         }
         if lines.len() > 1 && at_line + 1 != lines.len() && !continued {
-            last(&mut params).push('\n');
+            append(&mut params, "\n");
         }
     }
     if quote.is_some() {
@@ -67,12 +61,12 @@ pub fn split_args(text: &str) -> Result<Vec<String>, String> {
     Ok(params)
 }
 
-fn last(params: &mut Vec<String>) -> &mut String {
-    if params.is_empty() {
-        params.push(String::new());
+/// Adds to the last word.
+fn append(params: &mut Vec<String>, text: &str) {
+    match params.last_mut() {
+        Some(last) => last.push_str(text),
+        None => params.push(text.to_owned()),
     }
-    let at = params.len() - 1;
-    &mut params[at]
 }
 
 fn quote_state(token: &str, mut quote: Option<char>) -> Option<char> {
