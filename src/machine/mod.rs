@@ -14,6 +14,7 @@ mod cluster;
 mod error;
 mod exec;
 pub mod files;
+pub mod firewall;
 pub mod kernel;
 pub mod packages;
 mod predictions;

@@ -19,6 +19,8 @@ pub(crate) struct Predictions {
     pub packages: super::packages::Packages,
     /// Units.
     pub units: super::units::Units,
+    /// The firewall.
+    pub firewall: super::firewall::Firewall,
     /// The membership in a Galera cluster.
     pub cluster: super::cluster::Cluster,
     /// The database server.

@@ -14,6 +14,7 @@ pub mod control;
 mod database;
 mod files;
 mod galera;
+mod network;
 mod outcome;
 mod packages;
 pub mod pattern;

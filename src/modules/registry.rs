@@ -15,6 +15,7 @@ const FAMILIES: &[&[&Module]] = &[
     super::files::MODULES,
     super::database::MODULES,
     super::galera::MODULES,
+    super::network::MODULES,
     super::services::MODULES,
     super::system::MODULES,
 ];

@@ -30,8 +30,9 @@ login_arguments! {
     ///
     /// Returned are `bootstrapped` (this host did it now), `bootstrap_host` and `members`.
     pub struct Bootstrap {
-        /// Registered results of `galera_status`, one for each host of the cluster.
-        pub members: Vec<Value>,
+        /// Registered results of `galera_status`, one for each host of the cluster. Without it only this host is looked
+        /// at, and whether the others know of a cluster must have been made sure of before.
+        pub members: Option<Vec<Value>>,
         /// Names of all hosts of the cluster. One that `members` does not tell about is unknown, not down.
         pub hosts: Option<TextList>,
         /// The host that starts a new cluster. The first of `hosts` (or of `members`) when not given.
@@ -52,7 +53,7 @@ fn run(
 ) -> Result<Outcome, ModuleError> {
     let arguments: Bootstrap = decode(arguments)?;
     let own = arguments.host.as_ref().map(|host| host.0.clone()).unwrap_or_default();
-    let mut seen = observations(&arguments.members)?;
+    let mut seen = observations(arguments.members.as_deref().unwrap_or_default())?;
     let hosts = arguments.hosts.clone().unwrap_or_default().0;
     let chosen = arguments.bootstrap_host.as_ref().map(|h| h.0.clone()).or_else(|| hosts.first().cloned());
 
@@ -61,6 +62,7 @@ fn run(
     let now = look(machine, &own, arguments.unit.as_deref(), &login)?;
     match seen.iter_mut().find(|node| node.host == own) {
         Some(node) => *node = now.observation.clone(),
+        None if arguments.members.is_none() => seen.push(now.observation.clone()),
         None => {
             let why = format!("there is no result of galera_status of this host ({own}) in it");
             return Err(ModuleError::argument("members", why));

@@ -23,8 +23,9 @@ login_arguments! {
     /// a node is down.
     ///
     /// Returned are `galera` (everything that was seen: `process`, `status`, `saved`, `has_view`, `user_databases`),
-    /// and short answers: `member` (in a component with quorum), `synced`, `has_state` (has been part of a cluster),
-    /// `cluster_size`, `running`. Hand the registered results of all hosts to `galera_bootstrap` and `galera_wait`.
+    /// and short answers: `primary` (in a component with quorum), `synced`, `wsrep` (the server runs with Galera),
+    /// `running`, `has_state` (has been part of a cluster), `members` (their names), `cluster_size`, `cluster_uuid`,
+    /// `cluster_conf_id`. Hand the registered results of all hosts to `galera_bootstrap` and `galera_wait`.
     pub struct Status {
         /// The server's unit, found by itself when not given.
         pub unit: Option<Text>,
@@ -39,13 +40,18 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
     let seen = look(machine, host, arguments.unit.as_deref(), &arguments.login())?.observation;
     let status = seen.status.as_ref();
     let mut outcome = Outcome::ok()
-        .with("member", seen.is_member())
+        .with("primary", seen.is_member())
         .with("synced", status.is_some_and(|s| s.is_synced()))
         .with("running", status.is_some())
+        .with("wsrep", status.is_some_and(|s| s.wsrep_on))
+        .with("members", status.map(|s| s.members.clone()).unwrap_or_default())
+        .with("cluster_uuid", status.map_or("", |s| &s.cluster_state_uuid))
+        .with("cluster_conf_id", status.map_or(-1, |s| s.cluster_conf_id))
         .with("has_state", seen.has_state())
         .with("cluster_size", status.map_or(0, |s| s.cluster_size));
     if seen.predicted && seen.is_member() {
-        outcome.unknown_fields = vec!["cluster_size".into()];
+        outcome.unknown_fields =
+            ["cluster_size", "members", "cluster_uuid", "cluster_conf_id"].map(String::from).into();
     }
     let seen = serde_json::to_value(&seen).map_err(|e| ModuleError::Failed(e.to_string()))?;
     Ok(outcome.with("galera", seen))

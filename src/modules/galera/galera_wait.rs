@@ -33,9 +33,10 @@ login_arguments! {
         /// Seconds to wait while a full state transfer runs. 14400 when not given.
         pub sst_timeout: Option<Int>,
         /// Members that the cluster must have, a garbd counts. Any number when not given.
-        pub expected_size: Option<Int>,
-        /// Good looks in a row that are needed. 3 when not given.
-        pub stable: Option<Int>,
+        #[serde(alias = "expected_size")]
+        pub size: Option<Int>,
+        /// Seconds for which it must be well without a break. 2 when not given.
+        pub stable_for: Option<Int>,
         /// Seconds between two looks. 1 when not given.
         pub interval: Option<Int>,
         /// Write sets that may wait to be applied. 10 when not given.
@@ -73,8 +74,8 @@ fn run(
         host: arguments.host.as_ref().map(|host| host.0.clone()).unwrap_or_default(),
         limit: Duration::from_secs(number(arguments.timeout, 600)),
         sst_limit: Duration::from_secs(number(arguments.sst_timeout, 14_400)),
-        expected: number(arguments.expected_size, 0) as u32,
-        stable: number(arguments.stable, 3).max(1) as u32,
+        expected: number(arguments.size, 0) as u32,
+        stable: (number(arguments.stable_for, 2) / interval.as_secs()) as u32 + 1,
         interval,
         tolerances: Tolerances {
             recv_queue: number(arguments.recv_queue, 10),
