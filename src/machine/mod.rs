@@ -11,6 +11,7 @@ pub mod before;
 mod certificates;
 mod change;
 mod cluster;
+pub mod cron;
 mod error;
 mod exec;
 pub mod files;

@@ -13,6 +13,8 @@ pub(crate) struct Predictions {
     pub commands: bool,
     /// Users and groups.
     pub accounts: super::accounts::Accounts,
+    /// Crontabs.
+    pub cron: super::cron::Cron,
     /// Kernel parameters and the host's name.
     pub kernel: super::kernel::Kernel,
     /// Packages.

@@ -3,6 +3,7 @@
 mod apt;
 mod archive;
 mod contents;
+mod dnf;
 mod dpkg;
 mod prediction;
 mod private;
@@ -11,6 +12,7 @@ mod scripts;
 mod transaction;
 
 pub use apt::{AptOptions, has_lists, lists_time};
+pub use dnf::{DnfAction, DnfOptions};
 pub use dpkg::{Installed, compare as compare_versions};
 pub(crate) use prediction::Packages;
 pub use transaction::{Report, Specification, Upgrade};

@@ -14,6 +14,10 @@ pub(crate) struct Packages {
     packages: BTreeMap<String, Foreseen>,
     /// The package lists would have been brought up to date.
     pub(super) lists_fresh: bool,
+    /// Names that dnf would have installed or removed.
+    pub(super) rpm: BTreeMap<String, bool>,
+    /// Packages are foreseen of which it is not known what they bring.
+    pub(super) opaque: bool,
     /// Whether the lists of the private copy differ from the host's; nothing before they were downloaded.
     #[serde(skip)]
     updated: Option<bool>,

@@ -368,7 +368,7 @@ impl Machine {
         Ok(Report { stdout: output.stdout_text(), stderr: output.stderr_text(), changed: !steps.is_empty() })
     }
 
-    fn record_steps(&mut self, steps: &[Step]) {
+    pub(super) fn record_steps(&mut self, steps: &[Step]) {
         let facet = |version: &Option<String>| match version {
             Some(version) => Facet::Value(version.clone().into()),
             None => Facet::Absent,

@@ -1,6 +1,6 @@
 //! `package`: packages, by whatever manager the host has.
 
-use super::apt;
+use super::{apt, dnf};
 use crate::machine::Machine;
 use crate::machine::packages::PackageManager;
 use crate::modules::scalars::{Text, TextList};
@@ -51,7 +51,7 @@ fn run(
     };
     match manager {
         Some(PackageManager::Apt) => (apt::APT.run.ok_or_else(missing)?)(arguments, machine, context),
-        Some(PackageManager::Dnf) => Err(ModuleError::Failed("dnf is not supported yet".into())),
+        Some(PackageManager::Dnf) => (dnf::DNF.run.ok_or_else(missing)?)(arguments, machine, context),
         None => Err(missing()),
     }
 }

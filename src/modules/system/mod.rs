@@ -1,5 +1,7 @@
 //! The system itself: facts, host name, kernel parameters, crontabs, databases of names.
 
+mod cron;
+mod crontab;
 mod facts;
 mod getent;
 mod hostname;
@@ -15,6 +17,7 @@ pub const MODULES: &[&Module] = &[
     &setup::SETUP,
     &hostname::HOSTNAME,
     &sysctl::SYSCTL,
+    &cron::CRON,
     &getent::GETENT,
     &package_facts::PACKAGE_FACTS,
     &service_facts::SERVICE_FACTS,
