@@ -260,7 +260,7 @@ pub fn of_loop(call: &Call, results: Vec<Finished>) -> Finished {
     Finished {
         task: call.info.clone(),
         status,
-        value: entries.into_iter().collect(),
+        value: Value::from_pairs(entries),
         json,
         facts,
         changes: results.iter().flat_map(|result| result.changes.clone()).collect(),

@@ -82,7 +82,7 @@ pub async fn items(call: &Call) -> Result<Result<Vec<Item>, Outcome>, Trouble> {
             if let Some(next) = values.get(index + 1) {
                 info.push(("nextitem", next.clone()));
             }
-            set("ansible_loop", info.into_iter().map(|(k, v)| (Value::from(k), v)).collect());
+            set("ansible_loop", Value::from_pairs(info));
         }
         items.push(Item { call: call.with_locals(layer), value: value.clone() });
     }

@@ -486,7 +486,7 @@ fn play_magic(run: &Run, play: &Play, name: &str, hosts: &[Arc<Host>]) -> Arc<La
             (Value::from(&**group), hosts.iter().map(|host| Value::from(host.as_str())).collect::<Value>())
         })
         .collect();
-    set("groups", groups.into_iter().collect());
+    set("groups", Value::from_pairs(groups));
     let names = || play.all_roles.iter().map(|role| Value::from(&*role.name)).collect::<Value>();
     set("ansible_role_names", names());
     set("role_names", names());
