@@ -112,8 +112,10 @@ fn read(arguments: &RunArguments, redactor: &Redactor, diags: &mut Diags) -> Opt
     for name in &names {
         playbooks.extend(load_playbook(name, &options, diags));
     }
-    let directory = playbooks.first().map(|playbook| playbook.directory.clone());
-    inventory.load_vars(directory.as_deref(), &hook, diags);
+    // What is wrong in variable files is said now; those of further playbooks are read again as their plays begin.
+    for playbook in playbooks.iter().rev() {
+        inventory.load_vars(Some(&playbook.directory), &hook, diags);
+    }
     preflight::check(&playbooks, &templar, diags);
     let mut limit = Vec::new();
     for text in &arguments.sources.limit {

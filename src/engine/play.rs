@@ -14,6 +14,7 @@ use crate::playbook::{Play, Role, Step, Task};
 use crate::source::{Diag, Diags, Node, Span};
 use crate::template::{Layer, Raw, Scope, Value};
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// Defaults and vars of a role.
@@ -219,8 +220,17 @@ fn collect_handlers(steps: &[Step], frame: &Frame, found: &mut Vec<Handler>) {
     }
 }
 
+/// Reads `group_vars/` and `host_vars/` beside this play's playbook, unless the last play's stood there too.
+fn load_group_and_host_vars(run: &Run, directory: &Path) -> Result<(), Diag> {
+    let mut diags = Diags::new();
+    let mut inventory = run.inventory.write().unwrap_or_else(|p| p.into_inner());
+    inventory.load_vars(Some(directory), &|bytes, path| (run.loader.vault)(bytes, path), &mut diags);
+    diags.into_iter().find(Diag::is_error).map_or(Ok(()), Err)
+}
+
 /// Makes ready to run a play. With `quietly` nothing is shown and nobody is asked.
 pub fn open_play(run: &Arc<Run>, play: &Arc<Play>, number: usize, quietly: bool) -> Result<Arc<PlayRun>, Diag> {
+    load_group_and_host_vars(run, &play.directory)?;
     let vars = layer_of(&play.keywords.vars);
     {
         let mut inventory = run.inventory.write().unwrap_or_else(|p| p.into_inner());
