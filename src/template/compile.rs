@@ -137,8 +137,11 @@ pub(super) struct Origin {
 pub(super) struct TemplateFile {
     pub env: Environment<'static>,
     pub origin: Origin,
-    pub included: Arc<Mutex<HashMap<String, (PathBuf, Rewritten)>>>,
+    pub included: Included,
 }
+
+/// Files that a template included, by the name it used.
+pub(super) type Included = Arc<Mutex<HashMap<String, (PathBuf, Rewritten)>>>;
 
 /// The name of the outermost template in its environment.
 pub(super) const MAIN: &str = "<template>";
@@ -151,7 +154,7 @@ pub(super) static BASE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     env.set_debug(false);
     env.set_fuel(Some(FUEL));
     env.set_recursion_limit(RECURSION_LIMIT);
-    env.set_formatter(|out, state, value| super::engine::format_value(out, state, value));
+    env.set_formatter(super::engine::format_value);
     env.set_unknown_method_callback(|state: &mut State<'_, '_>, value, method, args| {
         super::methods::call(state, value, method, args)
     });
@@ -169,7 +172,7 @@ fn syntax_error(e: &Error) -> TemplateError {
             None => format!("syntax error in template: {}", e.kind()),
         },
     );
-    error.line = e.line();
+    error.set_line(e.line());
     error
 }
 
@@ -188,7 +191,7 @@ pub(super) fn template(
         Ok(root) => root,
         Err(e) => {
             let mut error = syntax_error(&e);
-            error.column = e.range().and_then(|r| column(&source, r.start));
+            error.set_column(e.range().and_then(|r| column(&source, r.start)));
             return Err(error);
         }
     };
@@ -225,7 +228,7 @@ pub(super) fn expression(text: &str, templates_in_strings: bool) -> Result<Compi
         let expr = machinery::parse_expr(&source).map_err(|e| {
             let mut error = syntax_error(&e);
             error.message = error.message.replace("in template", "in expression");
-            error.column = e.range().and_then(|r| column(&source, r.start));
+            error.set_column(e.range().and_then(|r| column(&source, r.start)));
             error
         })?;
         check_expr(&expr)?;
@@ -248,7 +251,7 @@ fn file(
     base: Option<&Path>,
 ) -> Result<Compiled, TemplateError> {
     let mut env = BASE.clone();
-    let included: Arc<Mutex<HashMap<String, (PathBuf, Rewritten)>>> = Arc::default();
+    let included = Included::default();
     let mut dirs = options.include_dirs.clone();
     if let Some(dir) = base.and_then(Path::parent) {
         dirs.push(dir.to_path_buf());
@@ -320,8 +323,8 @@ fn unknown_name(expr: &Expr<'_>) -> Option<TemplateError> {
         message.push_str(&format!("; did you mean '{near}'?"));
     }
     let mut error = TemplateError::new(TemplateErrorKind::Syntax, message);
-    error.line = Some(span.start_line as usize);
-    error.column = Some(span.start_col as usize + 1);
+    error.set_line(Some(span.start_line as usize));
+    error.set_column(Some(span.start_col as usize + 1));
     Some(error)
 }
 

@@ -113,7 +113,7 @@ pub(super) fn explain(err: &Error, compiled: &Compiled, scope: &Scope, site: &Si
         } else if let (Some(file), None) = (&site.file, &inner.file) {
             // The innermost place is kept; where it was used from is added.
             let line = err.line().map(|l| format!(":{l}")).unwrap_or_default();
-            inner.causes.push(format!("used in {}{line}", file.display()));
+            inner.because(format!("used in {}{line}", file.display()));
         }
         return inner;
     }
@@ -129,10 +129,10 @@ pub(super) fn explain(err: &Error, compiled: &Compiled, scope: &Scope, site: &Si
             known_place = at;
             let mut error = TemplateError::new(TemplateErrorKind::Undefined, describe(&name, root.detail()));
             if let Undefined::Variable(name) | Undefined::Because(name, _) = &name {
-                error.undefined = Some(name.clone());
+                error.undefined = Some(name.as_str().into());
             }
             if let Undefined::Because(_, why) = &name {
-                error.causes.push(why.clone());
+                error.because(why.clone());
             }
             error
         }
@@ -195,10 +195,10 @@ fn place(error: &mut TemplateError, err: &Error, compiled: &Compiled, site: &Sit
         }
     }
     if let Some(place) = span {
-        error.line = Some(place.start_line as usize + skipped);
-        error.column = Some(place.start_col as usize + 1);
+        error.set_line(Some(place.start_line as usize + skipped));
+        error.set_column(Some(place.start_col as usize + 1));
     } else {
-        error.line = err.line().map(|l| l + skipped);
+        error.set_line(err.line().map(|l| l + skipped));
     }
     error.file = file;
     if error.span.is_none() {

@@ -1,6 +1,7 @@
 //! What went wrong in a template, where, and why; never with a variable's value.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use crate::source::{Diag, Span};
@@ -31,14 +32,12 @@ pub struct TemplateError {
     pub span: Option<Span>,
     /// The template file, for a rendered file.
     pub file: Option<PathBuf>,
-    /// Line in the template, from 1.
-    pub line: Option<usize>,
-    /// Column in the template, from 1.
-    pub column: Option<usize>,
+    line: Option<NonZeroU32>,
+    column: Option<NonZeroU32>,
     /// The name that is undefined.
-    pub undefined: Option<String>,
+    pub undefined: Option<Box<str>>,
     /// Why, step by step.
-    pub causes: Vec<String>,
+    pub causes: Box<[String]>,
 }
 
 impl TemplateError {
@@ -52,13 +51,40 @@ impl TemplateError {
             line: None,
             column: None,
             undefined: None,
-            causes: Vec::new(),
+            causes: Box::default(),
         }
     }
 
     /// A failure while running.
     pub(super) fn runtime(message: impl Into<String>) -> Self {
         TemplateError::new(TemplateErrorKind::Runtime, message)
+    }
+
+    /// Line in the template, from 1.
+    pub fn line(&self) -> Option<usize> {
+        self.line.map(|n| n.get() as usize)
+    }
+
+    /// Column in the template, from 1.
+    pub fn column(&self) -> Option<usize> {
+        self.column.map(|n| n.get() as usize)
+    }
+
+    /// Sets the line in the template.
+    pub(super) fn set_line(&mut self, line: Option<usize>) {
+        self.line = line.and_then(|n| u32::try_from(n).ok()).and_then(NonZeroU32::new);
+    }
+
+    /// Sets the column in the template.
+    pub(super) fn set_column(&mut self, column: Option<usize>) {
+        self.column = column.and_then(|n| u32::try_from(n).ok()).and_then(NonZeroU32::new);
+    }
+
+    /// Adds a reason.
+    pub(super) fn because(&mut self, cause: String) {
+        let mut causes = std::mem::take(&mut self.causes).into_vec();
+        causes.push(cause);
+        self.causes = causes.into_boxed_slice();
     }
 
     /// Adds a place unless it has one.
@@ -80,14 +106,14 @@ impl TemplateError {
         if let Some(span) = &self.span {
             diag = diag.at(span);
         }
-        for cause in self.causes {
-            diag = diag.with_note(cause);
+        for cause in &self.causes {
+            diag = diag.with_note(cause.as_str());
         }
         diag
     }
 
     fn headline(&self) -> String {
-        match (&self.file, self.line, self.column) {
+        match (&self.file, self.line(), self.column()) {
             (Some(file), Some(line), Some(column)) => format!("{}:{line}:{column}: {}", file.display(), self.message),
             (Some(file), Some(line), None) => format!("{}:{line}: {}", file.display(), self.message),
             (Some(file), None, _) => format!("{}: {}", file.display(), self.message),

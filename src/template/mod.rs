@@ -229,8 +229,10 @@ impl Templar {
             let value = scope.value(name).unwrap_or_default();
             if value.is_undefined() {
                 let mut error = TemplateError::new(TemplateErrorKind::Undefined, format!("'{name}' is undefined"));
-                error.undefined = Some(name.to_owned());
-                error.causes.extend(touch::cause_of(name));
+                error.undefined = Some(name.into());
+                if let Some(why) = touch::cause_of(name) {
+                    error.because(why);
+                }
                 return Err(error);
             }
             lazy::finalize(&value, false).map_err(|e| Self::plain_error(&e))
@@ -322,7 +324,7 @@ impl Templar {
         }
         let compiled =
             compile::template(body, false, &options, scope.paths(), Some(name)).map(Arc::new).map_err(|mut e| {
-                e.line = e.line.map(|l| l + skipped);
+                e.set_line(e.line().map(|l| l + skipped));
                 in_file(e)
             })?;
         let site = || Site { span: None, file: Some(name.to_path_buf()), skipped_lines: skipped };

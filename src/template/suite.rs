@@ -474,14 +474,14 @@ fn files() {
         assert_eq!(render(text).map_err(|e| e.to_string()), Ok(want.to_owned()), "{text}");
     }
     let error = render("fine\n  {{ conf.zz }}\n").expect_err("undefined");
-    assert_eq!((error.line, error.column), (Some(2), Some(6)), "{error}");
+    assert_eq!((error.line(), error.column()), (Some(2), Some(6)), "{error}");
     assert!(error.to_string().contains("t.j2:2:6: 'conf.zz' is undefined"), "{error}");
     let error = render("#jinja2: trim_blocks:True\nx\n{{ nope }}\n").expect_err("undefined");
-    assert_eq!(error.line, Some(3), "{error}");
+    assert_eq!(error.line(), Some(3), "{error}");
     let error = render("x\n{% include 'broken.j2' %}\n").expect_err("undefined");
     assert!(error.to_string().contains("broken.j2:2:4: 'nope' is undefined"), "{error}");
     let error = render("a\n{% if %}\n").expect_err("syntax");
-    assert_eq!((error.kind, error.line), (TemplateErrorKind::Syntax, Some(2)));
+    assert_eq!((error.kind, error.line()), (TemplateErrorKind::Syntax, Some(2)));
     let crlf = RenderOptions { newline_sequence: "\r\n".to_owned(), ..RenderOptions::default() };
     assert_eq!(
         templar.render_file(Path::new("x"), "a\n{{ name }}\n", crlf, &scope).expect("crlf").value,

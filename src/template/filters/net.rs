@@ -197,9 +197,7 @@ fn query(text: &str, query: &str, version: Option<u8>) -> Result<Option<Value>, 
         "host" | "address/prefix" | "host/prefix" | "ip/prefix" => {
             (full || ip != net.network() || query == "host").then(|| Value::from(format!("{ip}/{}", net.prefix_len())))
         }
-        "network" => (address.prefixed && !full || query == "network" && !full)
-            .then(|| Value::from(net.network().to_string()))
-            .or_else(|| Some(Value::from(net.network().to_string()))),
+        "network" => Some(Value::from(net.network().to_string())),
         "network_id" => Some(Value::from(net.network().to_string())),
         "net" => (address.prefixed && ip == net.network() && !full).then(|| Value::from(net.to_string())),
         "subnet" | "network/prefix" => Some(Value::from(net.trunc().to_string())),

@@ -25,7 +25,7 @@ impl Source {
             None => rand::random::<u64>(),
             Some((seed, count)) => {
                 *count += 1;
-                let digest = Sha256::new().chain_update(&seed).chain_update(count.to_be_bytes()).finalize();
+                let digest = Sha256::new().chain_update(&*seed).chain_update(count.to_be_bytes()).finalize();
                 digest.iter().take(8).fold(0u64, |n, b| (n << 8) | u64::from(*b))
             }
         };

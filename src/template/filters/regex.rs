@@ -10,7 +10,10 @@ use minijinja::value::Value;
 use crate::template::args::{Args, R, fail};
 use crate::template::py;
 
-static CACHE: LazyLock<Mutex<HashMap<(String, u8), Arc<Regex>>>> = LazyLock::new(Mutex::default);
+/// Compiled patterns by their text and flags.
+type Compiled = HashMap<(String, u8), Arc<Regex>>;
+
+static CACHE: LazyLock<Mutex<Compiled>> = LazyLock::new(Mutex::default);
 
 /// Compiles a Python pattern.
 pub(crate) fn compile(pattern: &str, ignorecase: bool, multiline: bool) -> Result<Arc<Regex>, Error> {

@@ -57,7 +57,9 @@ impl Call<'_> {
 
 type Found = Result<Vec<Value>, Error>;
 
-static TABLE: &[(&str, fn(&Call<'_>) -> Found)] = &[
+type Run = fn(&Call<'_>) -> Found;
+
+static TABLE: &[(&str, Run)] = &[
     ("env", variables::env),
     ("vars", variables::vars),
     ("varnames", variables::varnames),
@@ -94,7 +96,7 @@ pub fn names() -> Vec<&'static str> {
     TABLE.iter().map(|(name, _)| *name).collect()
 }
 
-fn find(name: &str) -> Result<(&'static str, fn(&Call<'_>) -> Found), Error> {
+fn find(name: &str) -> Result<(&'static str, Run), Error> {
     let short = ["ansible.builtin.", "ansible.legacy.", "community.general."]
         .iter()
         .find_map(|prefix| name.strip_prefix(prefix))
