@@ -4,7 +4,9 @@ use super::lock::RunLock;
 use super::remote::{Link, Remote};
 use crate::machine::{Machine, Mode, Overlay};
 use crate::modules::{Context, Module, Outcome};
-use crate::wire::{End, Frame, Hello, Kind, MAGIC, MAX_MESSAGE, PROTOCOL, Progress, Reply, TaskRequest, WireError};
+use crate::wire::{
+    End, Frame, Hello, Kind, MAGIC, MAX_MESSAGE, PROTOCOL, Progress, Reply, Start, TaskRequest, WireError,
+};
 use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -42,7 +44,8 @@ pub fn run(input: impl Read, mut output: impl Write, find: Find, gone: &dyn Fn()
             }
             // Only a child that root was become for is told: root's runs exclude each other whoever logged in.
             Kind::Start if rustix::process::geteuid().is_root() => {
-                lock = Some(RunLock::new(Path::new("/run"), frame.parse()?));
+                let start: Start = frame.parse()?;
+                lock = start.exclusive.then(|| RunLock::new(Path::new("/run"), start));
             }
             Kind::Start => {}
             Kind::OverlayDump => {

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     fn lock(directory: &Path, run: &str) -> RunLock {
-        let start = Start { run: run.into(), who: format!("user of {run}"), patience: 0 };
+        let start = Start { run: run.into(), who: format!("user of {run}"), patience: 0, exclusive: true };
         RunLock { path: directory.join("lock"), start, held: None }
     }
 

@@ -58,6 +58,9 @@ pub struct Start {
     /// An agent that hears nothing for this many seconds takes the controller for dead; 0 never.
     #[serde(default)]
     pub patience: u64,
+    /// Live tasks wait until no other run works on this host, and keep others waiting.
+    #[serde(default)]
+    pub exclusive: bool,
 }
 
 /// What a failure of this request means for those queued behind it.

@@ -27,6 +27,8 @@ pub struct AgentOptions {
     pub run: String,
     /// Who is told to others that wait: `alice@control, playbooks/site.yml`.
     pub who: String,
+    /// Live tasks wait for other runs on this host. Not for the controller itself: runs for different clusters share it.
+    pub exclusive: bool,
     /// How long the host may take to start the agent, the copying included.
     pub timeout: Duration,
     /// After this long without a word from us the agent takes us for dead, and frees the host for others.
@@ -41,6 +43,7 @@ impl Default for AgentOptions {
             directory: None,
             run: String::new(),
             who: String::new(),
+            exclusive: true,
             timeout: Duration::from_secs(60),
             patience: Duration::from_secs(120),
             received: None,
@@ -133,7 +136,12 @@ impl Session {
         if hello.protocol != PROTOCOL {
             return Err(AgentError::Protocol { theirs: hello.protocol, ours: PROTOCOL });
         }
-        let start = Start { run: options.run.clone(), who: options.who.clone(), patience: options.patience.as_secs() };
+        let start = Start {
+            run: options.run.clone(),
+            who: options.who.clone(),
+            patience: options.patience.as_secs(),
+            exclusive: options.exclusive,
+        };
         let start = Frame::json(Kind::Start, 0, &start).map_err(|e| AgentError::Run(e.to_string()))?;
         let link = pump::start(reader, started.channel, options);
         link.control(start);
