@@ -8,23 +8,13 @@ use crate::wire::{
     End, Frame, Hello, Kind, MAGIC, MAX_MESSAGE, PROTOCOL, Progress, Reply, Start, TaskRequest, WireError,
 };
 use std::io::{Read, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Mutex;
 
 /// How a module is found by its name.
 pub type Find = fn(&str) -> Option<&'static Module>;
 
-/// Where the last panic was and what it said.
-static PANIC: Mutex<Option<String>> = Mutex::new(None);
-
 /// Answers requests until the end of `input`; `gone` says whether it has come while nobody reads it.
 pub fn run(input: impl Read, mut output: impl Write, find: Find, gone: &dyn Fn() -> bool) -> Result<(), WireError> {
-    std::panic::set_hook(Box::new(|info| {
-        if let Ok(mut last) = PANIC.lock() {
-            *last = Some(info.to_string());
-        }
-    }));
     output.write_all(MAGIC)?;
     let mut link = Link::new(input, output);
     link.write(&Frame::json(Kind::Hello, 0, &hello())?)?;
@@ -141,18 +131,9 @@ fn run_task<R: Read, W: Write>(
     let mut remote = Remote::new(id, link);
     (machine.diff, machine.no_log) = (request.diff, request.no_log);
     let mut context = Context { diff: request.diff, no_log: request.no_log, controller: &mut remote };
-    // What a panic leaves half done in the machine is at worst a prediction; the change list is still right.
-    let result = catch_unwind(AssertUnwindSafe(|| run(request.arguments, machine, &mut context)));
-    let mut outcome = match result {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(error)) => Outcome::from(error),
-        Err(_) => {
-            let place = PANIC.lock().ok().and_then(|mut last| last.take()).unwrap_or_default();
-            // The text of a panic may quote values.
-            let place = if request.no_log { place.lines().next().unwrap_or_default().to_string() } else { place };
-            Outcome::failed(format!("the module `{}` broke, which is a bug of deploy: {place}", request.module))
-        }
-    };
+    // A module that panics ends this process; the hub tells it as a failed task and starts another.
+    let result = run(request.arguments, machine, &mut context);
+    let mut outcome = result.unwrap_or_else(Outcome::from);
     outcome.changes = machine.take_changes();
     outcome
 }

@@ -20,7 +20,7 @@ pub(super) struct Children {
     refused: Vec<(Identity, Option<Secret>, String)>,
     /// Who has the newest overlay of a check.
     overlay_with: Option<Identity>,
-    /// The overlay of a child that is gone, or nothing.
+    overlay_lost: bool,
     sha256: Option<String>,
     start: Start,
 }
@@ -28,7 +28,14 @@ pub(super) struct Children {
 impl Children {
     /// None yet. `sha256` is that of this program, if it is known.
     pub fn new(sha256: Option<String>) -> Self {
-        Children { running: BTreeMap::new(), refused: Vec::new(), overlay_with: None, sha256, start: Start::default() }
+        Children {
+            running: BTreeMap::new(),
+            refused: Vec::new(),
+            overlay_with: None,
+            overlay_lost: false,
+            sha256,
+            start: Start::default(),
+        }
     }
 
     /// Whose run this is: children that root starts take root's lock for it.
@@ -57,10 +64,16 @@ impl Children {
         }
     }
 
+    /// Whether a child has gone that alone knew what earlier tasks of a check would have done.
+    pub fn overlay_is_lost(&self) -> bool {
+        self.overlay_lost
+    }
+
     /// Forgets a child that is gone; says how it ended and what it said last.
     pub fn bury(&mut self, identity: &Identity) -> (String, String) {
         if self.overlay_with.as_ref() == Some(identity) {
             self.overlay_with = None;
+            self.overlay_lost = true;
         }
         match self.running.remove(identity) {
             Some(child) => child.post_mortem(),

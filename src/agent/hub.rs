@@ -324,6 +324,11 @@ impl Hub {
 
     /// Lets a child run the request.
     fn run(&mut self, id: u32, target: Option<&crate::wire::Become>, request: &TaskRequest) -> Result<Frame, Reply> {
+        if request.mode != Mode::Live && self.children.overlay_is_lost() {
+            return Err(Reply::Done(Outcome::unknown(
+                "an earlier task of this check broke the agent, and with it went what tasks before it would have done",
+            )));
+        }
         let frame = Frame::json(Kind::Task, id, request)
             .map_err(|e| Reply::Done(Outcome::failed(format!("the request cannot be passed on: {e}"))))?;
         let (identity, child) = self.children.get(target, request.mode).map_err(Reply::BecomeFailed)?;

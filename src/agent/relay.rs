@@ -1,10 +1,11 @@
 //! TCP connections from this host that the controller speaks through, with flow control.
 
 use super::hub::Output;
+use crate::machine::resolve;
 use crate::wire::{CHUNK, End, Frame, Kind, RELAY_WINDOW, RelayOpen};
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -178,13 +179,7 @@ fn from_socket(id: u32, mut socket: TcpStream, output: &Output, credit: &Credit)
 }
 
 fn dial(request: &RelayOpen) -> Result<TcpStream, String> {
-    let addresses: Vec<SocketAddr> = match request.host.parse::<IpAddr>() {
-        Ok(address) => vec![SocketAddr::new(address, request.port)],
-        Err(_) => (request.host.as_str(), request.port)
-            .to_socket_addrs()
-            .map_err(|e| format!("cannot resolve `{}`: {e}", request.host))?
-            .collect(),
-    };
+    let addresses = resolve::addresses(&request.host, request.port).map_err(|e| e.to_string())?;
     let timeout = Duration::from_millis(request.timeout_ms.max(1));
     let mut last = format!("`{}` has no address", request.host);
     for address in addresses {

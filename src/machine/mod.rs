@@ -19,6 +19,7 @@ pub mod firewall;
 pub mod kernel;
 pub mod packages;
 mod predictions;
+pub(crate) mod resolve;
 pub(crate) mod process;
 mod scratch;
 pub mod sql;

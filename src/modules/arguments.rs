@@ -119,7 +119,11 @@ macro_rules! arguments {
         pub struct $name { $($(#[$field_meta])* pub $field: $kind),* }
 
         impl $name {
+            /// Names, aliases and documentation, as written in this struct. The agent needs none of it.
+            #[cfg(not(feature = "controller"))]
+            pub const ARGUMENTS: $crate::modules::Arguments = $crate::modules::Arguments::NONE;
             /// Names, aliases and documentation, as written in this struct.
+            #[cfg(feature = "controller")]
             pub const ARGUMENTS: $crate::modules::Arguments = $crate::modules::Arguments {
                 attributes: &[$(stringify!($meta)),*],
                 fields: &[$($crate::modules::RawField {

@@ -157,10 +157,9 @@ impl Client {
         let stream: Box<dyn Transport> = match address {
             Address::Socket(path) => Box::new(UnixStream::connect(path).map_err(refused)?),
             Address::Tcp(host, port) => {
-                use std::net::ToSocketAddrs;
                 let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
                 let mut found = None;
-                for candidate in (host.as_str(), *port).to_socket_addrs().map_err(refused)? {
+                for candidate in crate::machine::resolve::addresses(host, *port).map_err(refused)? {
                     match TcpStream::connect_timeout(&candidate, timeout) {
                         Ok(stream) => {
                             found = Some(stream);
