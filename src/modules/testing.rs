@@ -50,8 +50,7 @@ pub fn run_on(machine: &mut Machine, controller: &mut dyn Controller, module: &s
     let module = find(module).unwrap_or_else(|| panic!("there is no module {module}"));
     let run = module.run.expect("the module has a host half");
     let mut context = Context { diff: true, no_log: false, controller };
-    let mut outcome =
-        run(object(arguments.clone()), machine, &mut context).unwrap_or_else(|error| Outcome::from(error));
+    let mut outcome = run(object(arguments.clone()), machine, &mut context).unwrap_or_else(Outcome::from);
     outcome.changes = machine.take_changes();
     outcome
 }

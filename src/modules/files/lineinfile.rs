@@ -190,7 +190,7 @@ fn present(arguments: &LineInFile, machine: &mut Machine, edit: Edit<'_>) -> Ste
     let mut message = "";
     let ended = |line: &[u8]| [line, if line.ends_with(b"\n") { b"" } else { b"\n" }].concat();
     let same_as_line = |present: Option<&Vec<u8>>| present.is_some_and(|p| without_end(p) == line);
-    if let Some((number, groups)) = found.map(|(n, g)| (n, g)).or(exact.map(|n| (n, None))) {
+    if let Some((number, groups)) = found.or(exact.map(|n| (n, None))) {
         let new = match (&finder, groups.filter(|_| arguments.backrefs.0)) {
             (Finder::Pattern(pattern), Some(groups)) => {
                 let template = Template::new(&bytes_as_characters(line), pattern)

@@ -218,7 +218,7 @@ fn flags(path: &Path) -> Vec<(char, &'static str)> {
     let Ok(flags) = opened.and_then(rustix::fs::ioctl_getflags) else {
         return Vec::new();
     };
-    let bits = flags.bits() as u32;
+    let bits = flags.bits();
     NAMES.iter().filter(|(bit, _, _)| bits & bit != 0).map(|(_, letter, name)| (*letter, *name)).collect()
 }
 
