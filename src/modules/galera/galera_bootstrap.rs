@@ -7,7 +7,7 @@ use crate::machine::Machine;
 use crate::modules::scalars::{Int, Text, TextList};
 use crate::modules::{Context, FreeForm, Module, ModuleError, Outcome, Reach, decode};
 use serde_json::{Map, Value};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// `deploy.builtin.galera_bootstrap`
 pub const GALERA_BOOTSTRAP: Module = Module {
@@ -91,13 +91,13 @@ fn run(
     let cluster = config.0.get("wsrep_cluster_name").cloned().unwrap_or_else(|| "galera".into());
     let limit = Duration::from_secs(arguments.timeout.map_or(120, |t| t.0.max(1) as u64));
     let started = Instant::now();
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let unit = now.unit.name.clone();
     let mut progress = |passed: Duration, _: &str| {
         context.controller.progress(&format!("starting the cluster for {} s", passed.as_secs()), None, None);
     };
     let fail = |machine: &Machine, why: String| {
-        let log = log::since(machine, &unit, now.log_file.as_deref(), since);
+        let unit = machine.unit(&unit, &Default::default()).unwrap_or_else(|_| now.unit.clone());
+        let log = log::recent(machine, &unit, now.log_file.as_deref());
         ModuleError::Failed(format!("the cluster could not be started: {why}{}", log::explanation(&log)))
     };
     machine.start_new_cluster(&unit, &cluster, limit, &mut progress).map_err(|error| match error {

@@ -23,7 +23,7 @@ login_arguments! {
     /// a node is down.
     ///
     /// Returned are `galera` (everything that was seen: `process`, `status`, `saved`, `has_view`, `user_databases`),
-    /// and short answers: `primary` (in a component with quorum), `synced`, `wsrep` (the server runs with Galera),
+    /// and short answers: `member` (in a component with quorum), `synced`, `wsrep` (the server runs with Galera),
     /// `running`, `has_state` (has been part of a cluster), `members` (their names), `cluster_size`, `cluster_uuid`,
     /// `cluster_conf_id`. Hand the registered results of all hosts to `galera_bootstrap` and `galera_wait`.
     pub struct Status {
@@ -40,7 +40,7 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
     let seen = look(machine, host, arguments.unit.as_deref(), &arguments.login())?.observation;
     let status = seen.status.as_ref();
     let mut outcome = Outcome::ok()
-        .with("primary", seen.is_member())
+        .with("member", seen.is_member())
         .with("synced", status.is_some_and(|s| s.is_synced()))
         .with("running", status.is_some())
         .with("wsrep", status.is_some_and(|s| s.wsrep_on))

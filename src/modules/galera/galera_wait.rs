@@ -7,7 +7,7 @@ use crate::machine::Machine;
 use crate::modules::scalars::{Int, Text};
 use crate::modules::{Context, FreeForm, Module, ModuleError, Outcome, Reach, decode};
 use serde_json::{Map, Value};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// `deploy.builtin.galera_wait`
 pub const GALERA_WAIT: Module = Module {
@@ -33,10 +33,10 @@ login_arguments! {
         /// Seconds to wait while a full state transfer runs. 14400 when not given.
         pub sst_timeout: Option<Int>,
         /// Members that the cluster must have, a garbd counts. Any number when not given.
-        #[serde(alias = "expected_size")]
-        pub size: Option<Int>,
-        /// Seconds for which it must be well without a break. 2 when not given.
-        pub stable_for: Option<Int>,
+        #[serde(alias = "size")]
+        pub expected_size: Option<Int>,
+        /// Good looks in a row that are needed. 3 when not given.
+        pub stable: Option<Int>,
         /// Seconds between two looks. 1 when not given.
         pub interval: Option<Int>,
         /// Write sets that may wait to be applied. 10 when not given.
@@ -74,8 +74,8 @@ fn run(
         host: arguments.host.as_ref().map(|host| host.0.clone()).unwrap_or_default(),
         limit: Duration::from_secs(number(arguments.timeout, 600)),
         sst_limit: Duration::from_secs(number(arguments.sst_timeout, 14_400)),
-        expected: number(arguments.size, 0) as u32,
-        stable: (number(arguments.stable_for, 2) / interval.as_secs()) as u32 + 1,
+        expected: number(arguments.expected_size, 0) as u32,
+        stable: number(arguments.stable, 3).max(1) as u32,
         interval,
         tolerances: Tolerances {
             recv_queue: number(arguments.recv_queue, 10),
@@ -126,8 +126,6 @@ fn wait(
     glance: &mut dyn FnMut(&Machine) -> crate::machine::Result<Look>,
 ) -> Result<(Observation, u32), ModuleError> {
     let started = Instant::now();
-    // The transfer that is waited for may have begun before us.
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs().saturating_sub(120));
     let (mut good, mut looks, mut down) = (0, 0, 0);
     let mut previous: Option<Sample> = None;
     loop {
@@ -135,7 +133,7 @@ fn wait(
         looks += 1;
         let seen = look.observation;
         let fail = |why: String| {
-            let log = log::since(machine, &look.unit.name, look.log_file.as_deref(), since);
+            let log = log::recent(machine, &look.unit, look.log_file.as_deref());
             ModuleError::Failed(format!("{} is not Synced: {why}{}", plan.host, log::explanation(&log)))
         };
         // A unit that restarts is down for a moment between two looks.
@@ -156,7 +154,7 @@ fn wait(
         let log = if verdict.is_open() || started.elapsed() < Duration::from_secs(1) {
             String::new()
         } else {
-            log::since(machine, &look.unit.name, look.log_file.as_deref(), since)
+            log::recent(machine, &look.unit, look.log_file.as_deref())
         };
         let transfer = log::transfer(&log).filter(|_| !seen.status.as_ref().is_some_and(|s| s.is_synced()));
         let full = transfer.as_ref().is_some_and(|(_, numbers)| numbers.is_none());

@@ -1,13 +1,19 @@
 //! The server's own words: its log, for progress and for failures.
 
 use crate::galera::{ist_progress, notable};
+use crate::machine::units::Unit;
 use crate::machine::{Command, Machine};
 
-/// What the server has logged since `since` (seconds of the epoch), from the journal or from its own file.
-pub fn since(machine: &Machine, unit: &str, log_file: Option<&str>, since: u64) -> String {
+/// What the server has logged since its unit was last started, from the journal or from its own file.
+pub fn recent(machine: &Machine, unit: &Unit, log_file: Option<&str>) -> String {
     let mut text = String::new();
     if machine.has_program("journalctl") {
-        let start = format!("--since=@{since}");
+        // Lines of an earlier start tell of transfers and errors that are over.
+        let start = match unit.properties.get("InactiveExitTimestamp").filter(|time| !time.is_empty()) {
+            Some(time) => format!("--since={time}"),
+            None => "--since=-10min".to_string(),
+        };
+        let unit = unit.name.as_str();
         let words =
             ["journalctl", "--unit", unit, "--no-pager", "--quiet", "--output", "cat", "--lines", "400", &start];
         if let Ok(output) = machine.probe(&Command::new(words)) {
