@@ -388,6 +388,6 @@ fn magic(arguments: &RunArguments, inventory: &Inventory, forks: usize) -> Arc<L
     // Roles ask for the version of the language; it is that of the release that is our oracle.
     let version = [("full", Value::from("2.19.0")), ("major", 2.into()), ("minor", 19.into()), ("revision", 0.into())];
     let version = version.into_iter().chain([("string", Value::from("2.19.0"))]);
-    set("ansible_version", version.map(|(key, value)| (Value::from(key), value)).collect());
+    set("ansible_version", Value::from_pairs(version.map(|(key, value)| (Value::from(key), value))));
     Arc::new(layer)
 }

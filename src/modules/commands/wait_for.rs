@@ -1,7 +1,7 @@
 //! `wait_for`: waits for a port, a file, a text, or just for some time.
 
 use crate::machine::Machine;
-use crate::modules::scalars::{Flag, Int, Text, TextList};
+use crate::modules::scalars::{Int, Text, TextList};
 use crate::modules::{Context, FreeForm, Module, ModuleError, Outcome, Reach, decode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
