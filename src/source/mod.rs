@@ -5,6 +5,7 @@
 
 mod de;
 mod diag;
+mod explain;
 mod file;
 mod layout;
 mod loader;
