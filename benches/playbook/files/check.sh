@@ -1,0 +1,3 @@
+#!/bin/sh
+# Says whether the service's configuration is there.
+test -d "${0%/*}/etc" && echo "$1: yes"
