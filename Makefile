@@ -55,3 +55,11 @@ test:
 # Only the scenarios on real hosts whose name contains ONLY.
 lab-test:
 	DEPLOY_TEST_LAB=1 DEPLOY_TEST_ONLY="$(ONLY)" $(CARGO) test --test lab -- --nocapture
+
+# Three bare hosts become a cluster before your eyes: needs root on a Debian or Ubuntu machine with Rust. The lab installs
+# what it needs.
+.PHONY: demo
+demo:
+	tools/prepare build
+	$(MAKE) build
+	lab/demo

@@ -3,7 +3,7 @@
 use super::log;
 use super::observe::{Look, look, observations};
 use crate::galera::{Observation, Process, Sample, Tolerances, Verdict, gate};
-use crate::machine::Machine;
+use crate::machine::{Machine, MachineError};
 use crate::modules::scalars::{Int, Text};
 use crate::modules::{Context, FreeForm, Module, ModuleError, Outcome, Reach, decode};
 use serde_json::{Map, Value};
@@ -108,9 +108,14 @@ fn foresee(
     machine: &mut Machine,
     glance: &mut dyn FnMut(&Machine) -> crate::machine::Result<Look>,
 ) -> Result<Outcome, ModuleError> {
-    let look = glance(machine)?;
-    if !look.unit.is_running() && look.observation.status.is_none() {
-        return Err(ModuleError::Failed(format!("{} would not be running: nothing to wait for", look.unit.name)));
+    machine.foresees_member()?;
+    match glance(machine) {
+        Ok(look) if !look.unit.is_running() && look.observation.status.is_none() => {
+            return Err(ModuleError::Failed(format!("{} would not be running: nothing to wait for", look.unit.name)));
+        }
+        // It would have been started, and what it says then is what is waited for.
+        Ok(_) | Err(MachineError::Unknown { .. }) => {}
+        Err(error) => return Err(error.into()),
     }
     machine.foresee_member();
     let mut outcome = Outcome::ok().with("synced", true);
