@@ -1,5 +1,3 @@
-//! Variable precedence, magic variables and vault.
+//! Variables at rest: the vault. How layers of variables are stacked is `engine::variables`.
 
-pub mod magic;
-pub mod precedence;
 pub mod vault;
