@@ -29,7 +29,11 @@ pub fn programs() -> &'static Programs {
 
 /// With a directory of the test's own.
 pub fn options(directory: &Path) -> AgentOptions {
-    AgentOptions { directory: Some(directory.join("agent").display().to_string()), exclusive: false, ..Default::default() }
+    AgentOptions {
+        directory: Some(directory.join("agent").display().to_string()),
+        exclusive: false,
+        ..Default::default()
+    }
 }
 
 /// On this machine, as the user who runs the test.

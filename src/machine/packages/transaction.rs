@@ -345,6 +345,9 @@ impl Machine {
             self.foresee_steps(&steps);
             if self.mode() == Mode::Predicted {
                 self.foresee_contents(&steps, options, progress)?;
+            } else if !steps.is_empty() {
+                // What these packages bring may be there or not.
+                self.predictions.packages.opaque = true;
             }
             return Ok(Report { changed: !steps.is_empty(), ..Report::default() });
         }
