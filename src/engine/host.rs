@@ -139,7 +139,12 @@ impl Host {
                 if matches!(short, "packages" | "services") { short.to_string() } else { format!("ansible_{short}") };
             self.set(stamp, Kind::Fact, &injected, Raw::Value(value));
         }
-        self.set(stamp, Kind::Fact, "ansible_facts", Raw::Value(Value::from_pairs(all.into_iter().map(|(name, value)| (Value::from(name), value)))));
+        self.set(
+            stamp,
+            Kind::Fact,
+            "ansible_facts",
+            Raw::Value(Value::from_pairs(all.into_iter().map(|(name, value)| (Value::from(name), value)))),
+        );
     }
 
     /// Forgets facts and, if asked, nothing else (`meta: clear_facts`).

@@ -50,6 +50,11 @@ impl Server {
         matches!(self.state, ServerState::Live(_))
     }
 
+    /// In a check: a server that earlier tasks would install, with nothing in it.
+    pub fn is_fresh(&self) -> bool {
+        matches!(self.state, ServerState::Fresh)
+    }
+
     /// The server's version (`11.8.6-MariaDB-…`); nothing where a check only foresees it.
     pub fn version(&self) -> Option<&str> {
         match &self.state {

@@ -45,16 +45,16 @@ pub fn look(machine: &Machine, host: &str, unit: Option<&str>, login: &Login) ->
                     seen.process = Process::Running; // started by something else than systemd
                 }
             }
-            Ok(_) => {
+            Ok(server) => {
                 seen.predicted = true;
                 if machine.foresees_member()? {
                     seen.status = Some(foreseen_member());
-                } else if machine.exists("/var/lib/mysql/mysql")? {
+                } else if server.is_fresh() {
+                    seen.status = Some(NodeStatus::default()); // by itself, as the package starts it
+                } else {
                     return Err(MachineError::unknown(
                         "the database server would be started, and what it then says is not known",
                     ));
-                } else {
-                    seen.status = Some(NodeStatus::default()); // a new server, by itself
                 }
             }
             Err(error) => seen.error = Some(error.to_string()),
