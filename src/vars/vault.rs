@@ -50,13 +50,14 @@ pub enum VaultError {
 }
 
 type Keys = Zeroizing<[u8; 80]>;
+type KeyCache = HashMap<(usize, Vec<u8>), Arc<Keys>>;
 
 /// Passwords by vault id, and the keys derived from them.
 #[derive(Default)]
 pub struct Vault {
     passwords: Vec<(String, Secret)>,
     /// Derivation takes milliseconds: keys by password number and salt.
-    keys: Mutex<HashMap<(usize, Vec<u8>), Arc<Keys>>>,
+    keys: Mutex<KeyCache>,
     redactor: Redactor,
 }
 

@@ -58,7 +58,7 @@ static CORE: &[Entry] = &[
     }),
     test("lower", |a| Ok(cased(a, char::is_uppercase))),
     test("upper", |a| Ok(cased(a, char::is_lowercase))),
-    test("sameas", |a| same(a)),
+    test("sameas", same),
     test("escaped", |a| Ok(a.value().is_safe())),
     test("in", |a| contains(&a.need(1, "seq")?, &a.value())),
     test("contains", |a| contains(&a.value(), &a.need(1, "value")?)),
