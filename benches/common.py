@@ -24,6 +24,7 @@ CACHE = Path(os.environ.get("DEPLOY_BENCH_CACHE", "/var/cache/deploy-bench"))
 LAB = os.environ.get("DEPLOY_BENCH_LAB", "bench")
 ANSIBLE = os.environ.get("DEPLOY_BENCH_ANSIBLE", "ansible-core==2.19.14")
 MITOGEN = os.environ.get("DEPLOY_BENCH_MITOGEN", "mitogen==0.3.54")
+LOAD = os.getloadavg()[0]
 SCRATCH = Path(tempfile.mkdtemp(prefix="deploy-bench-"))
 atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 
@@ -115,7 +116,7 @@ class Peers:
             PATH=f"{self.venv}/bin:{env['PATH']}",
         )
         if mitogen:
-            # What it is for a strategy to come from a plug-in is a warning of 2.19.
+            # ansible-core 2.19 warns that strategies from plug-ins will go.
             env.update(
                 ANSIBLE_STRATEGY="mitogen_linear",
                 ANSIBLE_STRATEGY_PLUGINS=str(
@@ -197,7 +198,6 @@ class Result:
         now = datetime.datetime.now(datetime.timezone.utc)
         self.date = now.strftime("%Y-%m-%d")
         commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        self.load = os.getloadavg()[0]
         self.write(f"{now:%Y-%m-%d %H:%M} UTC, commit {commit.stdout.strip()}, {os.cpu_count()} CPUs, {memory} GiB, "
                    f"Linux {platform.release()}; `make bench-{name}`.", "")
 
@@ -209,7 +209,7 @@ class Result:
         self.write(f"- {what}: **{figure}**, {'met' if met else 'NOT met'}.")
 
     def finish(self):
-        loads = f"Load average of the machine: {self.load:.1f} at the beginning, {os.getloadavg()[0]:.1f} at the end."
+        loads = f"Load average of the machine: {LOAD:.1f} at the beginning, {os.getloadavg()[0]:.1f} at the end."
         self.write("", loads)
         text = "\n".join(self.lines) + "\n"
         print(text)
