@@ -241,7 +241,10 @@ async fn meta(walker: &Walker, call: &Call, arguments: &Map<String, Value>) -> R
         }
         MetaAction::ResetConnection => {
             on.batch.board.settle(on.index, call.position()).await;
-            on.play.run.fleet.reset(&on.host.name).await;
+            // A check keeps its agent: what earlier tasks would have done is known there alone.
+            if !on.play.run.options.check {
+                on.play.run.fleet.reset(&on.host.name).await;
+            }
             silent(Flow::GoOn)
         }
         MetaAction::RefreshInventory => {

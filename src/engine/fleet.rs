@@ -132,6 +132,8 @@ impl Fleet {
         if let Some(directory) = directory.and_then(|v| v.as_str().map(str::to_string)) {
             agent.directory = Some(directory);
         }
+        // Runs for different clusters share their controller.
+        agent.exclusive &= target.transport != crate::connection::Transport::Local;
         let session = Session::start(&Remote(connection.clone()), programs, &agent).await.map_err(|e| e.to_string())?;
         for leftover in session.leftovers() {
             run.warn(format!(
