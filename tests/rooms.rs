@@ -20,9 +20,8 @@ const ORDER: &[&[&str]] = &[
 ];
 
 /// Uses that look upward and are known: each with its reason.
-const KNOWN: &[(&str, &str, &str)] = &[
-    ("modules", "pki", "the controller half of the certificate modules, and the public half of a key in the agent"),
-];
+const KNOWN: &[(&str, &str, &str)] =
+    &[("modules", "pki", "the controller half of the certificate modules, and the public half of a key in the agent")];
 
 fn rank(room: &str) -> Option<usize> {
     ORDER.iter().position(|line| line.contains(&room))
@@ -80,7 +79,11 @@ fn the_agent_knows_nothing_of_the_controller() {
         let code = text.split("#[cfg(test)]").next().unwrap();
         for word in ["tokio::", "russh::", "minijinja"] {
             // Parts behind the controller's feature are the controller's.
-            assert!(!code.contains(word) || code.contains("feature = \"controller\""), "{} uses {word}", file.display());
+            assert!(
+                !code.contains(word) || code.contains("feature = \"controller\""),
+                "{} uses {word}",
+                file.display()
+            );
         }
     }
 }

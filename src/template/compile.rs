@@ -185,6 +185,7 @@ pub(super) fn template(
     base: Option<&Path>,
 ) -> Result<Compiled, TemplateError> {
     let text = text.strip_suffix('\n').unwrap_or(text);
+    limit_depth(text, Some(options))?;
     let source: Arc<str> = if yaml && text.contains('\\') { escape_backslashes(text).into() } else { text.into() };
     let parsed = machinery::parse(&source, MAIN, options.syntax()?);
     let root = match parsed {
@@ -223,6 +224,7 @@ pub(super) fn template(
 
 /// Compiles a bare expression, such as a condition.
 pub(super) fn expression(text: &str, templates_in_strings: bool) -> Result<Compiled, TemplateError> {
+    limit_depth(text, None)?;
     let source: Arc<str> = text.into();
     let rewritten = {
         let expr = machinery::parse_expr(&source).map_err(|e| {
@@ -267,6 +269,7 @@ fn file(
         let wrap = |e: TemplateError| Error::new(ErrorKind::BadInclude, e.to_string());
         let body = options.header(&text).map_err(wrap)?;
         let body = body.strip_suffix('\n').unwrap_or(body);
+        limit_depth(body, Some(&options)).map_err(wrap)?;
         let root = machinery::parse(body, name, options.syntax().map_err(wrap)?)?;
         check_names(&root).map_err(wrap)?;
         let rewritten = rewrite::template(&root, false);
@@ -326,6 +329,99 @@ fn unknown_name(expr: &Expr<'_>) -> Option<TemplateError> {
     error.set_line(Some(span.start_line as usize));
     error.set_column(Some(span.start_col as usize + 1));
     Some(error)
+}
+
+/// Operators one expression may have in a chain. The parser's tree is as deep as the chain is long, and whoever walks
+/// it recurses.
+const MAX_CHAIN: usize = 400;
+
+/// Refuses expressions whose tree would be too deep to walk. It looks only at what stands inside tags.
+fn limit_depth(text: &str, options: Option<&RenderOptions>) -> Result<(), TemplateError> {
+    if text.len() <= MAX_CHAIN {
+        return Ok(());
+    }
+    let bytes = text.as_bytes();
+    let (mut inside, mut quote, mut at) = (options.is_none(), 0u8, 0);
+    // The chain so far at each level of brackets, and their sum.
+    let mut levels = vec![0usize];
+    let mut total = 0usize;
+    let starts = |at: usize, mark: &str| bytes.get(at..).is_some_and(|rest| rest.starts_with(mark.as_bytes()));
+    let mut previous = 0u8;
+    while let Some(c) = bytes.get(at).copied() {
+        if !inside {
+            if let Some(o) = options
+                && (starts(at, &o.variable_start) || starts(at, &o.block_start))
+            {
+                inside = true;
+                (levels, total, quote) = (vec![0], 0, 0);
+                at += 2;
+                continue;
+            }
+            at += 1;
+            continue;
+        }
+        if quote != 0 {
+            match c {
+                b'\\' => at += 1,
+                c if c == quote => quote = 0,
+                _ => {}
+            }
+            at += 1;
+            continue;
+        }
+        if let Some(o) = options
+            && (starts(at, &o.variable_end) || starts(at, &o.block_end))
+        {
+            inside = false;
+            at += 2;
+            continue;
+        }
+        let mut count = 0;
+        match c {
+            b'\'' | b'"' => quote = c,
+            b'(' | b'[' | b'{' => {
+                count = 1;
+                levels.push(0);
+            }
+            b')' | b']' | b'}' => {
+                if levels.len() > 1 {
+                    total -= levels.pop().unwrap_or(0);
+                }
+            }
+            b',' => {
+                if let Some(top) = levels.last_mut() {
+                    total -= std::mem::take(top);
+                }
+            }
+            b'.' | b'|' | b'-' | b'~' => count = 1,
+            b'+' | b'*' | b'/' | b'%' | b'<' | b'>' | b'=' | b'!' => {
+                count = usize::from(previous != c && previous != b'!')
+            }
+            b'a' | b'o' | b'n' | b'i' | b'e' if !previous.is_ascii_alphanumeric() && previous != b'_' => {
+                let keyword = ["and", "or", "not", "is", "in", "if", "else"].iter().any(|word| {
+                    starts(at, word)
+                        && bytes.get(at + word.len()).is_none_or(|n| !n.is_ascii_alphanumeric() && *n != b'_')
+                });
+                count = usize::from(keyword);
+            }
+            _ => {}
+        }
+        if count > 0 {
+            // A bracket counts for the chain it stands in, not for what is inside it.
+            let level = if matches!(c, b'(' | b'[' | b'{') { levels.len().saturating_sub(2) } else { levels.len() - 1 };
+            if let Some(level) = levels.get_mut(level) {
+                *level += 1;
+            }
+            total += 1;
+            if total > MAX_CHAIN {
+                let message = format!("an expression has more than {MAX_CHAIN} operators in a chain");
+                return Err(TemplateError::new(TemplateErrorKind::Limit, message));
+            }
+        }
+        previous = c;
+        at += 1;
+    }
+    Ok(())
 }
 
 /// The column of an offset, from 1.

@@ -393,11 +393,11 @@ impl Writer {
                 }
                 CallArg::PosSplat(e) => {
                     self.out.push('*');
-                    self.expr(e, false);
+                    self.operand(e, false);
                 }
                 CallArg::KwargSplat(e) => {
                     self.out.push_str("**");
-                    self.expr(e, false);
+                    self.operand(e, false);
                 }
             }
         }
@@ -416,17 +416,17 @@ impl Writer {
             Expr::GetAttr(a) => {
                 let special = matches!(&a.expr, Expr::Var(v) if matches!(v.id, "self" | "loop" | "caller"));
                 if tolerant && !special {
-                    self.expr(&a.expr, true);
+                    self.operand(&a.expr, true);
                     self.out.push_str("|__call");
                     let name = a.name;
                     self.arguments(&call.args, Some(&|w: &mut Writer| w.string(name)));
                     return;
                 }
-                self.operand(&a.expr, false);
+                self.base(&a.expr, false);
                 self.out.push('.');
                 self.out.push_str(a.name);
             }
-            other => self.operand(other, false),
+            other => self.base(other, false),
         }
         if call.args.is_empty() {
             self.out.push_str("()");
@@ -461,24 +461,28 @@ impl Writer {
         self.out.push(')');
     }
 
-    /// An expression that an operator, attribute or call follows: in parentheses unless it is one token.
+    /// An operand of an operator: in parentheses unless it binds tighter than any operator.
     fn operand(&mut self, expr: &Expr<'_>, tolerant: bool) {
-        match expr {
-            Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) | Expr::Call(_) | Expr::List(_) | Expr::Map(_) => {
-                if tolerant || matches!(expr, Expr::List(_) | Expr::Map(_)) {
-                    self.out.push('(');
-                    self.expr(expr, tolerant);
-                    self.out.push(')');
-                } else {
-                    self.expr(expr, false);
-                }
-            }
-            _ => {
-                self.out.push('(');
-                self.expr(expr, tolerant);
-                self.out.push(')');
-            }
+        if is_postfix(expr) || is_filtered(expr) {
+            self.expr(expr, tolerant);
+        } else {
+            self.parenthesised(expr, tolerant);
         }
+    }
+
+    /// What `.`, `[` or `(` follows; these would become part of a filter's name.
+    fn base(&mut self, expr: &Expr<'_>, tolerant: bool) {
+        if is_postfix(expr) && !(tolerant && gets_filtered(expr)) {
+            self.expr(expr, tolerant);
+        } else {
+            self.parenthesised(expr, tolerant);
+        }
+    }
+
+    fn parenthesised(&mut self, expr: &Expr<'_>, tolerant: bool) {
+        self.out.push('(');
+        self.expr(expr, tolerant);
+        self.out.push(')');
     }
 
     /// Writes one expression. `tolerant`: the place accepts an undefined value without looking at it.
@@ -488,7 +492,7 @@ impl Writer {
             Expr::Var(v) => self.out.push_str(v.id),
             Expr::Const(c) => self.constant(&c.value),
             Expr::Slice(s) => {
-                self.operand(&s.expr, false);
+                self.base(&s.expr, false);
                 self.out.push('[');
                 if let Some(e) = &s.start {
                     self.expr(e, false);
@@ -508,7 +512,11 @@ impl Writer {
                     UnaryOpKind::Not => "(not ",
                     UnaryOpKind::Neg => "(-",
                 });
-                self.operand(&u.expr, false);
+                match u.op {
+                    UnaryOpKind::Not => self.operand(&u.expr, false),
+                    // A filter would apply to the negative number.
+                    UnaryOpKind::Neg => self.parenthesised(&u.expr, false),
+                }
                 self.out.push(')');
             }
             Expr::BinOp(b) => self.binary(b),
@@ -561,7 +569,7 @@ impl Writer {
                     self.string(a.name);
                     self.out.push(')');
                 } else {
-                    self.operand(&a.expr, false);
+                    self.base(&a.expr, false);
                     self.out.push('.');
                     self.out.push_str(a.name);
                 }
@@ -573,7 +581,7 @@ impl Writer {
                     self.expr(&g.subscript_expr, true);
                     self.out.push(')');
                 } else {
-                    self.operand(&g.expr, false);
+                    self.base(&g.expr, false);
                     self.out.push('[');
                     self.expr(&g.subscript_expr, false);
                     self.out.push(']');
@@ -620,30 +628,9 @@ impl Writer {
 
     fn binary(&mut self, b: &ast::BinOp<'_>) {
         let symbol = match b.op {
-            BinOpKind::Rem => {
-                self.out.push('(');
-                self.operand(&b.left, false);
-                self.out.push_str("|__mod(");
-                self.expr(&b.right, false);
-                self.out.push_str("))");
-                return;
-            }
-            BinOpKind::Concat => {
-                self.out.push('(');
-                self.operand(&b.left, false);
-                self.out.push_str("|__concat(");
-                self.expr(&b.right, false);
-                self.out.push_str("))");
-                return;
-            }
-            BinOpKind::Sub => {
-                self.out.push('(');
-                self.operand(&b.left, false);
-                self.out.push_str("|__sub(");
-                self.expr(&b.right, false);
-                self.out.push_str("))");
-                return;
-            }
+            BinOpKind::Rem => return self.as_filter(b, "|__mod("),
+            BinOpKind::Concat => return self.as_filter(b, "|__concat("),
+            BinOpKind::Sub => return self.as_filter(b, "|__sub("),
             BinOpKind::In => return self.comparison(&b.left, CompareOpKind::In, &b.right),
             BinOpKind::Lt => return self.comparison(&b.left, CompareOpKind::Lt, &b.right),
             BinOpKind::Lte => return self.comparison(&b.left, CompareOpKind::Lte, &b.right),
@@ -659,13 +646,31 @@ impl Writer {
             BinOpKind::FloorDiv => "//",
             BinOpKind::Pow => "**",
         };
-        let right_tolerant = matches!(b.op, BinOpKind::ScAnd | BinOpKind::ScOr);
-        self.out.push('(');
-        self.operand(&b.left, false);
+        let logical = matches!(b.op, BinOpKind::ScAnd | BinOpKind::ScOr);
+        let chain = logical || matches!(b.op, BinOpKind::Add | BinOpKind::Mul);
+        match &b.left {
+            // A chain of one operator stays flat: parentheses nest only so deep.
+            Expr::BinOp(left) if chain && std::mem::discriminant(&left.op) == std::mem::discriminant(&b.op) => {
+                self.expr(&b.left, false);
+            }
+            left if matches!(b.op, BinOpKind::Pow) => self.parenthesised(left, false),
+            left => self.operand(left, false),
+        }
         self.out.push(' ');
         self.out.push_str(symbol);
         self.out.push(' ');
-        self.operand(&b.right, right_tolerant);
+        if matches!(b.op, BinOpKind::Pow) {
+            self.parenthesised(&b.right, false);
+        } else {
+            self.operand(&b.right, logical);
+        }
+    }
+
+    /// An operator that has become a filter.
+    fn as_filter(&mut self, b: &ast::BinOp<'_>, filter: &str) {
+        self.operand(&b.left, false);
+        self.out.push_str(filter);
+        self.expr(&b.right, false);
         self.out.push(')');
     }
 
@@ -753,6 +758,30 @@ impl Writer {
             }
         }
     }
+}
+
+/// Whether an expression is written as one token, or as one with attributes, items, calls and brackets after it.
+fn is_postfix(expr: &Expr<'_>) -> bool {
+    match expr {
+        Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) | Expr::Call(_) | Expr::Slice(_) => true,
+        Expr::List(_) | Expr::Map(_) | Expr::Tuple(_) => true,
+        Expr::Const(c) => c.value.kind() == ValueKind::String,
+        _ => false,
+    }
+}
+
+/// Whether an expression is written as a chain of filters.
+fn is_filtered(expr: &Expr<'_>) -> bool {
+    match expr {
+        Expr::Filter(f) => f.expr.is_some(),
+        Expr::BinOp(b) => matches!(b.op, BinOpKind::Rem | BinOpKind::Concat | BinOpKind::Sub),
+        _ => false,
+    }
+}
+
+/// Whether a postfix expression is written with a filter where undefined values are tolerated.
+fn gets_filtered(expr: &Expr<'_>) -> bool {
+    matches!(expr, Expr::GetAttr(_) | Expr::GetItem(_) | Expr::Call(_))
 }
 
 fn is_special(expr: &Expr<'_>) -> bool {

@@ -554,6 +554,55 @@ fn deep_and_endless_templates_end() {
 }
 
 #[test]
+fn long_chains_work_and_endless_ones_are_refused() {
+    let scope = scope();
+    let templar = scope.templar().clone();
+    let chains: [(&str, &str, &str); 19] = [
+        ("conf", ".a", ""),
+        ("name", "|upper", ""),
+        ("1", " + 1", ""),
+        ("", "(", ""),
+        ("", "[", ""),
+        ("", "{1:", ""),
+        ("", "not ", "true"),
+        ("", "-", "1"),
+        ("list", "[0]", ""),
+        ("", "1 if true else ", "1"),
+        ("1", " and 1", ""),
+        ("1", " ~ 1", ""),
+        ("1", " < 1", ""),
+        ("1", " == 1", ""),
+        ("1", " is defined", ""),
+        ("number", "()", ""),
+        ("1", " ** 1", ""),
+        ("1", " - 1", ""),
+        ("1", " in 1", ""),
+    ];
+    for (head, link, tail) in chains {
+        for count in [40, 150, 380, 100_000] {
+            let expr = format!("{head}{}{tail}", link.repeat(count));
+            for result in
+                [templar.expression(&expr, &scope), templar.template_str(&format!("{{{{ {expr} }}}}"), &scope)]
+            {
+                assert!(count < 1000 || result.is_err(), "{link} x {count}");
+            }
+            let file = format!("{{% if {expr} %}}{{% endif %}}");
+            let _ = templar.render_file(Path::new("x"), &file, RenderOptions::default(), &scope);
+        }
+    }
+    for (link, want) in [(" + 1", "81"), (" or 0", "1"), (" ~ 1", &*"1".repeat(81))] {
+        let text = format!("{{{{ 1{} }}}}", link.repeat(80));
+        assert_eq!(display(&templar.template_str(&text, &scope).expect(link).value), want);
+    }
+    let filters = format!("{{{{ name{} }}}}", "|upper".repeat(200));
+    assert_eq!(display(&templar.template_str(&filters, &scope).expect("filters").value), "WORLD");
+    let many = format!("{{{{ [{}] | length }}}}", "conf.a + 1, ".repeat(5000));
+    assert_eq!(display(&templar.template_str(&many, &scope).expect("a long list").value), "5000");
+    let nested = format!("{}{}", "{% if true %}".repeat(100_000), "{% endif %}".repeat(100_000));
+    assert!(templar.template_str(&nested, &scope).is_err());
+}
+
+#[test]
 fn fast_enough() {
     let scope = scope();
     let templar = scope.templar().clone();
