@@ -29,6 +29,19 @@ pub fn is_once(module: &Module) -> bool {
     matches!(module.name, "ansible.builtin.add_host" | "ansible.builtin.pause")
 }
 
+/// Whether its answer sets facts, so that a host must not run ahead of it: whatever reads a variable later may
+/// read one of them.
+pub fn sets_facts(module: &Module) -> bool {
+    matches!(
+        module.name,
+        "ansible.builtin.setup"
+            | "ansible.builtin.package_facts"
+            | "ansible.builtin.service_facts"
+            | "ansible.builtin.getent"
+            | "ansible.builtin.hostname"
+    )
+}
+
 /// Whether hosts must have met before it.
 pub fn meets(module: &Module) -> bool {
     matches!(module.name, "ansible.builtin.add_host" | "ansible.builtin.group_by" | "ansible.builtin.pause")

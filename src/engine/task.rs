@@ -208,6 +208,7 @@ impl Walker {
     async fn perform(&self, call: &Call) -> Result<Flow, Trouble> {
         let task = &call.task;
         let plain = task.loop_.is_none()
+            && !call.module.is_some_and(control::sets_facts)
             && task.until.is_empty()
             && task.failed_when.iter().flatten().all(|node| node.as_bool().is_some())
             && task.changed_when.iter().flatten().all(|node| node.as_bool().is_some())
