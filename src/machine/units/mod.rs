@@ -203,6 +203,14 @@ impl Machine {
         if unit.is_masked() == masked {
             return Ok(false);
         }
+        // A mask is a link in this place; systemd replaces no file there.
+        let place = format!("/etc/systemd/system/{}", unit.name);
+        if masked && options.scope == Scope::System && self.lstat(&place)?.is_some_and(|s| s.is_file()) {
+            return Err(MachineError::failed(format!(
+                "Unable to mask service {}: its file is {place}, where the mask would be; remove or move it first",
+                unit.name
+            )));
+        }
         if self.predicted() {
             self.foresee_masked(unit, masked);
         } else {
