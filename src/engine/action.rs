@@ -256,8 +256,9 @@ impl ActionHost for TaskAction {
             };
             let answer = link.submit(request, self.blobs(), Some(self.progress())).await;
             let answer = answer.await.map_err(ActionError::Unreachable)?;
-            for (name, why) in &answer.not_received {
-                return Err(ActionError::Failed(format!("cannot keep `{name}` from {}: {why}", self.host())));
+            if !answer.not_received.is_empty() {
+                let why: Vec<String> = answer.not_received.iter().map(|(name, why)| format!("`{name}`: {why}")).collect();
+                return Err(ActionError::Failed(format!("cannot keep what {} sent: {}", self.host(), why.join("; "))));
             }
             self.state().received = answer.received;
             match answer.reply {
