@@ -54,10 +54,10 @@ fn check_task(task: &Task, play: &Play, templar: &Templar, diags: &mut Diags) {
     for node in task.action.free_form.iter().chain(task.loop_.as_ref().map(|spec| &spec.expr)) {
         values(node, templar, diags);
     }
-    if task.action.is("ansible.builtin.template") {
-        if let Some(source) = task.action.arg("src").filter(|node| !node.has_template()) {
-            template_file(task, play, source, templar, diags);
-        }
+    if task.action.is("ansible.builtin.template")
+        && let Some(source) = task.action.arg("src").filter(|node| !node.has_template())
+    {
+        template_file(task, play, source, templar, diags);
     }
 }
 

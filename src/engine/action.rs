@@ -257,7 +257,8 @@ impl ActionHost for TaskAction {
             let answer = link.submit(request, self.blobs(), Some(self.progress())).await;
             let answer = answer.await.map_err(ActionError::Unreachable)?;
             if !answer.not_received.is_empty() {
-                let why: Vec<String> = answer.not_received.iter().map(|(name, why)| format!("`{name}`: {why}")).collect();
+                let why: Vec<String> =
+                    answer.not_received.iter().map(|(name, why)| format!("`{name}`: {why}")).collect();
                 return Err(ActionError::Failed(format!("cannot keep what {} sent: {}", self.host(), why.join("; "))));
             }
             self.state().received = answer.received;

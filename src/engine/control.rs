@@ -327,7 +327,7 @@ fn group_by(call: &Call, arguments: GroupBy) -> Result<Outcome, Trouble> {
 
 /// `run_once: true` on `set_fact`: every host of the batch gets the variables.
 pub fn adopt_facts(call: &Call, finished: &Finished) {
-    if !call.module.is_some_and(|module| module.name == "ansible.builtin.set_fact") {
+    if call.module.is_none_or(|module| module.name != "ansible.builtin.set_fact") {
         return;
     }
     let stamp = call.on.stamp(call.position());

@@ -106,10 +106,10 @@ impl Fleet {
             };
             let known = evaluated.is_known() && !evaluated.value.is_none() && !evaluated.value.is_undefined();
             let json = known.then(|| to_json(&evaluated.value))?;
-            if name.contains("pass") {
-                if let Some(text) = json.as_str().filter(|text| !text.is_empty()) {
-                    run.redactor.add(text);
-                }
+            if name.contains("pass")
+                && let Some(text) = json.as_str().filter(|text| !text.is_empty())
+            {
+                run.redactor.add(text);
             }
             Some(json)
         };

@@ -121,12 +121,12 @@ impl Host {
     /// Adds facts: under `ansible_facts` without their prefix, and as variables with it, as Ansible injects them.
     pub fn set_facts(&self, stamp: &Stamp, facts: &serde_json::Map<String, serde_json::Value>) {
         let mut all: IndexMap<String, Value> = IndexMap::new();
-        if let Some(Raw::Value(known)) = self.lock().layers.facts.get("ansible_facts") {
-            if let Ok(keys) = known.try_iter() {
-                for key in keys {
-                    if let (Some(name), Ok(value)) = (key.as_str(), known.get_item(&key)) {
-                        all.insert(name.to_string(), value);
-                    }
+        if let Some(Raw::Value(known)) = self.lock().layers.facts.get("ansible_facts")
+            && let Ok(keys) = known.try_iter()
+        {
+            for key in keys {
+                if let (Some(name), Ok(value)) = (key.as_str(), known.get_item(&key)) {
+                    all.insert(name.to_string(), value);
                 }
             }
         }

@@ -154,10 +154,10 @@ pub async fn run(walker: &Walker, call: &Call) -> Result<Finished, Trouble> {
         if lost {
             break;
         }
-        if !break_when.is_empty() {
-            if let Known::Value(true) = item.call.conditions(&break_when).await? {
-                break;
-            }
+        if !break_when.is_empty()
+            && let Known::Value(true) = item.call.conditions(&break_when).await?
+        {
+            break;
         }
     }
     Ok(finish::of_loop(call, results))

@@ -211,20 +211,20 @@ impl HostVars for View {
         let base = self.play.base(host);
         let mut all = base.inventory.clone();
         let mut layers = if *other.name == *self.me { other.layers() } else { other.layers_before(&self.stamp) };
-        if *other.name != *self.me {
-            if let Some(index) = self.behind(host) {
-                // Whatever this host may yet set is awaited; what stands in the inventory is known already.
-                let number = OTHER_HOST - index as u64;
-                for layer in [&mut layers.facts, &mut layers.assigned, &mut layers.included] {
-                    let pending = layer.keys().map(|name| (name.clone(), Raw::Pending(number))).collect();
-                    *layer = Arc::new(pending);
-                }
-                return Some(
-                    Scope::from_layers(&self.play.run.templar, self.finish(all, layers, &other))
-                        .with_fallback(Raw::Pending(number))
-                        .with_hostvars(Arc::new(self.as_seen_by_all())),
-                );
+        if *other.name != *self.me
+            && let Some(index) = self.behind(host)
+        {
+            // Whatever this host may yet set is awaited; what stands in the inventory is known already.
+            let number = OTHER_HOST - index as u64;
+            for layer in [&mut layers.facts, &mut layers.assigned, &mut layers.included] {
+                let pending = layer.keys().map(|name| (name.clone(), Raw::Pending(number))).collect();
+                *layer = Arc::new(pending);
             }
+            return Some(
+                Scope::from_layers(&self.play.run.templar, self.finish(all, layers, &other))
+                    .with_fallback(Raw::Pending(number))
+                    .with_hostvars(Arc::new(self.as_seen_by_all())),
+            );
         }
         all = self.finish(all, layers, &other);
         Some(Scope::from_layers(&self.play.run.templar, all).with_hostvars(Arc::new(self.as_seen_by_all())))

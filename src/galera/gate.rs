@@ -91,10 +91,10 @@ pub fn gate(members: &[Member], expected: u32, previous: &[Sample], tolerances: 
         if let Some(reason) = own_fault(status, expected, tolerances) {
             return closed(host, reason);
         }
-        if let Some(before) = previous.iter().find(|sample| sample.host == host) {
-            if let Some(reason) = trend(status, before, tolerances) {
-                return closed(host, reason);
-            }
+        if let Some(before) = previous.iter().find(|sample| sample.host == host)
+            && let Some(reason) = trend(status, before, tolerances)
+        {
+            return closed(host, reason);
         }
         match first {
             None => first = Some((host, status)),

@@ -82,7 +82,7 @@ pub(crate) fn run(
         _ => MachineError::io(format!("cannot start `{program}`"), source),
     })?;
 
-    let mut input = child.stdin.take().map(OwnedFd::from).zip(command.stdin.as_deref()).map(|(fd, bytes)| (fd, bytes));
+    let mut input = child.stdin.take().map(OwnedFd::from).zip(command.stdin.as_deref());
     let mut streams = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
     let broken = |what: &str, e: rustix::io::Errno| MachineError::io(format!("cannot {what} `{program}`"), e.into());
     for fd in streams.iter().flatten().chain(input.iter().map(|(fd, _)| fd)) {
@@ -104,10 +104,10 @@ pub(crate) fn run(
             ended = Some(Instant::now());
             input = None;
         }
-        if let Some(end) = ended {
-            if streams.iter().all(Option::is_none) || end.elapsed() > GRACE {
-                break;
-            }
+        if let Some(end) = ended
+            && (streams.iter().all(Option::is_none) || end.elapsed() > GRACE)
+        {
+            break;
         }
         let now = Instant::now();
         if let Some(watch) = watch.as_mut() {

@@ -16,6 +16,7 @@ impl<R: Read> FrameReader<R> {
     }
 
     /// The next message; nothing at the end of the stream.
+    #[allow(clippy::should_implement_trait)] // it can fail, which an iterator cannot say as plainly
     pub fn next(&mut self) -> Result<Option<Frame>, WireError> {
         loop {
             let mut header = [0; HEADER];

@@ -218,7 +218,7 @@ impl Link {
         self.flow.ahead.fetch_sub(entry.size.min(self.flow.ahead.load(Ordering::SeqCst)), Ordering::SeqCst);
         self.flow.confirmed.fetch_max(id, Ordering::SeqCst);
         self.flow.room.notify_one();
-        if idle || id % 16 == 0 {
+        if idle || id.is_multiple_of(16) {
             self.control(Frame::credit_alive(id));
         }
         let Entry { answer, received, not_received, .. } = entry;

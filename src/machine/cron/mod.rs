@@ -69,7 +69,8 @@ impl Machine {
             };
             let output = self.run_process(&command)?;
             let complaint = output.stderr_text();
-            if !output.success() && !(text.is_empty() && complaint.contains("no crontab")) {
+            let none = text.is_empty() && complaint.contains("no crontab");
+            if !(output.success() || none) {
                 return Err(MachineError::failed(format!(
                     "crontab did not take the new table of {user}: {}",
                     complaint.trim()

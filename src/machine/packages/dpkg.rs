@@ -110,7 +110,7 @@ fn compare_part(a: &str, b: &str) -> Ordering {
     while !a.is_empty() || !b.is_empty() {
         loop {
             let (x, y) = (a.first().copied(), b.first().copied());
-            if !x.is_some_and(|c| !c.is_ascii_digit()) && !y.is_some_and(|c| !c.is_ascii_digit()) {
+            if x.is_none_or(|c| c.is_ascii_digit()) && y.is_none_or(|c| c.is_ascii_digit()) {
                 break;
             }
             match weight(x).cmp(&weight(y)) {

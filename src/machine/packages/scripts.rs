@@ -100,7 +100,7 @@ fn sysusers(text: &str, brought: &mut Brought) {
     for line in text.lines() {
         let words = words(line);
         let get = |i: usize| words.get(i).map_or("", String::as_str);
-        let known = |text: &str| (text != "-").then(|| text.to_string()).unwrap_or_default();
+        let known = |text: &str| if text != "-" { text.to_string() } else { Default::default() };
         let name = get(1).to_string();
         match get(0).trim_end_matches('!') {
             "g" => brought.groups.push((name, get(2).parse().ok())),

@@ -146,7 +146,7 @@ impl Machine {
         let check = move |steps: &[Step]| {
             for (name, bound) in &bounds {
                 let candidate = steps.iter().find(|s| &s.name == name).and_then(|s| s.after.as_deref());
-                if !candidate.is_some_and(|v| dpkg::compare(v, bound) != Ordering::Less) {
+                if candidate.is_none_or(|v| dpkg::compare(v, bound) == Ordering::Less) {
                     return Err(MachineError::failed(format!(
                         "no version of {name} that is at least {bound} can be installed (the candidate is {})",
                         candidate.unwrap_or("none")

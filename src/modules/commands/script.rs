@@ -177,7 +177,7 @@ fn interpreter(script: &[u8]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+
     use crate::modules::Status;
     use crate::modules::testing::{apply, check};
     use serde_json::json;

@@ -144,10 +144,10 @@ fn pairs(rows: &Rows) -> Value {
 fn keyed(rows: Value, key: &str) -> Value {
     let mut found = Map::new();
     for row in rows.as_array().cloned().unwrap_or_default() {
-        if let Value::Object(mut row) = row {
-            if let Some(Value::String(name)) = row.remove(key) {
-                found.insert(name, Value::Object(row));
-            }
+        if let Value::Object(mut row) = row
+            && let Some(Value::String(name)) = row.remove(key)
+        {
+            found.insert(name, Value::Object(row));
         }
     }
     Value::Object(found)

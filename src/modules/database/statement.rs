@@ -65,7 +65,7 @@ fn mask_strings(text: &str) -> String {
             Some(_) if c == '\\' => escaped = true,
             Some(q) if c == q => {
                 quote = None;
-                masked.push_str("…");
+                masked.push('…');
                 masked.push(q);
             }
             Some(_) => {}

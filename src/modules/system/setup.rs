@@ -176,7 +176,7 @@ fn single(name: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+
     use crate::modules::testing::{apply, check};
     use serde_json::json;
 
