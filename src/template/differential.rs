@@ -11,6 +11,10 @@ use crate::source::{Diags, load_yaml_str};
 /// Cases that differ on purpose, by a part of their text.
 const DIFFERENT: &[(&str, &str)] = &[
     ("{{ +5 }}", "a plus sign before a number is a syntax error here"),
+    ("{{ number }} == 42", "2.18 took a condition with braces, and so do we, with a warning"),
+    ("{% raw %}\\n", "the newline after `raw` is trimmed like that after any tag"),
+    ("x{% endif %}\\n", "a file that a template leaves empty keeps its last newline"),
+    ("a\\r\\nb", "carriage returns of a template are kept"),
     ("lipsum is defined", "there is no lipsum"),
     ("{{ varargs }}", "macros take no surplus arguments here"),
 ];
@@ -34,10 +38,15 @@ fn same(a: &serde_json::Value, b: &serde_json::Value) -> bool {
     }
 }
 
-#[test]
-fn answers_are_those_of_ansible() {
-    let answers: BTreeMap<String, serde_json::Value> =
-        serde_json::from_str(include_str!("testdata/answers.json")).expect("answers");
+#[derive(serde::Deserialize)]
+struct Answers {
+    values: BTreeMap<String, Answer>,
+    conditions: BTreeMap<String, Answer>,
+    files: BTreeMap<String, Answer>,
+}
+
+fn answers() -> (Answers, Scope) {
+    let answers = serde_json::from_str(include_str!("testdata/answers.json")).expect("answers");
     let vars = load_yaml_str("vars.yml", include_str!("testdata/vars.yml"), &mut Diags::new()).expect("variables");
     let layer: Layer = vars
         .as_map()
@@ -45,13 +54,20 @@ fn answers_are_those_of_ansible() {
         .iter()
         .map(|(k, v)| (k.as_arc_str().expect("a name"), Raw::Node(v.clone())))
         .collect();
-    let templar = Templar::default();
-    let scope = Scope::new(&templar).with(layer);
+    (answers, Scope::new(&Templar::default()).with(layer))
+}
+
+/// Runs every case and lists those that are not as expected.
+#[track_caller]
+fn compare(
+    cases: &str,
+    answers: &BTreeMap<String, Answer>,
+    run: impl Fn(&str) -> Result<Option<serde_json::Value>, TemplateError>,
+) {
     let (mut equal, mut wrong) = (0, Vec::new());
-    for case in include_str!("testdata/cases.txt").lines() {
-        let answer: Answer = serde_json::from_value(answers.get(case).expect(case).clone()).expect(case);
-        let ours =
-            templar.template_str(case, &scope).map(|e| if is_omit(&e.value) { None } else { Some(to_json(&e.value)) });
+    for case in cases.lines() {
+        let answer = answers.get(case).expect(case);
+        let ours = run(case);
         let agrees = match (&answer.ok, &ours) {
             (Some(want), Ok(Some(got))) => same(want, got),
             (Some(_), _) => false,
@@ -69,9 +85,39 @@ fn answers_are_those_of_ansible() {
                 Ok(v) => v.map_or("omit".to_owned(), |v| v.to_string()),
                 Err(e) => format!("error: {e}"),
             };
-            let theirs = answer.ok.map_or(format!("error: {}", answer.error.unwrap_or_default()), |v| v.to_string());
+            let error = answer.error.as_deref().unwrap_or_default();
+            let theirs = answer.ok.as_ref().map_or(format!("error: {error}"), |v| v.to_string());
             wrong.push(format!("{case}\n   theirs: {theirs}\n   ours:   {ours}"));
         }
     }
     assert!(wrong.is_empty(), "{equal} equal, {} not as expected:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn values_are_those_of_ansible() {
+    let (answers, scope) = answers();
+    compare(include_str!("testdata/cases.txt"), &answers.values, |case| {
+        let value = scope.templar().template_str(case, &scope)?.value;
+        Ok(if is_omit(&value) { None } else { Some(to_json(&value)) })
+    });
+}
+
+#[test]
+fn conditions_are_those_of_ansible() {
+    let (answers, scope) = answers();
+    compare(include_str!("testdata/conditions.txt"), &answers.conditions, |case| {
+        let held = scope.templar().condition_value(&Value::from(case), &scope)?;
+        Ok(Some(serde_json::Value::Bool(held.value)))
+    });
+}
+
+#[test]
+fn files_are_those_of_ansible() {
+    let (answers, scope) = answers();
+    compare(include_str!("testdata/files.txt"), &answers.files, |case| {
+        let text = case.replace("\\\\", "\0").replace("\\n", "\n").replace("\\r", "\r").replace('\0', "\\");
+        let rendered =
+            scope.templar().render_file(std::path::Path::new("t.j2"), &text, RenderOptions::default(), &scope)?;
+        Ok(Some(serde_json::Value::String(rendered.value)))
+    });
 }

@@ -90,15 +90,21 @@ struct Inner {
     options: TemplarOptions,
     templates: RwLock<HashMap<Arc<str>, Cached>>,
     expressions: RwLock<HashMap<Arc<str>, Cached>>,
+    /// Template files by their text and options.
+    files: RwLock<Files>,
     /// Lists and dictionaries of files by address: the value of a plain one, nothing for one that must be evaluated.
     plain: RwLock<HashMap<usize, (Node, Option<Value>)>>,
     warnings: Mutex<Vec<String>>,
 }
 
 type Cached = Result<Arc<Compiled>, TemplateError>;
+type Files = HashMap<(Arc<str>, RenderOptions), Cached>;
 
 /// Compiled templates kept at most; more are dropped all at once.
 const CACHE_LIMIT: usize = 50_000;
+
+/// Compiled template files kept at most.
+const FILE_LIMIT: usize = 500;
 
 /// The singleton behind `omit`.
 #[derive(Debug)]
@@ -155,6 +161,7 @@ impl Templar {
                 options,
                 templates: RwLock::default(),
                 expressions: RwLock::default(),
+                files: RwLock::default(),
                 plain: RwLock::default(),
                 warnings: Mutex::default(),
             }),
@@ -322,11 +329,10 @@ impl Templar {
             let text = newlines(body.to_owned(), &options.newline_sequence);
             return Ok(Evaluated { value: text, touched: Touched::default() });
         }
-        let compiled =
-            compile::template(body, false, &options, scope.paths(), Some(name)).map(Arc::new).map_err(|mut e| {
-                e.set_line(e.line().map(|l| l + skipped));
-                in_file(e)
-            })?;
+        let compiled = self.compiled_file(body, &options, scope.paths(), name).map_err(|mut e| {
+            e.set_line(e.line().map(|l| l + skipped));
+            in_file(e)
+        })?;
         let site = || Site { span: None, file: Some(name.to_path_buf()), skipped_lines: skipped };
         let rendered = self.top(|| {
             let value = match &*compiled {
@@ -455,6 +461,26 @@ impl Templar {
         } else {
             Self::compile_value(text, scope.paths()).map(Arc::new)
         }
+    }
+
+    /// A file's template. One that includes others is compiled each time: they may have changed.
+    fn compiled_file(&self, body: &str, options: &RenderOptions, paths: &SearchPaths, name: &Path) -> Cached {
+        let compile = || compile::template(body, false, options, paths, Some(name)).map(Arc::new);
+        if !engine::stands_alone(body) {
+            return compile();
+        }
+        let key = (Arc::<str>::from(body), options.clone());
+        let cache = &self.inner.files;
+        if let Some(found) = cache.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return found.clone();
+        }
+        let compiled = compile();
+        let mut cache = cache.write().unwrap_or_else(PoisonError::into_inner);
+        if cache.len() >= FILE_LIMIT {
+            cache.clear();
+        }
+        cache.insert(key, compiled.clone());
+        compiled
     }
 
     fn compiled_expression(&self, text: &str) -> Cached {

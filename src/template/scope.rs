@@ -215,7 +215,9 @@ impl Scope {
 
     /// Whether there is a variable of this name. Evaluates nothing.
     pub fn contains(&self, name: &str) -> bool {
-        self.raw(name).is_some() || name == "vars" || (name == "hostvars" && self.inner.hostvars.is_some())
+        self.raw(name).is_some()
+            || matches!(name, "vars" | "ansible_managed")
+            || (name == "hostvars" && self.inner.hostvars.is_some())
     }
 
     /// The names of all variables, each once, lowest layer first.
@@ -244,6 +246,7 @@ impl Scope {
             Some(Raw::Unknown(reason)) => Some(touch::touch_unknown(name, reason)),
             None => match name {
                 "vars" => Some(Value::from_object(VarsObject { scope: self.clone() })),
+                "ansible_managed" => Some(Value::from(self.inner.templar.ansible_managed())),
                 "hostvars" => self.inner.hostvars.as_ref().map(|h| Value::from_object(HostVarsObject(h.clone()))),
                 _ => None,
             },

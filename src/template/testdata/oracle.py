@@ -11,6 +11,7 @@ import os
 import pathlib
 
 os.environ["ANSIBLE_DEPRECATION_WARNINGS"] = "0"
+os.environ["ANSIBLE_ALLOW_BROKEN_CONDITIONALS"] = "1"
 os.environ["ANSIBLE_JINJA2_EXTENSIONS"] = "jinja2.ext.do,jinja2.ext.loopcontrols"
 
 import yaml
@@ -55,4 +56,30 @@ for case in (here / "cases.txt").read_text().splitlines():
             answers[case] = {"ok": plain(templar.template(trust_as_template(case)))}
     except BaseException as ex:
         answers[case] = {"error": str(ex).split("\n")[0][:160]}
+conditions = {}
+for case in (here / "conditions.txt").read_text().splitlines():
+    templar = Templar(loader=DataLoader(), variables=variables)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            conditions[case] = {"ok": bool(templar.evaluate_conditional(trust_as_template(case)))}
+    except BaseException as ex:
+        conditions[case] = {"error": str(ex).split("\n")[0][:160]}
+
+files = {}
+for case in (here / "files.txt").read_text().splitlines():
+    text = case.replace("\\\\", "\0").replace("\\n", "\n").replace("\\r", "\r").replace("\0", "\\")
+    templar = Templar(loader=DataLoader(), variables=variables)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            rendered = templar.template(
+                trust_as_template(text),
+                preserve_trailing_newlines=True,
+                escape_backslashes=False,
+                overrides=dict(trim_blocks=True, lstrip_blocks=False),
+            )
+        files[case] = {"ok": "" if rendered is None else plain(rendered) if isinstance(rendered, str) else str(rendered)}
+    except BaseException as ex:
+        files[case] = {"error": str(ex).split("\n")[0][:160]}
+
+answers = {"values": answers, "conditions": conditions, "files": files}
 (here / "answers.json").write_text(json.dumps(answers, indent=1, ensure_ascii=False) + "\n")
