@@ -4,8 +4,9 @@ CARGO ?= cargo
 HOST_ARCH := $(shell uname -m)
 BUNDLE := target/agents
 TRIPLE = $(1)-unknown-linux-gnu
-# The agent runs on any Linux of its CPU type, whatever libc that has.
-STATIC := -C target-feature=+crt-static
+# The agent runs on any Linux of its CPU type, whatever libc that has. It never unwinds, so it carries no tables for that.
+STATIC := -C target-feature=+crt-static -C force-unwind-tables=no
+UNWINDING := .eh_frame .eh_frame_hdr .gcc_except_table
 
 # Another CPU type needs a linker and a Rust compiler whose standard library fits. Debian has both:
 #   apt-get install rustc-web gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstd-rust-web-dev:arm64
@@ -29,21 +30,22 @@ agents: $(patsubst %,$(BUNDLE)/agent-%.gz,$(HOST_ARCH) $(CROSS_ARCHES))
 $(BUNDLE)/agent-$(HOST_ARCH).gz: $(AGENT_SOURCES)
 	RUSTFLAGS='$(STATIC)' $(CARGO) build --profile agent --no-default-features --bin deploy-agent \
 	  --target $(call TRIPLE,$(HOST_ARCH))
-	$(call pack,target/$(call TRIPLE,$(HOST_ARCH))/agent/deploy-agent,$@)
+	$(call pack,target/$(call TRIPLE,$(HOST_ARCH))/agent/deploy-agent,$@,objcopy)
 
 $(BUNDLE)/agent-aarch64.gz: $(AGENT_SOURCES)
 	RUSTC=$(CROSS_RUSTC) CARGO_TARGET_DIR=target/cross RUSTFLAGS='$(STATIC)' \
 	  CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
 	  $(CARGO) build --profile agent --no-default-features --bin deploy-agent --target $(call TRIPLE,aarch64)
-	$(call pack,target/cross/$(call TRIPLE,aarch64)/agent/deploy-agent,$@)
+	$(call pack,target/cross/$(call TRIPLE,aarch64)/agent/deploy-agent,$@,aarch64-linux-gnu-objcopy)
 
 # A program, compressed, with what `deploy` must know of it without unpacking it. Without a time inside, so that the
 # same program is the same file.
 define pack
 	@mkdir -p $(BUNDLE)
-	@sha256sum < $(1) | cut -d' ' -f1 > $(2:.gz=.sha256)
-	@stat -c %s $(1) > $(2:.gz=.size)
-	@gzip -9n < $(1) > $(2).new && mv $(2).new $(2)
+	@$(3) $(addprefix --remove-section ,$(UNWINDING)) $(1) $(2:.gz=)
+	@sha256sum < $(2:.gz=) | cut -d' ' -f1 > $(2:.gz=.sha256)
+	@stat -c %s $(2:.gz=) > $(2:.gz=.size)
+	@gzip -9n < $(2:.gz=) > $(2).new && mv $(2).new $(2)
 endef
 
 # Everything that is checked before a change lands; .ci/run calls exactly this.
