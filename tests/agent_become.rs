@@ -34,7 +34,7 @@ impl Users {
         }
         let (login, other) = (format!("dtl{name}"), format!("dto{name}"));
         for user in [&login, &other] {
-            let _ = Command::new("userdel").args(["-r", user]).output();
+            let _ = Command::new("userdel").args(["-rf", user]).output();
             let made = Command::new("useradd").args(["-m", "-s", "/bin/sh", user]).output().unwrap();
             assert!(made.status.success(), "{made:?}");
             shell(&format!("cat > /tmp/{user}.pw"), &format!("{user}:{PASSWORD}\n"));
@@ -57,7 +57,7 @@ impl Drop for Users {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.sudoers);
         for user in [&self.login, &self.other] {
-            let _ = Command::new("userdel").args(["-r", user]).output();
+            let _ = Command::new("userdel").args(["-rf", user]).output();
         }
     }
 }
