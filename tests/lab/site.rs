@@ -58,7 +58,7 @@ fn site() {
             "{host}: {keys}"
         );
         assert_eq!(
-            lab.ssh(host, "grep -rl 'ENCRYPTED PRIVATE KEY' /etc /var/lib /home /root 2>/dev/null | wc -l"),
+            lab.ssh(host, "grep -rlI 'ENCRYPTED PRIVATE KEY' /etc /var/lib /home /root 2>/dev/null | wc -l"),
             "0",
             "a CA key on {host}"
         );
