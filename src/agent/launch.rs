@@ -130,6 +130,8 @@ fn start(
             }
         });
     }
+    // What it says of itself when it breaks is one line, not a trace.
+    command.env_remove("RUST_BACKTRACE");
     let mut process = command.spawn().map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => format!("the host has no program `{name}`"),
         _ => format!("cannot start `{name}`: {e}"),

@@ -2,7 +2,7 @@
 //!
 //! Decisions are functions of observed facts and of a clock reading that is passed in, so that all of them are
 //! tested by tables. What touches a disk is behind [`Storage`]. The three small files that a host needs to judge its own
-//! pair ([`pem`], [`der`], [`public_half`]) are built without the `controller` feature, the rest is not.
+//! pair ([`pem`], [`der`], [`mod@public_half`]) are built without the `controller` feature, the rest is not.
 
 pub mod der;
 pub mod pem;

@@ -383,11 +383,7 @@ fn limit_depth(text: &str, options: Option<&RenderOptions>) -> Result<(), Templa
                 count = 1;
                 levels.push(0);
             }
-            b')' | b']' | b'}' => {
-                if levels.len() > 1 {
-                    total -= levels.pop().unwrap_or(0);
-                }
-            }
+            b')' | b']' | b'}' if levels.len() > 1 => total -= levels.pop().unwrap_or(0),
             b',' => {
                 if let Some(top) = levels.last_mut() {
                     total -= std::mem::take(top);

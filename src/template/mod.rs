@@ -2,7 +2,7 @@
 //! and a record of what an evaluation touched that is not known.
 //!
 //! [`Templar`] evaluates text, expressions, conditions and whole YAML values in a [`Scope`]. The engine underneath is
-//! minijinja; [`rewrite`] gives templates Ansible's meaning where the two differ.
+//! minijinja; `rewrite` gives templates Ansible's meaning where the two differ.
 
 mod args;
 mod compile;

@@ -23,6 +23,7 @@ fn site() {
     let pki = format!("pki_store={} pki_passphrase_file={}", store.display(), passphrase.display());
     let common = ["playbooks/site.yml", "-e", extra.as_str(), "-e", pki.as_str(), "--diff", "--format", "json"];
 
+    NODES.iter().for_each(|host| lab.reset(host));
     let bare = state();
     let check = lab.deploy(&[&common[..], &["--check"]].concat());
     assert_eq!(check.code, 0, "{}", tail(&check.all()));
