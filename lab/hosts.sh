@@ -151,7 +151,9 @@ plug_in() {
     ns=$(host_netns "$1") veth=$(host_veth "$1") index=$(host_index "$1")
     mac=$(printf '52:54:%s:%s:%s:%02x' "${LAB_TAG:0:2}" "${LAB_TAG:2:2}" "${LAB_TAG:4:2}" "$index")
     ip netns list | grep -qE "^$ns( |\$)" || ip netns add "$ns"
-    if ! ip link show "$veth" >/dev/null 2>&1; then
+    # The kernel takes a namespace down in its own time: a cable of an earlier one may still be there, without its end.
+    if ! ip -n "$ns" link show host0 >/dev/null 2>&1; then
+        ip link del "$veth" 2>/dev/null || true
         ip link add "$veth" type veth peer name host0 netns "$ns" address "$mac"
         ip link set "$veth" mtu "$(cat "$STATE/mtu")" master "$BRIDGE" up
     fi
