@@ -230,7 +230,7 @@ fn check_equals_apply() {
     - name: told
       debug: msg=told
 "#;
-    let tree = "find / -xdev \\( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/log -o -path '/home/deploy/.cache' -o -path /var/cache -o -path '*/.cache/deploy' -o -path /var/lib/deploy -o -path /var/lib/systemd -o -path /var/lib/sudo \\) -prune -o -type f -printf '%p %m %u %s %T@\\n' | sort | sha256sum";
+    let tree = "find / -xdev \\( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/log -o -path '/home/deploy/.cache' -o -path /var/cache -o -path '*/.cache/deploy' -o -path /var/lib/deploy -o -path /var/lib/deploy-agent -o -path /home/deploy/.cache -o -path /var/lib/systemd -o -path /var/lib/sudo \\) -prune -o -type f -printf '%p %m %u %s %T@\\n' | sort | sha256sum";
     let before = lab.ssh("box1", tree);
     let check = lab.play(play, &["--check", "--diff", "--format", "json"]);
     assert_eq!(check.code, 0, "{}", check.all());

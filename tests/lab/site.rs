@@ -10,7 +10,7 @@ const NODES: [&str; 3] = ["galera1", "galera2", "galera3"];
 
 fn site() {
     let lab = lab();
-    let tree = "(find /etc /usr /var/lib /home /srv -xdev \\( -path '*/.cache/deploy' -o -path /var/lib/deploy -o -path /var/lib/systemd -o -path /var/lib/sudo -o -path /var/lib/private \\) -prune -o -printf '%p %m %u %g %s\\n' | sort; systemctl list-unit-files --no-legend; systemctl list-units --all --no-legend --plain --type=service | awk '{print $1,$3,$4}' | grep -v -e user@ -e user-runtime -e session; nft list ruleset 2>/dev/null) | sha256sum";
+    let tree = "(find /etc /usr /var/lib /home /srv -xdev \\( -path '*/.cache/deploy' -o -path /var/lib/deploy -o -path /var/lib/deploy-agent -o -path /home/deploy/.cache -o -path /var/lib/systemd -o -path /var/lib/sudo -o -path /var/lib/private \\) -prune -o -printf '%p %m %u %g %s\\n' | sort; systemctl list-unit-files --no-legend; systemctl list-units --all --no-legend --plain --type=service | awk '{print $1,$3,$4}' | grep -v -e user@ -e user-runtime -e session; nft list ruleset 2>/dev/null) | sha256sum";
     let state = || NODES.map(|host| lab.ssh(host, tree));
     let secrets = lab.file("site-secrets.yml", "passbolt_db_password: \"pa's\\\"s\\\\w$rd-of-the-suite\"\n");
     let store = lab.file("pki/.keep", "").parent().unwrap().to_path_buf();
