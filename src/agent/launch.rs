@@ -30,6 +30,8 @@ pub(super) struct Child {
     output: FrameReader<Chain<Cursor<Vec<u8>>, BufReader<ChildStdout>>>,
     process: std::process::Child,
     errors: Arc<Mutex<Vec<u8>>>,
+    /// Reads its standard error into `errors` until that is closed.
+    drain: std::thread::JoinHandle<()>,
     /// Kept open: a hang-up of the terminal would reach what the child has started.
     _terminal: Option<Terminal>,
 }
@@ -57,6 +59,11 @@ impl Child {
     pub fn post_mortem(mut self) -> (String, String) {
         drop(self.input.lock().map(|mut input| input.take()));
         let status = wait_a_little(&mut self.process);
+        // Its last words may still be on their way; what it has started may keep the pipe open for ever.
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while !self.drain.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let said = self.errors.lock().map(|e| last_lines(&e)).unwrap_or_default();
         (status.map(how_it_ended).unwrap_or_else(|| "stopped to speak and was killed".into()), said)
     }
@@ -168,9 +175,9 @@ fn start(
         output: FrameReader::new(Cursor::new(rest).chain(BufReader::with_capacity(128 * 1024, output))),
         process,
         errors: tail.clone(),
+        drain: std::thread::spawn(move || drain(errors, &tail)),
         _terminal: terminal,
     };
-    std::thread::spawn(move || drain(errors, &tail));
     match child.receive().filter(|f| f.kind == Kind::Hello).map(|f| f.parse::<Hello>()) {
         Some(Ok(hello)) if hello.protocol == PROTOCOL => Ok(child),
         Some(Ok(hello)) => Err(format!("its agent speaks protocol {}, we speak {PROTOCOL}", hello.protocol)),
