@@ -185,6 +185,13 @@ impl Call {
         }
     }
 
+    /// The number that a keyword is given.
+    pub async fn number(&self, node: &Node, keyword: &str) -> Result<f64, Trouble> {
+        let written = self.known(node).await?.to_string();
+        let number = written.trim().parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
+        number.ok_or_else(|| Trouble::Failed(format!("{}: {keyword}: `{written}` is no number", node.span)))
+    }
+
     /// A keyword that is a boolean; nothing where nobody says it.
     pub async fn flag(&self, of: impl Fn(&Keywords) -> Option<&Node>) -> Result<Option<bool>, Trouble> {
         let Some(node) = self.frame.keyword(&self.task.keywords, of) else { return Ok(None) };

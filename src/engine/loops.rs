@@ -127,7 +127,7 @@ pub async fn run(walker: &Walker, call: &Call) -> Result<Finished, Trouble> {
         return Ok(finish::quick(call, outcome.with("skipped_reason", "No items in the list")));
     }
     let pause = match &call.task.loop_control.pause {
-        Some(node) => call.known(node).await?.to_string().trim().parse::<f64>().unwrap_or(0.0),
+        Some(node) => call.number(node, "pause").await?,
         None => 0.0,
     };
     let break_when: Vec<&Node> = call.task.loop_control.break_when.iter().collect();

@@ -43,6 +43,11 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
         }
         Err(outcome) => return Ok(Prepared::Done(outcome)),
     }
+    if let Some(node) = call.frame.keyword(&call.task.keywords, |k| k.timeout.as_ref())
+        && call.number(node, "timeout").await? > 0.0
+    {
+        return Err(Trouble::Failed(format!("{}: `timeout` on a task is not available yet; remove it", node.span)));
+    }
     if let Some(node) = &call.task.async_ {
         let poll = match &call.task.poll {
             Some(poll) => call.known(poll).await?.to_string(),

@@ -187,7 +187,7 @@ impl Walker {
         let this = &self.this;
         let node = call.frame.keyword(&call.task.keywords, |k| k.throttle.as_ref());
         let limit = match node {
-            Some(node) => call.known(node).await?.to_string().trim().parse::<usize>().unwrap_or(0),
+            Some(node) => call.number(node, "throttle").await? as usize,
             None => 0,
         };
         if limit == 0 {
@@ -255,12 +255,12 @@ impl Walker {
             0
         } else {
             match &call.task.retries {
-                Some(node) => call.known(node).await?.to_string().trim().parse().unwrap_or(3),
+                Some(node) => call.number(node, "retries").await? as u32,
                 None => 3u32,
             }
         };
         let delay = match &call.task.delay {
-            Some(node) => call.known(node).await?.to_string().trim().parse().unwrap_or(5.0),
+            Some(node) => call.number(node, "delay").await?,
             None => 5.0f64,
         };
         let mut attempts = 0u32;
