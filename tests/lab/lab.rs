@@ -41,7 +41,9 @@ pub fn lab() -> MutexGuard<'static, Lab> {
 /// A script of the lab, for the suite's own lab.
 pub fn script(name: &str) -> Command {
     let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("lab").join(name));
-    command.env("DEPLOY_LAB_NAME", "suite").stdin(Stdio::null());
+    // A lab of its own, unless somebody wants to run it beside another one.
+    let name = std::env::var("DEPLOY_LAB_NAME").unwrap_or_else(|_| "suite".into());
+    command.env("DEPLOY_LAB_NAME", name).stdin(Stdio::null());
     command
 }
 
