@@ -29,6 +29,8 @@ pub struct ConnectionKeywords {
 
 /// A host with its agent running.
 pub struct Link {
+    /// The run's name, for the hosts' logs of changes.
+    run: String,
     connection: Connection,
     session: Session,
     forks: Option<Arc<Semaphore>>,
@@ -142,6 +144,7 @@ impl Fleet {
             ));
         }
         Ok(Arc::new(Link {
+            run: self.agent.run.clone(),
             connection,
             session,
             forks: self.forks.clone(),
@@ -185,7 +188,7 @@ impl Link {
     /// Sends a request; its answer comes later. Waits only for a free place among the `forks`.
     pub async fn submit(
         &self,
-        request: TaskRequest,
+        mut request: TaskRequest,
         blobs: Arc<Blobs>,
         progress: Option<ProgressSink>,
     ) -> Pin<Box<dyn Future<Output = Result<agent::Answer, String>> + Send>> {
@@ -195,6 +198,9 @@ impl Link {
                 let permit = forks.clone().acquire_owned().await.ok();
                 *self.permit.lock().unwrap_or_else(|p| p.into_inner()) = permit;
             }
+        }
+        if request.run.is_empty() {
+            request.run = self.run.clone();
         }
         self.under_way.fetch_add(1, Ordering::SeqCst);
         let pending = self.session.submit(AgentCall { request, blobs, progress });

@@ -138,6 +138,8 @@ fn look_at(call: &Call, module: &'static Module) -> Option<Diag> {
         epoch: 0,
         on_failure: OnFailure::Stop,
         label: call.info.name.clone(),
+        run: String::new(),
+        turn: 0,
     };
     let host = TaskAction::new(call.clone(), None, request, None);
     match modules::preflight(module, &host, arguments) {

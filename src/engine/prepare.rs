@@ -86,6 +86,8 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
         epoch: call.on.epoch.load(Ordering::SeqCst),
         on_failure: if goes_on(call).await? { OnFailure::Continue } else { OnFailure::Stop },
         label: call.info.name.clone(),
+        run: String::new(), // the link knows it
+        turn: 0,
     };
     let link = if module.reach == Reach::Control { Ok(None) } else { link(call, target.as_deref()).await.map(Some) };
     let link = match link {

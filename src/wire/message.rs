@@ -127,6 +127,17 @@ pub struct TaskRequest {
     pub on_failure: OnFailure,
     /// For the spool and messages: the task's name.
     pub label: String,
+    /// The run it belongs to ([`Start::run`]): what a live task changes is logged under this name, so that it can be
+    /// undone. Without one nothing is logged.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub run: String,
+    /// In a rolling play the host's turn, counted from 1; 0 outside of turns.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub turn: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The answer to a request.

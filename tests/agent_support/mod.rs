@@ -54,6 +54,8 @@ pub fn request(module: &str, arguments: Value) -> TaskRequest {
         epoch: 0,
         on_failure: OnFailure::Stop,
         label: "a test".into(),
+        run: String::new(),
+        turn: 0,
     }
 }
 
