@@ -137,6 +137,7 @@ impl Machine {
             self.foretell(&path, old.as_ref(), Node::Present(present), "cannot make the link")?;
         } else {
             self.keep_before(&path, old.as_ref());
+            super::leftovers::sweep_beside(&path);
             live::make_link(&path, target, old.as_ref().map(|s| s.kind)).at("cannot make the link", &path)?;
         }
         let after = Facet::Value(Value::from(format!("link to {}", target.display())));
@@ -165,6 +166,7 @@ impl Machine {
             self.foretell(&path, old.as_ref(), Node::Present(present), "cannot make the hard link")?;
         } else {
             self.keep_before(&path, old.as_ref());
+            super::leftovers::sweep_beside(&path);
             live::make_hard_link(&path, source, old.as_ref().map(|s| s.kind)).at("cannot make the hard link", &path)?;
         }
         let after = Facet::Value(Value::from(format!("hard link to {}", source.display())));

@@ -2,6 +2,7 @@
 
 use super::digest::{self, Digests, Hasher};
 use super::fault::FsResult;
+use super::leftovers::{claim, sibling};
 use super::stat::{Kind, Stat, Time};
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
@@ -11,7 +12,6 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 fn optional(result: std::io::Result<std::fs::Metadata>) -> FsResult<Option<Stat>> {
     match result {
@@ -103,15 +103,6 @@ pub fn umask() -> u32 {
     umask.and_then(|text| u32::from_str_radix(text.trim(), 8).ok()).unwrap_or(0o022)
 }
 
-static COUNTER: AtomicU64 = AtomicU64::new(0);
-
-/// A name beside `path` that nobody uses: hidden, and with no ending that a configuration directory would read.
-fn sibling(path: &Path) -> PathBuf {
-    let time = Time::now();
-    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-    path.with_file_name(format!(".deploy-{}-{:x}{:x}-{number}.tmp", std::process::id(), time.0, time.1))
-}
-
 /// A file under way: written beside its destination, unlinked when it is dropped before it is put in place.
 pub struct Temp {
     path: PathBuf,
@@ -124,6 +115,7 @@ impl Temp {
     pub fn beside(destination: &Path) -> FsResult<Temp> {
         let path = sibling(destination);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        claim(&file);
         Ok(Temp { path, file, done: false })
     }
 

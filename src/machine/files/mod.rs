@@ -8,6 +8,7 @@ mod digest;
 mod entries;
 mod facet;
 mod fault;
+mod leftovers;
 mod live;
 mod overlay;
 mod stat;
@@ -157,9 +158,13 @@ impl Machine {
 
     /// The entry that a change of `path` is about: with `follow`, what a last link points to.
     fn subject_path(&self, path: &Path, follow: bool) -> Result<PathBuf> {
-        match self.lstat(path)? {
-            Some(stat) if follow && stat.is_link() => self.real_path(path),
-            _ => Ok(live::absolute(path)),
+        let path = match self.lstat(path)? {
+            Some(stat) if follow && stat.is_link() => self.real_path(path)?,
+            _ => live::absolute(path),
+        };
+        if !self.predicted() {
+            leftovers::sweep_beside(&path);
         }
+        Ok(path)
     }
 }
