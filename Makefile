@@ -58,6 +58,13 @@ test:
 lab-test:
 	DEPLOY_TEST_LAB=1 DEPLOY_TEST_ONLY="$(ONLY)" $(CARGO) test --test lab -- --nocapture
 
+# What is made to go wrong, at many moments: takes long, leaves docs/results/DATE-faults.md. ONLY chooses scenarios,
+# DEPLOY_TEST_CUTS says at how many moments a run is cut.
+.PHONY: test-faults
+test-faults:
+	tools/prepare test
+	DEPLOY_TEST_LAB=1 DEPLOY_TEST_FAULTS=1 DEPLOY_TEST_ONLY="$(ONLY)" $(CARGO) test --test lab -- --nocapture
+
 # Three bare hosts become a cluster before your eyes: needs root on a Debian or Ubuntu machine with Rust. The lab installs
 # what it needs.
 .PHONY: demo

@@ -58,7 +58,8 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn of(output: Output) -> Ran {
+    /// Of a process that ended.
+    pub fn of(output: Output) -> Ran {
         Ran {
             code: output.status.code().unwrap_or(-1),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -140,6 +141,14 @@ impl Lab {
     pub fn ssh(&self, host: &str, command: &str) -> String {
         let output = script("ssh").args([host, command]).output().unwrap();
         String::from_utf8_lossy(&output.stdout).trim_end().to_string()
+    }
+
+    /// A host's address.
+    pub fn address(&self, host: &str) -> String {
+        let text = std::fs::read_to_string(&self.inventory).unwrap();
+        let mut lines = text.lines().skip_while(|line| line.trim() != format!("{host}:"));
+        let found = lines.find_map(|line| line.trim().strip_prefix("ansible_host: ").map(String::from));
+        found.unwrap_or_else(|| panic!("{host} is not in {text}"))
     }
 
     /// A clean disk.

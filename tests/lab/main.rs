@@ -3,9 +3,13 @@
 //! It needs root (it boots hosts) and is run by `make test`; `cargo test` alone leaves it out unless
 //! `DEPLOY_TEST_LAB=1` says otherwise.
 
+mod cluster;
 mod failures;
+mod faults;
+mod killed;
 mod lab;
 mod language;
+mod rolling;
 mod secrets;
 mod site;
 
@@ -19,14 +23,29 @@ fn scenarios() {
     let only = std::env::var("DEPLOY_TEST_ONLY").unwrap_or_default();
     let mut failed = Vec::new();
     let mut passed = 0;
-    for (name, scenario) in
-        language::SCENARIOS.iter().chain(failures::SCENARIOS).chain(secrets::SCENARIOS).chain(site::SCENARIOS)
-    {
+    let every = [
+        language::SCENARIOS,
+        failures::SCENARIOS,
+        secrets::SCENARIOS,
+        site::SCENARIOS,
+        rolling::SCENARIOS,
+        killed::SCENARIOS,
+    ];
+    // The long ones are a suite of their own.
+    let chosen: Vec<&(&str, fn())> = match faults::wanted() {
+        true => faults::all().collect(),
+        false => every.into_iter().flatten().collect(),
+    };
+    let mut results = faults::Results::default();
+    for (name, scenario) in chosen {
         if !name.contains(&only) {
             continue;
         }
         let began = std::time::Instant::now();
         let ended = std::panic::catch_unwind(scenario);
+        if faults::wanted() {
+            results.add(name, ended.is_ok(), began.elapsed());
+        }
         let seconds = began.elapsed().as_secs_f64();
         match ended {
             Ok(()) => {

@@ -1,27 +1,20 @@
 //! The main job: three bare machines become a Galera cluster under mutual TLS.
 
+use super::cluster::{NODES, arguments, processes, store, tail};
 use super::lab::lab;
 use super::language::pretty_assertions;
 
 /// The scenarios of this file.
 pub const SCENARIOS: &[(&str, fn())] = &[("the site: check, apply, again, verify", site)];
 
-const NODES: [&str; 3] = ["galera1", "galera2", "galera3"];
-
 fn site() {
     let lab = lab();
     let tree = "(find /etc /usr /var/lib /home /srv -xdev \\( -path '*/.cache/deploy' -o -path /var/lib/deploy -o -path /var/lib/deploy-agent -o -path /home/deploy/.cache -o -path /var/lib/systemd -o -path /var/lib/sudo -o -path /var/lib/private \\) -prune -o -printf '%p %m %u %g %s\\n' | sort; systemctl list-unit-files --no-legend; systemctl list-units --all --no-legend --plain --type=service | awk '{print $1,$3,$4}' | grep -v -e user@ -e user-runtime -e session; nft list ruleset 2>/dev/null) | sha256sum";
     let state = || NODES.map(|host| lab.ssh(host, tree));
-    let secrets = lab.file("site-secrets.yml", "passbolt_db_password: \"pa's\\\"s\\\\w$rd-of-the-suite\"\n");
-    let store = lab.file("pki/.keep", "").parent().unwrap().to_path_buf();
-    let passphrase = lab.file("passphrase", "correct horse battery\n");
-    use std::os::unix::fs::PermissionsExt;
-    for (path, mode) in [(&secrets, 0o600), (&store, 0o700), (&passphrase, 0o600)] {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-    }
-    let extra = format!("@{}", secrets.display());
-    let pki = format!("pki_store={} pki_passphrase_file={}", store.display(), passphrase.display());
-    let common = ["playbooks/site.yml", "-e", extra.as_str(), "-e", pki.as_str(), "--diff", "--format", "json"];
+    let store = store(&lab);
+    let variables = arguments(&lab);
+    let variables: Vec<&str> = variables.iter().map(String::as_str).collect();
+    let common = [&["playbooks/site.yml", "--diff", "--format", "json"], &variables[..]].concat();
 
     NODES.iter().for_each(|host| lab.reset(host));
     let bare = state();
@@ -69,18 +62,12 @@ fn site() {
         assert_eq!(lab.ssh(host, "mariadb -Ne 'set session wsrep_sync_wait=1; select id from suite.t'"), "42");
     }
 
-    let processes = || NODES.map(|host| lab.ssh(host, "systemctl show -p MainPID --value mariadb"));
-    let before = processes();
+    let before = processes(&lab);
     let again = lab.deploy(&[&common[..], &["--detailed-exitcode"]].concat());
     let changed: Vec<_> = again.results().into_iter().filter(|(_, _, status, _)| status == "changed").collect();
     assert!(again.code == 0 && changed.is_empty(), "{} {changed:?}", again.code);
-    assert_eq!(processes(), before, "a second run restarted something");
+    assert_eq!(processes(&lab), before, "a second run restarted something");
 
-    let verify = lab.deploy(&["playbooks/verify.yml", "-e", extra.as_str(), "-e", pki.as_str()]);
+    let verify = lab.deploy(&[&["playbooks/verify.yml"], &variables[..]].concat());
     assert_eq!(verify.code, 0, "{}", tail(&verify.all()));
-}
-
-fn tail(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(60)..].join("\n")
 }

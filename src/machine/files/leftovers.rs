@@ -104,7 +104,8 @@ mod tests {
         let link = at(format!(".deploy-{NOBODY}-6921f00a1b2c-1.tmp"));
         let locked = at(format!(".deploy-{NOBODY}-6921f00a1b2c-2.tmp"));
         let own = sibling(&at("conf".into()));
-        let others = [".deploy-notes.tmp", ".deploy-12-zz-0.tmp", ".deploy-12-aa-0-1.tmp", "conf"].map(|n| at(n.into()));
+        let others =
+            [".deploy-notes.tmp", ".deploy-12-zz-0.tmp", ".deploy-12-aa-0-1.tmp", "conf"].map(|n| at(n.into()));
         std::os::unix::fs::symlink("conf", &link).unwrap();
         for path in [&left, &locked, &own].into_iter().chain(&others) {
             std::fs::write(path, "x").unwrap();
