@@ -7,6 +7,7 @@ mod gate;
 mod lints;
 mod options;
 mod quorum;
+mod recovery;
 mod status;
 mod transfer;
 
@@ -16,5 +17,6 @@ pub use gate::{Member, Sample, Tolerances, Verdict, gate};
 pub use lints::{Finding, NodeConfig, Severity, lint};
 pub use options::{OptionChange, ProviderOptions};
 pub use quorum::{Votes, stays_primary, sudden_losses_tolerated};
+pub use recovery::{Recovery, Standing, recover, standings, table};
 pub use status::{NodeStatus, Observation, Process, SavedState, is_null_uuid};
 pub use transfer::{Transfer, ist_progress, predict};

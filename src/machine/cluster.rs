@@ -63,6 +63,39 @@ impl Machine {
         Ok(())
     }
 
+    /// Recovers the position of a server that did not stop in order, by the server's own means: `uuid:seqno`, and
+    /// nothing where its data tells none. It does what every start does first, and nothing else.
+    ///
+    /// # Errors
+    /// In a check it is unknown: the recovery writes into the data directory.
+    pub fn recover_position(
+        &mut self,
+        limit: Duration,
+        progress: &mut dyn FnMut(Duration, &str),
+    ) -> Result<Option<(String, i64)>> {
+        if self.predicted() {
+            return Err(MachineError::unknown(
+                "the position of a server that crashed is known only after its recovery, which a check does not run",
+            ));
+        }
+        let words = ["mariadbd", "--user=mysql", "--wsrep-recover", "--disable-log-error"];
+        let watch = Watch { timeout: Some(limit), progress };
+        let output = self.run_watched(&Command::new(words), watch)?;
+        let text = output.stderr_text();
+        let position = recovered_position(&text);
+        if position.is_none() && !output.success() {
+            let last: Vec<&str> = text.lines().filter(|line| line.contains("[ERROR]")).collect();
+            let last = last.last().copied().or_else(|| text.lines().last()).unwrap_or("it said nothing");
+            return Err(MachineError::failed(format!("`mariadbd --wsrep-recover` failed: {}", last.trim())));
+        }
+        self.record(Change::effect(
+            Subject::new(Domain::Cluster, "position"),
+            "recovered from the data directory, as at every start",
+            Undo::None,
+        ));
+        Ok(position)
+    }
+
     /// Makes sure that the next start is an ordinary one.
     fn forget_bootstrap(&self) -> Result<()> {
         match std::fs::remove_file(MARK) {
@@ -104,5 +137,29 @@ impl Machine {
             return Err(MachineError::unknown("it is not known whether the host would have joined the cluster"));
         }
         Ok(cluster.member)
+    }
+}
+
+/// `Recovered position: UUID:SEQNO`, with a GTID behind it where `wsrep_gtid_mode` is on.
+fn recovered_position(text: &str) -> Option<(String, i64)> {
+    let line = text.lines().rev().find_map(|line| line.split_once("Recovered position:"))?.1.trim();
+    let (uuid, rest) = line.split_once(':')?;
+    let seqno = rest.split([',', ' ']).next()?;
+    Some((uuid.to_string(), seqno.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::recovered_position;
+
+    #[test]
+    fn positions_in_the_servers_log() {
+        let uuid = "6f5c3a52-0000-11ee-8000-aaaaaaaaaaaa";
+        for (said, seqno) in [("47", 47), ("47,0-1-7", 47), ("-1", -1)] {
+            let text = format!("x\n2026-01-01 0:00:00 0 [Note] WSREP: Recovered position: {uuid}:{said}\ny\n");
+            assert_eq!(recovered_position(&text), Some((uuid.into(), seqno)));
+        }
+        assert_eq!(recovered_position("[ERROR] InnoDB: torn"), None);
+        assert_eq!(recovered_position("WSREP: Recovered position: torn"), None);
     }
 }

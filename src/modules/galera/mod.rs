@@ -1,6 +1,8 @@
-//! Galera clusters: what a node is, the first bootstrap, waiting until it is well.
+//! Galera clusters: what a node is, the first bootstrap, waiting until it is well, recovery after an outage.
 
 mod galera_bootstrap;
+mod galera_position;
+mod galera_recover;
 mod galera_status;
 mod galera_wait;
 mod log;
@@ -9,8 +11,13 @@ mod observe;
 use super::Module;
 
 /// The modules of this family.
-pub const MODULES: &[&Module] =
-    &[&galera_bootstrap::GALERA_BOOTSTRAP, &galera_status::GALERA_STATUS, &galera_wait::GALERA_WAIT];
+pub const MODULES: &[&Module] = &[
+    &galera_bootstrap::GALERA_BOOTSTRAP,
+    &galera_position::GALERA_POSITION,
+    &galera_recover::GALERA_RECOVER,
+    &galera_status::GALERA_STATUS,
+    &galera_wait::GALERA_WAIT,
+];
 
 /// The controller half of the family: the host half is told the host's name in the inventory.
 #[cfg(feature = "controller")]
