@@ -150,7 +150,13 @@ impl Attempt<'_> {
     fn revive(&self, machine: &mut Machine) -> Result<(), ModuleError> {
         let mut server = machine.sql(&self.login)?;
         machine.sql_session(&mut server, "SET SESSION wsrep_sync_wait = 0")?;
-        let statement = "SET GLOBAL wsrep_provider_options = 'pc.bootstrap=YES'";
+        // Where the plugin `wsrep_provider` is active (Debian's 11.8), each option is a variable of its own, and the
+        // string is read-only.
+        let own = machine.sql_status(&mut server, "SHOW GLOBAL VARIABLES LIKE 'wsrep\\_provider\\_pc\\_bootstrap'")?;
+        let statement = match own.rows.is_empty() {
+            true => "SET GLOBAL wsrep_provider_options = 'pc.bootstrap=YES'",
+            false => "SET GLOBAL wsrep_provider_pc_bootstrap = ON",
+        };
         machine.sql_execute(&mut server, statement, Subject::new(Domain::Cluster, self.own), statement, &|_| true)?;
         Ok(())
     }
