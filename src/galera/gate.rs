@@ -1,6 +1,6 @@
 //! The gate: whether every member is well enough for one of them to be touched.
 
-use super::status::{NodeStatus, Observation, is_null_uuid};
+use super::status::{NodeStatus, Observation, Process, is_null_uuid};
 use serde::Serialize;
 
 /// A member as it was seen.
@@ -15,6 +15,12 @@ pub struct Sample {
     pub recv_queue: u64,
     /// Flow control's pauses so far, in nanoseconds.
     pub paused_ns: u64,
+    /// When, by the host's own clock.
+    pub at_ms: u64,
+    /// Bytes of write sets so far.
+    pub bytes: u64,
+    /// The server's run that the counters are of: they start anew with it.
+    pub started_ms: u64,
 }
 
 impl Sample {
@@ -25,7 +31,35 @@ impl Sample {
             host: member.host.clone(),
             recv_queue: status.map_or(0, |s| s.local_recv_queue),
             paused_ns: status.map_or(0, |s| s.flow_control_paused_ns),
+            at_ms: member.at_ms,
+            bytes: status.map_or(0, |s| s.replicated_bytes),
+            started_ms: status.map_or(0, |s| member.at_ms.saturating_sub(s.uptime * 1000)),
         }
+    }
+}
+
+/// Who the cluster shall consist of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// Members, arbitrators included; 0 for any number.
+    pub size: u32,
+    /// Arbitrators (garbd) among them.
+    pub arbitrators: u32,
+    /// The members that are given are all there are: whoever else is in the cluster is a stranger.
+    pub complete: bool,
+}
+
+impl From<u32> for Expected {
+    /// So many members, whoever they are.
+    fn from(size: u32) -> Self {
+        Expected { size, ..Expected::default() }
+    }
+}
+
+impl Expected {
+    /// All of `nodes` data nodes, and `arbitrators`.
+    pub fn all(nodes: u32, arbitrators: u32) -> Self {
+        Expected { size: nodes + arbitrators, arbitrators, complete: true }
     }
 }
 
@@ -36,13 +70,29 @@ pub struct Tolerances {
     pub recv_queue: u64,
     /// Part of the time between two samples that flow control may have paused, in per mille.
     pub paused_per_mille: u64,
-    /// Time between two samples, in nanoseconds.
+    /// Time between two samples in nanoseconds, where the samples themselves do not say it.
     pub interval_ns: u64,
+    /// Seconds that a change of definitions may run.
+    pub definitions_s: u64,
+    /// Seconds that every certificate must hold.
+    pub certificate_margin_s: i64,
+    /// A backup closes the gate.
+    pub refuse_backups: bool,
+    /// Seconds that the hosts' clocks may differ: certificates are judged by them.
+    pub clock_skew_s: i64,
 }
 
 impl Default for Tolerances {
     fn default() -> Self {
-        Tolerances { recv_queue: 10, paused_per_mille: 10, interval_ns: 1_000_000_000 }
+        Tolerances {
+            recv_queue: 10,
+            paused_per_mille: 10,
+            interval_ns: 1_000_000_000,
+            definitions_s: 2,
+            certificate_margin_s: 7 * 86_400,
+            refuse_backups: true,
+            clock_skew_s: 30,
+        }
     }
 }
 
@@ -77,47 +127,139 @@ impl Verdict {
     }
 }
 
-/// Judges all members at once. `expected` is the number of members the cluster shall have, a garbd included;
-/// `previous` are the samples of the round before, if there was one.
-pub fn gate(members: &[Member], expected: u32, previous: &[Sample], tolerances: &Tolerances) -> Verdict {
+/// Judges all members at once. `expected` says who the cluster shall consist of (a number means so many, whoever they
+/// are); `previous` are the samples of the round before, if there was one.
+pub fn gate(
+    members: &[Member],
+    expected: impl Into<Expected>,
+    previous: &[Sample],
+    tolerances: &Tolerances,
+) -> Verdict {
+    let expected = expected.into();
     let closed = |host: &str, reason: String| Verdict::Closed { host: host.to_string(), reason };
-    let mut first: Option<(&str, &NodeStatus)> = None;
+    let mut first: Option<(&Member, &NodeStatus)> = None;
     for member in members {
         let host = member.host.as_str();
         let Some(status) = &member.status else {
-            let why = member.error.as_deref().unwrap_or("the server does not run");
-            return closed(host, format!("no answer from its server ({why})"));
+            return closed(host, silence(member));
         };
-        if let Some(reason) = own_fault(status, expected, tolerances) {
+        if let Some(reason) = own_fault(status, expected.size, tolerances) {
+            return closed(host, reason);
+        }
+        if let Some(reason) = work_in_hand(member, status, tolerances) {
             return closed(host, reason);
         }
         if let Some(before) = previous.iter().find(|sample| sample.host == host)
-            && let Some(reason) = trend(status, before, tolerances)
+            && let Some(reason) = trend(member, status, before, tolerances)
+        {
+            return closed(host, reason);
+        }
+        if let Some(close) = &member.close
+            && let Some(reason) = closer_fault(member, close, tolerances)
         {
             return closed(host, reason);
         }
         match first {
-            None => first = Some((host, status)),
+            None => first = Some((member, status)),
             Some((other, reference)) => {
-                if status.cluster_state_uuid != reference.cluster_state_uuid {
-                    return closed(host, format!("it is in another cluster than {other} (different state ids)"));
-                }
-                if status.cluster_conf_id != reference.cluster_conf_id {
-                    return closed(
-                        host,
-                        format!(
-                            "the membership is changing (view {} here, {} on {other})",
-                            status.cluster_conf_id, reference.cluster_conf_id
-                        ),
-                    );
+                if let Some(reason) = difference(member, status, other, reference, tolerances) {
+                    return closed(host, reason);
                 }
             }
         }
+    }
+    if expected.complete
+        && let Some((host, reason)) = stranger(members, expected)
+    {
+        return closed(&host, reason);
     }
     match first {
         Some(_) => Verdict::Open,
         None => closed("", "no member was looked at".into()),
     }
+}
+
+/// Why a member says nothing.
+fn silence(member: &Member) -> String {
+    let why = match (&member.error, member.process) {
+        (_, Process::Missing) => "no server is installed".to_string(),
+        (_, Process::Starting) => "the server is starting, or receives a state transfer".to_string(),
+        (_, Process::Stopping) => "the server is stopping".to_string(),
+        (_, Process::Failed) => "the server has failed".to_string(),
+        (Some(error), _) => error.clone(),
+        (None, _) => "the server does not run".to_string(),
+    };
+    format!("no answer from its server ({why})")
+}
+
+/// What must not be cut off by a stop.
+fn work_in_hand(member: &Member, status: &NodeStatus, tolerances: &Tolerances) -> Option<String> {
+    if let Some(long) =
+        status.statements.iter().filter(|s| s.seconds >= tolerances.definitions_s).max_by_key(|s| s.seconds)
+    {
+        return Some(format!("{long}: a stop would wait for it, and the whole cluster with it"));
+    }
+    match &member.backup {
+        Some(program) if tolerances.refuse_backups => Some(format!("a backup is running ({program})")),
+        _ => None,
+    }
+}
+
+/// What the closer look found.
+fn closer_fault(member: &Member, close: &super::Closer, tolerances: &Tolerances) -> Option<String> {
+    if let Some(error) = &close.configuration_error {
+        return Some(format!("its server would not start with the option files that are there now: {error}"));
+    }
+    close.certificates.iter().find_map(|one| one.fault(member.clock, tolerances.certificate_margin_s))
+}
+
+/// Where two members disagree.
+fn difference(
+    member: &Member,
+    status: &NodeStatus,
+    other: &Member,
+    reference: &NodeStatus,
+    tolerances: &Tolerances,
+) -> Option<String> {
+    if status.cluster_state_uuid != reference.cluster_state_uuid {
+        return Some(format!("it is in another cluster than {} (different state ids)", other.host));
+    }
+    if status.cluster_conf_id != reference.cluster_conf_id {
+        return Some(format!(
+            "the membership is changing (view {} here, {} on {})",
+            status.cluster_conf_id, reference.cluster_conf_id, other.host
+        ));
+    }
+    let skew = (member.clock - other.clock).abs();
+    if member.clock != 0 && other.clock != 0 && skew > tolerances.clock_skew_s {
+        return Some(format!("its clock differs from that of {} by {skew} s", other.host));
+    }
+    None
+}
+
+/// Somebody in the cluster who is not one of its hosts: whatever the cluster's authority has signed can join.
+fn stranger(members: &[Member], expected: Expected) -> Option<(String, String)> {
+    let known: Vec<&str> = members.iter().filter_map(|m| Some(m.status.as_ref()?.node_name.as_str())).collect();
+    for member in members {
+        let Some(status) = &member.status else { continue };
+        let nodes = &status.members;
+        if let Some(name) = nodes.iter().find(|name| !known.contains(&name.as_str())) {
+            return Some((member.host.clone(), format!("`{name}` is in the cluster and is none of its hosts")));
+        }
+        if let Some(name) = known.iter().find(|name| !nodes.is_empty() && !nodes.iter().any(|n| n == *name)) {
+            return Some((member.host.clone(), format!("it does not see {name} among the members")));
+        }
+        // An arbitrator tells no address of its own.
+        let silent = status.incoming_addresses.iter().filter(|address| address.is_empty()).count();
+        let seen = status.arbitrators.len().max(silent);
+        if seen > expected.arbitrators as usize {
+            return Some((
+                member.host.clone(),
+                format!("it sees {seen} arbitrators (garbd), not {}: who is it?", expected.arbitrators),
+            ));
+        }
+    }
+    None
 }
 
 /// What is wrong with a node by itself.
@@ -164,10 +306,14 @@ fn own_fault(status: &NodeStatus, expected: u32, tolerances: &Tolerances) -> Opt
 }
 
 /// What is wrong since the sample before.
-fn trend(status: &NodeStatus, before: &Sample, tolerances: &Tolerances) -> Option<String> {
+fn trend(member: &Member, status: &NodeStatus, before: &Sample, tolerances: &Tolerances) -> Option<String> {
     // The count starts anew with the server and with FLUSH STATUS.
     let paused = status.flow_control_paused_ns.saturating_sub(before.paused_ns);
-    let limit = tolerances.interval_ns / 1000 * tolerances.paused_per_mille;
+    let passed = match member.at_ms.checked_sub(before.at_ms) {
+        Some(ms) if ms > 0 && before.at_ms > 0 => ms * 1_000_000,
+        _ => tolerances.interval_ns,
+    };
+    let limit = passed / 1000 * tolerances.paused_per_mille;
     if paused > limit {
         return Some(format!("flow control paused replication for {} ms since the last look", paused / 1_000_000));
     }
@@ -283,5 +429,113 @@ pub(super) mod tests {
         assert!(!gate(&[member.clone()], 3, &[before.clone()], &Tolerances::default()).is_open());
         member.status.as_mut().unwrap().local_recv_queue = 2;
         assert!(gate(&[member], 3, &[before], &Tolerances::default()).is_open());
+    }
+
+    /// Three members that know each other, after a closer look.
+    fn known() -> [Member; 3] {
+        ["a", "b", "c"].map(|host| {
+            let mut member = synced(host);
+            member.clock = 1_000_000;
+            member.close = Some(super::super::Closer::default());
+            let status = member.status.as_mut().unwrap();
+            status.node_name = host.into();
+            status.members = ["a", "b", "c"].map(String::from).to_vec();
+            status.incoming_addresses = vec!["10.0.0.1:3306".into(); 3];
+            member
+        })
+    }
+
+    #[test]
+    fn what_else_closes_it() {
+        use super::super::{Certificate, Leaf, Statement};
+        type Spoil = fn(&mut Member);
+        let long =
+            |seconds| Statement { user: "app".into(), seconds, kind: "ALTER TABLE".into(), ..Statement::default() };
+        let certificate = |not_after| Certificate {
+            served: Some(Leaf { serial: "1".into(), not_before: 0, not_after }),
+            ..Certificate::default()
+        };
+        let expected = Expected::all(3, 0);
+        let tolerances = Tolerances::default();
+        assert!(gate(&known(), expected, &[], &tolerances).is_open());
+        let mut quick = known();
+        quick[1].status.as_mut().unwrap().statements = vec![long(1)];
+        quick[1].close.as_mut().unwrap().certificates = vec![certificate(1_000_000 + 8 * 86_400)];
+        assert!(gate(&quick, expected, &[], &tolerances).is_open(), "a short statement, a certificate of eight days");
+
+        let spoils: [(Spoil, &str); 8] = [
+            (|m| m.status.as_mut().unwrap().members.push("mallory".into()), "`mallory` is in the cluster"),
+            (|m| drop(m.status.as_mut().unwrap().members.pop()), "does not see c"),
+            (|m| m.status.as_mut().unwrap().incoming_addresses.push("".into()), "1 arbitrators (garbd), not 0"),
+            (|m| m.status.as_mut().unwrap().arbitrators.push("garb".into()), "1 arbitrators (garbd), not 0"),
+            (|m| m.backup = Some("mariadb-backup".into()), "a backup is running (mariadb-backup)"),
+            (|m| m.clock += 60, "clock differs"),
+            (
+                |m| m.close.as_mut().unwrap().configuration_error = Some("unknown variable 'x=1'".into()),
+                "would not start with the option files that are there now: unknown variable",
+            ),
+            (|m| m.process = super::super::Process::Running, ""),
+        ];
+        for (spoil, words) in spoils {
+            let mut members = known();
+            spoil(&mut members[1]);
+            let verdict = gate(&members, expected, &[], &tolerances);
+            match words {
+                "" => assert!(verdict.is_open()),
+                words => assert!(verdict.reason().unwrap_or_default().starts_with("b: "), "{words}: {verdict:?}"),
+            }
+            assert!(verdict.reason().unwrap_or_default().contains(words), "{words}: {verdict:?}");
+        }
+        let mut members = known();
+        members[2].status.as_mut().unwrap().statements = vec![long(9)];
+        let reason = gate(&members, expected, &[], &tolerances).reason().unwrap();
+        assert!(reason.contains("c: ALTER TABLE of app runs for 9 s"), "{reason}");
+        for (not_after, words) in [(999_999, "expired"), (1_000_000 + 6 * 86_400, "expires in 6 days")] {
+            let mut members = known();
+            members[2].close.as_mut().unwrap().certificates = vec![certificate(not_after)];
+            let reason = gate(&members, expected, &[], &tolerances).reason().unwrap();
+            assert!(reason.starts_with("c: ") && reason.contains(words), "{reason}");
+        }
+    }
+
+    #[test]
+    fn arbitrators_are_counted() {
+        let mut members = known();
+        for member in &mut members {
+            let status = member.status.as_mut().unwrap();
+            status.cluster_size = 4;
+            status.arbitrators = vec!["garb".into()];
+            status.incoming_addresses.push(String::new());
+        }
+        assert!(gate(&members, Expected::all(3, 1), &[], &Tolerances::default()).is_open());
+        assert!(!gate(&members, Expected::all(3, 0), &[], &Tolerances::default()).is_open());
+        let reason = gate(&members, Expected::all(3, 2), &[], &Tolerances::default()).reason().unwrap();
+        assert!(reason.contains("4 members, not 5"), "{reason}");
+    }
+
+    #[test]
+    fn silence_says_what_is_known() {
+        let mut members = known();
+        members[0].status = None;
+        members[0].process = super::super::Process::Failed;
+        assert!(
+            gate(&members, 3, &[], &Tolerances::default())
+                .reason()
+                .unwrap()
+                .contains("a: no answer from its server (the server has failed)")
+        );
+    }
+
+    #[test]
+    fn pauses_are_judged_by_the_hosts_own_time() {
+        let mut member = synced("a");
+        member.at_ms = 10_000;
+        let before = Sample::of(&member);
+        member.at_ms = 20_000;
+        member.status.as_mut().unwrap().flow_control_paused_ns = 50_000_000;
+        // 50 ms of 10 s are half a per cent.
+        assert!(gate(&[member.clone()], 3, &[before.clone()], &Tolerances::default()).is_open());
+        member.at_ms = 11_000;
+        assert!(!gate(&[member], 3, &[before], &Tolerances::default()).is_open());
     }
 }

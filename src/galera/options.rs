@@ -79,7 +79,6 @@ impl ProviderOptions {
 
     /// What differs of the options that `wanted` sets, from the running provider's list.
     pub fn changes_to(&self, wanted: &ProviderOptions) -> Vec<OptionChange> {
-        let same = |a: &str, b: &str| a == b || normal(a) == normal(b);
         wanted
             .0
             .iter()
@@ -92,6 +91,25 @@ impl ProviderOptions {
             })
             .collect()
     }
+}
+
+/// Whether two values are one, however they are written.
+pub(super) fn same(a: &str, b: &str) -> bool {
+    a == b || normal(a) == normal(b)
+}
+
+/// Whether a running provider takes a new value of this option.
+pub(super) fn is_dynamic(name: &str) -> bool {
+    DYNAMIC.contains(&name)
+}
+
+/// A number with or without a unit, in units of one.
+pub(super) fn size(value: &str) -> Option<u64> {
+    normal(value).parse().ok().or(match value {
+        "1" => Some(1), // which `normal` takes for a switch
+        "0" => Some(0),
+        _ => None,
+    })
 }
 
 /// A value in one form: sizes in bytes, switches as true and false.

@@ -1,5 +1,8 @@
 //! What one node says about itself, and what its disk says when it does not run.
 
+use super::certificates::Certificate;
+use super::options::{self, ProviderOptions};
+use super::statements::Statement;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -48,16 +51,32 @@ pub struct NodeStatus {
     pub desync_count: u32,
     /// `@@wsrep_desync`
     pub desync: bool,
-    /// Bytes received and sent, ever.
+    /// Bytes received and sent, since the server's start.
     pub replicated_bytes: u64,
+    /// Seconds since the server's start.
+    pub uptime: u64,
+    /// Write sets received and sent, since the server's start.
+    pub write_sets: u64,
+    /// `gcache.size`, in bytes.
+    pub gcache_size: u64,
+    /// Votes of this node (`pc.weight`).
+    pub weight: u32,
+    /// Number of its data centre (`gmcast.segment`).
+    pub segment: u32,
+    /// Votes of the component (`wsrep_cluster_weight`).
+    pub cluster_weight: u32,
+    /// Statements that hold up the whole cluster, or would hold up a stop.
+    pub statements: Vec<Statement>,
     /// `wsrep_node_name`
     pub node_name: String,
     /// `wsrep_cluster_name`
     pub cluster_name: String,
     /// Addresses clients are told, one a member; a garbd's is empty.
     pub incoming_addresses: Vec<String>,
-    /// Names of the members, from `mysql.wsrep_cluster_members`.
+    /// Names of the members that hold data, from `mysql.wsrep_cluster_members`.
     pub members: Vec<String>,
+    /// Names of those that only vote (garbd): they tell no address.
+    pub arbitrators: Vec<String>,
     /// `wsrep_provider_version`
     pub provider_version: String,
     /// `@@version`
@@ -71,13 +90,21 @@ impl NodeStatus {
     pub fn read(
         status: &BTreeMap<String, String>,
         variables: &BTreeMap<String, String>,
-        members: Vec<String>,
+        members: Vec<(String, String)>,
     ) -> NodeStatus {
         let text = |map: &BTreeMap<String, String>, key: &str| map.get(key).cloned().unwrap_or_default();
+        // A node that is joining may not have told its address yet, but its name is not garbd's.
+        let votes_only = |(name, address): &&(String, String)| {
+            address.is_empty() && name != text(variables, "wsrep_node_name").as_str()
+        };
+        let arbitrators: Vec<String> = members.iter().filter(votes_only).map(|(name, _)| name.clone()).collect();
+        let members = members.into_iter().map(|(name, _)| name).filter(|name| !arbitrators.contains(name)).collect();
         let number = |key: &str| status.get(key).and_then(|v| v.parse::<i64>().ok());
         let on = |value: &str| value.eq_ignore_ascii_case("on") || value == "1";
         let count = |key: &str| number(key).and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
         let provider = text(variables, "wsrep_provider");
+        let options = ProviderOptions::parse(&text(variables, "wsrep_provider_options")).unwrap_or_default();
+        let option = |name: &str| options.get(name).and_then(options::size);
         NodeStatus {
             wsrep_on: on(&text(variables, "wsrep_on")) && !provider.is_empty() && provider != "none",
             cluster_status: text(status, "wsrep_cluster_status"),
@@ -99,6 +126,13 @@ impl NodeStatus {
             desync_count: count("wsrep_desync_count") as u32,
             desync: on(&text(variables, "wsrep_desync")),
             replicated_bytes: count("wsrep_replicated_bytes") + count("wsrep_received_bytes"),
+            uptime: count("uptime"),
+            write_sets: count("wsrep_replicated") + count("wsrep_received"),
+            gcache_size: option("gcache.size").unwrap_or(0),
+            weight: option("pc.weight").map_or(1, |weight| weight as u32),
+            segment: option("gmcast.segment").unwrap_or(0) as u32,
+            cluster_weight: count("wsrep_cluster_weight") as u32,
+            statements: Vec::new(),
             node_name: text(variables, "wsrep_node_name"),
             cluster_name: text(variables, "wsrep_cluster_name"),
             incoming_addresses: match text(status, "wsrep_incoming_addresses").as_str() {
@@ -106,6 +140,7 @@ impl NodeStatus {
                 list => list.split(',').map(|address| address.trim().to_string()).collect(),
             },
             members,
+            arbitrators,
             provider_version: text(status, "wsrep_provider_version"),
             version: text(variables, "version"),
             ist_receive_status: text(status, "wsrep_ist_receive_status"),
@@ -200,8 +235,30 @@ pub struct Observation {
     pub has_view: bool,
     /// Databases beside the server's own: data that a state transfer would replace.
     pub user_databases: Vec<String>,
+    /// A backup that runs on the host, by its program's name.
+    pub backup: Option<String>,
+    /// Milliseconds of the host's own clock since its boot, so that differences of counters have a time.
+    pub at_ms: u64,
+    /// The host's time of day, in seconds.
+    pub clock: i64,
+    /// What was looked at more closely, where that was asked for.
+    pub close: Option<Closer>,
     /// Part of this is what a check foresees.
     pub predicted: bool,
+}
+
+/// What is looked at once a gate, not at every look: it starts programs and opens connections.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Closer {
+    /// The certificates that the node serves, and those that lie in its files.
+    pub certificates: Vec<Certificate>,
+    /// Why the server would not start with the option files that are there now; nothing when it would.
+    pub configuration_error: Option<String>,
+    /// Bytes that its data take.
+    pub data_bytes: u64,
+    /// Bytes that are free where its data are.
+    pub disk_free: u64,
 }
 
 impl Observation {

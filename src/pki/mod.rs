@@ -29,6 +29,8 @@ mod name;
 #[cfg(feature = "controller")]
 mod passphrase;
 #[cfg(feature = "controller")]
+mod peers;
+#[cfg(feature = "controller")]
 mod profile;
 #[cfg(feature = "controller")]
 mod renewal;
@@ -50,11 +52,12 @@ pub use {
     lifetime::{Lifetime, UnixTime, date, now},
     name::{San, Subject},
     passphrase::Passphrase,
+    peers::distrust,
     profile::{Profile, Purpose},
     renewal::{Decision, Found, Reason, RenewalPolicy, Wanted, renew_at, renewal},
     storage::{DirStorage, Locked, OverlayStorage, Storage},
     store::{AuthorityView, IssuedRecord, Store, default_path},
-    verify::{CertSet, Problem, VerifyPolicy, verify},
+    verify::{CertSet, Problem, VerifyPolicy, trusts, verify},
 };
 
 #[cfg(all(test, feature = "controller"))]

@@ -138,6 +138,24 @@ pub fn verify(set: CertSet<'_>, policy: &VerifyPolicy, now: UnixTime) -> Result<
     if problems.is_empty() { Ok(info) } else { Err(problems) }
 }
 
+/// Whether somebody who trusts `trust` accepts the chain that a member of a cluster serves: a peer is server and client
+/// at once. Dates of the leaf are not judged, nor names, which Galera does not look at.
+pub fn trusts(chain: &str, trust: &str, now: UnixTime) -> Result<(), Problem> {
+    let unreadable = |error: super::PkiError| Problem::Unreadable(error.to_string());
+    let chain = certificates(chain, "what is served").map_err(unreadable)?;
+    let trust = certificates(trust, "the trust file").map_err(unreadable)?;
+    let (leaf, intermediates) = chain.split_first().ok_or(Problem::NoAuthority)?;
+    let info = inspect_der(leaf, "what is served").map_err(unreadable)?;
+    if !info.server_auth {
+        return Err(Problem::NoServerAuth);
+    }
+    if !info.client_auth {
+        return Err(Problem::NoClientAuth);
+    }
+    let policy = VerifyPolicy { server_auth: true, client_auth: true, names: Vec::new() };
+    chain_problem(leaf, intermediates, &trust, &info, &policy, now).map_or(Ok(()), Err)
+}
+
 fn chain_problem(
     leaf: &[u8],
     intermediates: &[Vec<u8>],

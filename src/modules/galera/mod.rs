@@ -1,10 +1,13 @@
 //! Galera clusters: what a node is, the first bootstrap, waiting until it is well, recovery after an outage.
 
+mod closer;
+mod effective;
 mod galera_bootstrap;
 mod galera_position;
 mod galera_recover;
 mod galera_status;
 mod galera_wait;
+mod leaf;
 mod log;
 mod observe;
 

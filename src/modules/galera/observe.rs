@@ -1,6 +1,7 @@
 //! Looking at this host's node: process, server, disk.
 
-use crate::galera::{NodeConfig, NodeStatus, Observation, Process, SavedState};
+use super::closer;
+use crate::galera::{NodeConfig, NodeStatus, Observation, Process, SavedState, holds_up};
 use crate::machine::sql::{Login, Rows, Server};
 use crate::machine::units::{Unit, UnitOptions};
 use crate::machine::{Command, Machine, MachineError, Result};
@@ -23,6 +24,15 @@ pub struct Look {
 
 /// Looks at the node.
 pub fn look(machine: &Machine, host: &str, unit: Option<&str>, login: &Login) -> Result<Look> {
+    look_with(machine, host, unit, login, false)
+}
+
+/// Looks at the node, also closer: at its certificates, option files and disk.
+pub fn look_closer(machine: &Machine, host: &str, unit: Option<&str>, login: &Login) -> Result<Look> {
+    look_with(machine, host, unit, login, true)
+}
+
+fn look_with(machine: &Machine, host: &str, unit: Option<&str>, login: &Login, close: bool) -> Result<Look> {
     let unit = find_unit(machine, unit)?;
     let mut seen = Observation { host: host.into(), process: process(&unit), ..Observation::default() };
     let config = option_files(machine)?;
@@ -35,11 +45,14 @@ pub fn look(machine: &Machine, host: &str, unit: Option<&str>, login: &Login) ->
         let login = Login { patience: Some(10), timeout: Some(login.timeout.unwrap_or(5)), ..login.clone() };
         match machine.sql_try(&login)? {
             Ok(mut server) if server.is_live() => {
-                let (status, variables) = read(machine, &mut server)?;
+                let (status, variables, counters) = read(machine, &mut server)?;
                 if let Some(path) = variables.get("datadir").filter(|path| !path.is_empty()) {
                     data = path.clone();
                 }
                 log_file = variables.get("log_error").cloned().filter(|path| !path.is_empty());
+                if close && status.wsrep_on {
+                    seen.close = Some(closer::look(machine, &variables, &counters, &data)?);
+                }
                 seen.status = Some(status);
                 if seen.process == Process::Missing {
                     seen.process = Process::Running; // started by something else than systemd
@@ -61,6 +74,10 @@ pub fn look(machine: &Machine, host: &str, unit: Option<&str>, login: &Login) ->
         }
     }
     let data = data.trim_end_matches('/');
+    seen.backup = backup();
+    seen.at_ms = since_boot();
+    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    seen.clock = clock.map_or(0, |passed| passed.as_secs() as i64);
     seen.saved = read_text(machine, &format!("{data}/grastate.dat"))?.as_deref().and_then(SavedState::parse);
     seen.has_view = machine.exists(format!("{data}/gvwstate.dat"))?;
     seen.user_databases = user_databases(machine, data)?;
@@ -106,24 +123,74 @@ pub fn option_files(machine: &Machine) -> Result<NodeConfig> {
     Ok(NodeConfig::parse(&format!("[mysqld]\n{}", lines.join("\n"))))
 }
 
-/// Reads a running server's status.
-fn read(machine: &Machine, server: &mut Server) -> Result<(NodeStatus, BTreeMap<String, String>)> {
+/// Milliseconds since the host's boot: differences of counters are divided by differences of it.
+fn since_boot() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000_000
+}
+
+/// The name of a backup program that runs.
+fn backup() -> Option<String> {
+    // The kernel keeps fifteen characters of a name.
+    const PROGRAMS: [&str; 6] =
+        ["mariadb-backup", "mariabackup", "xtrabackup", "mariadb-dump", "mysqldump", "mydumper"];
+    for entry in std::fs::read_dir("/proc").ok()?.flatten() {
+        if !entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+            continue;
+        }
+        let Ok(name) = std::fs::read_to_string(entry.path().join("comm")) else { continue };
+        if PROGRAMS.contains(&name.trim()) {
+            return Some(name.trim().to_string());
+        }
+    }
+    None
+}
+
+type Pairs = BTreeMap<String, String>;
+
+/// Reads a running server's status; also its variables and counters by name.
+fn read(machine: &Machine, server: &mut Server) -> Result<(NodeStatus, Pairs, Pairs)> {
     machine.sql_session(server, "SET SESSION wsrep_sync_wait = 0")?;
-    let pairs = |rows: Rows| -> BTreeMap<String, String> {
+    let pairs = |rows: Rows| -> Pairs {
         rows.rows.iter().map(|row| (Rows::text(row, 0).to_lowercase(), Rows::text(row, 1).to_string())).collect()
     };
-    let status = pairs(machine.sql_status(server, "SHOW GLOBAL STATUS LIKE 'wsrep_%'")?);
+    let counters = pairs(machine.sql_status(
+        server,
+        "SHOW GLOBAL STATUS WHERE Variable_name LIKE 'wsrep\\_%' OR Variable_name IN \
+         ('Uptime', 'Ssl_server_not_before', 'Ssl_server_not_after')",
+    )?);
     let variables = pairs(machine.sql_status(
         server,
         "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('wsrep_on', 'wsrep_provider', 'wsrep_cluster_name', \
-         'wsrep_node_name', 'wsrep_desync', 'datadir', 'log_error', 'version')",
+         'wsrep_node_name', 'wsrep_desync', 'wsrep_provider_options', 'ssl_cert', 'ssl_ca', 'datadir', 'log_error', \
+         'version')",
     )?);
     // Empty outside of a cluster; not readable without a quorum.
     let members = machine
-        .sql_status(server, "SELECT node_name FROM mysql.wsrep_cluster_members ORDER BY node_name")
-        .map(|rows| rows.rows.iter().map(|row| Rows::text(row, 0).to_string()).collect())
+        .sql_status(
+            server,
+            "SELECT node_name, node_incoming_address FROM mysql.wsrep_cluster_members ORDER BY node_name",
+        )
+        .map(|rows| rows.rows.iter().map(|r| (Rows::text(r, 0).to_string(), Rows::text(r, 1).to_string())).collect())
         .unwrap_or_default();
-    Ok((NodeStatus::read(&status, &variables, members), variables))
+    let mut status = NodeStatus::read(&counters, &variables, members);
+    if status.wsrep_on {
+        // The text is only looked at for its first words: it may hold secrets.
+        let rows = machine.sql_status(
+            server,
+            "SELECT ID, USER, TIME, COALESCE(STATE, ''), LEFT(COALESCE(INFO, ''), 200) FROM \
+             information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() AND (COALESCE(STATE, '') <> '' OR INFO IS NOT NULL)",
+        )?;
+        status.statements = rows
+            .rows
+            .iter()
+            .filter_map(|row| {
+                let number = |column| Rows::text(row, column).parse::<i64>().unwrap_or(0).max(0) as u64;
+                holds_up(number(0), Rows::text(row, 1), number(2), Rows::text(row, 3), Rows::text(row, 4))
+            })
+            .collect();
+    }
+    Ok((status, variables, counters))
 }
 
 /// A member as a check foresees it: its ids and its size are not known yet.

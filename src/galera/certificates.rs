@@ -1,0 +1,144 @@
+//! A node's certificates, as it serves them and as they lie in its files.
+
+use serde::{Deserialize, Serialize};
+
+/// What a certificate is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// For peers: 4567, 4568, 4444.
+    #[default]
+    Cluster,
+    /// For clients: 3306.
+    Server,
+}
+
+impl Purpose {
+    /// The port where it is served.
+    pub fn port(self) -> u16 {
+        match self {
+            Purpose::Cluster => 4567,
+            Purpose::Server => 3306,
+        }
+    }
+}
+
+/// A certificate's serial number and dates.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Leaf {
+    /// Lower-case hex; empty where only the dates are known.
+    pub serial: String,
+    /// First moment, in seconds since 1970.
+    pub not_before: i64,
+    /// Last moment.
+    pub not_after: i64,
+}
+
+/// One certificate of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Certificate {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Its file.
+    pub path: String,
+    /// What a connection is shown now; nothing where that could not be seen.
+    pub served: Option<Leaf>,
+    /// What lies in the file, and is served after a start or a reload.
+    pub file: Option<Leaf>,
+    /// The served chain, leaf first, PEM; the file's where the served one could not be read. Public.
+    pub chain: String,
+    /// The authorities that the node trusts, PEM, of its file. Public.
+    pub trust: String,
+}
+
+impl Certificate {
+    /// Whether a reload would serve something else.
+    pub fn reload_due(&self) -> bool {
+        match (&self.served, &self.file) {
+            (Some(served), Some(file)) => {
+                served.not_after != file.not_after
+                    || !served.serial.is_empty() && !file.serial.is_empty() && served.serial != file.serial
+            }
+            _ => false,
+        }
+    }
+
+    /// What is wrong with its dates at the moment `now`, when it must hold for `margin` seconds more.
+    pub fn fault(&self, now: i64, margin: i64) -> Option<String> {
+        let port = self.purpose.port();
+        for (leaf, what) in [(&self.served, "served"), (&self.file, "in its file")] {
+            let Some(leaf) = leaf else { continue };
+            if leaf.not_after <= now {
+                return Some(format!("its certificate for {port} ({what}) expired {} ago", span(now - leaf.not_after)));
+            }
+            if leaf.not_before > now {
+                return Some(format!(
+                    "its certificate for {port} ({what}) becomes valid only in {}: is a clock wrong?",
+                    span(leaf.not_before - now)
+                ));
+            }
+            if leaf.not_after - now < margin {
+                return Some(format!(
+                    "its certificate for {port} ({what}) expires in {}: renew it first (less than {} are left)",
+                    span(leaf.not_after - now),
+                    span(margin)
+                ));
+            }
+        }
+        (self.served.is_none() && self.file.is_none())
+            .then(|| format!("its certificate for {port} could be read neither from the port nor from {}", self.path))
+    }
+}
+
+/// A time span in the largest unit that says enough.
+fn span(seconds: i64) -> String {
+    match seconds {
+        s if s >= 2 * 86_400 => format!("{} days", s / 86_400),
+        s if s >= 2 * 3600 => format!("{} hours", s / 3600),
+        s if s >= 120 => format!("{} minutes", s / 60),
+        s => format!("{s} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        let leaf = |from, to| Some(Leaf { serial: "01".into(), not_before: from, not_after: to });
+        let (day, now) = (86_400, 1_000_000);
+        for (served, file, expected) in [
+            (leaf(0, now + 30 * day), leaf(0, now + 30 * day), None),
+            (leaf(0, now - 3 * day), leaf(0, now + 30 * day), Some("(served) expired 3 days ago")),
+            (leaf(0, now + 30 * day), leaf(0, now - 60), Some("(in its file) expired 60 s ago")),
+            (None, leaf(0, now + 3 * day), Some("expires in 3 days")),
+            (None, leaf(now + 300, now + 30 * day), Some("only in 5 minutes")),
+            (None, None, Some("neither")),
+        ] {
+            let certificate = Certificate { served, file, ..Certificate::default() };
+            let fault = certificate.fault(now, 7 * day);
+            match (&fault, expected) {
+                (None, None) => {}
+                (Some(text), Some(part)) if text.contains(part) && text.contains("4567") => {}
+                _ => panic!("{fault:?} / {expected:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn another_file_than_served_is_due_for_a_reload() {
+        let leaf = |serial: &str, to| Some(Leaf { serial: serial.into(), not_before: 0, not_after: to });
+        for (served, file, due) in [
+            (leaf("01", 5), leaf("01", 5), false),
+            (leaf("01", 5), leaf("02", 5), true),
+            (leaf("", 5), leaf("02", 5), false),
+            (leaf("", 5), leaf("02", 6), true),
+            (None, leaf("02", 6), false),
+        ] {
+            assert_eq!(Certificate { served, file, ..Certificate::default() }.reload_due(), due);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The closer look: what is asked once a gate, because it starts a program or opens a connection.
+
+use super::effective;
+use super::leaf;
+use crate::galera::{Certificate, Closer, Leaf, ProviderOptions, Purpose};
+use crate::machine::{Machine, Result};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// Looks closer at a running node. `variables` and `status` are the server's.
+pub fn look(
+    machine: &Machine,
+    variables: &BTreeMap<String, String>,
+    status: &BTreeMap<String, String>,
+    data: &str,
+) -> Result<Closer> {
+    let get = |map: &BTreeMap<String, String>, name: &str| map.get(name).cloned().unwrap_or_default();
+    let options = ProviderOptions::parse(&get(variables, "wsrep_provider_options")).unwrap_or_default();
+    let mut certificates = Vec::new();
+    if let Some(path) = options.get("socket.ssl_cert") {
+        // Without authorities of its own the provider trusts its certificate's file.
+        let trust = options.get("socket.ssl_ca").unwrap_or(path);
+        let chain = options.get("gmcast.listen_addr").and_then(listens).and_then(|address| {
+            leaf::served(address, Duration::from_secs(2)).ok() // not seen is not wrong: the file is judged then
+        });
+        let served = chain.as_deref().and_then(|chain| leaf::read(chain.first()?));
+        let chain = chain.as_deref().map(leaf::pem);
+        certificates.push(certificate(machine, Purpose::Cluster, path, trust, served, chain)?);
+    }
+    let path = get(variables, "ssl_cert");
+    if !path.is_empty() {
+        let date = |name: &str| leaf::status_date(&get(status, name));
+        let served = date("ssl_server_not_after").map(|not_after| Leaf {
+            serial: String::new(),
+            not_before: date("ssl_server_not_before").unwrap_or(0),
+            not_after,
+        });
+        let trust = get(variables, "ssl_ca");
+        certificates.push(certificate(machine, Purpose::Server, &path, &trust, served, None)?);
+    }
+    let (data_bytes, disk_free) = space(data);
+    Ok(Closer {
+        certificates,
+        configuration_error: effective::read(machine)?.and_then(|effective| effective.error),
+        data_bytes,
+        disk_free,
+    })
+}
+
+fn certificate(
+    machine: &Machine,
+    purpose: Purpose,
+    path: &str,
+    trust: &str,
+    served: Option<Leaf>,
+    chain: Option<String>,
+) -> Result<Certificate> {
+    let text = |path: &str| -> Result<String> {
+        let bytes = match path.is_empty() {
+            true => None,
+            false => machine.read_file_if_exists(path, 256 * 1024)?,
+        };
+        // Only what is public: somebody may keep the key in the same file.
+        let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        Ok(leaf::pem(&leaf::certificates(&text)))
+    };
+    let own = text(path)?;
+    let file = leaf::certificates(&own).first().and_then(|der| leaf::read(der));
+    Ok(Certificate { purpose, path: path.to_string(), served, file, chain: chain.unwrap_or(own), trust: text(trust)? })
+}
+
+/// Where the provider listens, as this host reaches it: `ssl://0.0.0.0:4567`.
+fn listens(address: &str) -> Option<SocketAddr> {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let (host, port) = rest.rsplit_once(':')?;
+    let host: IpAddr = host.trim_matches(['[', ']']).parse().ok()?;
+    let host = match host {
+        IpAddr::V4(v4) if v4.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
+        IpAddr::V6(v6) if v6.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+        other => other,
+    };
+    Some(SocketAddr::new(host, port.parse().ok()?))
+}
+
+/// Bytes that a directory takes, and that are free where it is. Links are not followed; a very large number of files
+/// is counted no further.
+fn space(directory: &str) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    let free = rustix::fs::statvfs(directory).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
+    let mut used = 0;
+    let mut left = 50_000;
+    let mut directories = vec![std::path::PathBuf::from(directory)];
+    while let Some(next) = directories.pop() {
+        for entry in std::fs::read_dir(next).into_iter().flatten().flatten() {
+            left -= 1;
+            if left == 0 {
+                return (used, free);
+            }
+            // The cache of write sets is not part of a transfer.
+            let name = entry.file_name();
+            if name.to_string_lossy().starts_with("galera.cache") || name.to_string_lossy().starts_with("gcache.page") {
+                continue;
+            }
+            match entry.metadata() {
+                Ok(meta) if meta.is_dir() => directories.push(entry.path()),
+                Ok(meta) if meta.is_file() => used += meta.blocks() * 512,
+                _ => {}
+            }
+        }
+    }
+    (used, free)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_the_provider() {
+        for (text, expected) in [
+            ("ssl://0.0.0.0:4567", Some("127.0.0.1:4567")),
+            ("tcp://10.1.2.3:4568", Some("10.1.2.3:4568")),
+            ("ssl://[::]:4567", Some("[::1]:4567")),
+            ("", None),
+        ] {
+            assert_eq!(listens(text).map(|address| address.to_string()).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn space_leaves_the_cache_out() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("ibdata1"), vec![1; 100_000]).unwrap();
+        std::fs::write(dir.path().join("galera.cache"), vec![1; 900_000]).unwrap();
+        let (used, free) = space(dir.path().to_str().unwrap());
+        assert!((100_000..300_000).contains(&used) && free > 0, "{used} {free}");
+        assert_eq!(space("/no/such/directory"), (0, 0));
+    }
+}
