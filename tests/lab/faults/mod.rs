@@ -6,6 +6,7 @@
 
 pub mod kill;
 pub mod kills;
+pub mod recovery;
 
 use std::fmt::Write;
 use std::sync::Mutex;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 /// The scenarios of `make test-faults`.
 pub fn all() -> impl Iterator<Item = &'static (&'static str, fn())> {
-    kills::SCENARIOS.iter()
+    kills::SCENARIOS.iter().chain(recovery::SCENARIOS)
 }
 
 /// Whether they were asked for.
