@@ -22,6 +22,8 @@ pub mod engine;
 #[cfg(feature = "controller")]
 pub mod inventory;
 #[cfg(feature = "controller")]
+pub mod journal;
+#[cfg(feature = "controller")]
 pub mod playbook;
 #[cfg(feature = "controller")]
 pub mod redact;

@@ -10,7 +10,7 @@ const ORDER: &[&[&str]] = &[
     &["playbook", "inventory"],
     &["template"],
     &["vars"],
-    &["redact", "connection"],
+    &["redact", "connection", "journal"],
     &["pki"],
     &["agent"],
     &["wire"],

@@ -24,7 +24,11 @@ pub fn run(input: impl Read, mut output: impl Write, find: Find, gone: &dyn Fn()
         match frame.kind {
             Kind::Task => {
                 let reply = match frame.parse::<TaskRequest>() {
-                    Ok(request) if request.mode == Mode::Live && !may_begin(frame.id, &mut lock, &mut link, gone) => {
+                    Ok(request)
+                        if request.mode == Mode::Live
+                            && !request.unlocked
+                            && !may_begin(frame.id, &mut lock, &mut link, gone) =>
+                    {
                         Reply::NotRun
                     }
                     Ok(request) => Reply::Done(run_task(frame.id, request, &mut machines, &mut link, find)),

@@ -291,7 +291,7 @@ impl Hub {
             self.output.send_json(Kind::Reply, id, &Reply::NotRun);
             return;
         }
-        if request.mode == Mode::Live && self.start.exclusive && !self.acquire_lock(id) {
+        if request.mode == Mode::Live && !request.unlocked && self.start.exclusive && !self.acquire_lock(id) {
             return;
         }
         let target = request.become_user.take();

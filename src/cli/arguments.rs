@@ -162,6 +162,9 @@ pub struct RunArguments {
     /// Run notified handlers even of hosts where a task failed
     #[arg(long = "force-handlers")]
     pub force_handlers: bool,
+    /// Seconds to wait for a cluster that another run has locked, instead of giving up at once
+    #[arg(long = "lock-wait", value_name = "SECONDS", default_value_t = 0)]
+    pub lock_wait: u64,
     /// List the tasks that would run, and do nothing
     #[arg(long = "list-tasks")]
     pub list_tasks: bool,

@@ -6,6 +6,7 @@ mod extra_vars;
 mod inventory;
 pub mod pki;
 mod preflight;
+mod record;
 mod run;
 mod vault;
 
@@ -19,7 +20,8 @@ pub const EXIT_PARSE: u8 = 4;
 
 /// Runs the command line.
 pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(words) {
+    let words: Vec<OsString> = words.collect();
+    let arguments = match Arguments::try_parse_from(&words) {
         Ok(arguments) => arguments,
         Err(error) => {
             let help = !error.use_stderr();
@@ -37,6 +39,9 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
                 ExitCode::from(1)
             }
         },
-        None => run::run(arguments.run),
+        None => {
+            let words = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+            run::run(arguments.run, record::Order { words, ..Default::default() })
+        }
     }
 }

@@ -2,13 +2,15 @@
 
 use super::EXIT_PARSE;
 use super::arguments::{Colour, Format, RunArguments};
+use super::record::{self, Order};
 use super::{extra_vars, inventory, preflight, vault};
 use crate::connection::agent::AgentOptions;
 use crate::connection::{ConnectionOptions, Connector, TerminalPrompter};
 use crate::engine::event::{Event, Sink};
-use crate::engine::{BecomeOptions, Fleet, Loader, Next, Options, Parts, Run, run_play};
+use crate::engine::{BecomeOptions, Debts, Fleet, Loader, Next, Options, Parts, Run, run_play};
 use crate::engine::{preflight as preflight_plays, report as report_preflight};
 use crate::inventory::{Inventory, split_patterns};
+use crate::journal::Ending;
 use crate::playbook::{
     ListOptions, LoadOptions, Playbook, RegisteredModules, TagSelection, Variables, list, load_playbook,
 };
@@ -18,6 +20,7 @@ use crate::secret::Secret;
 use crate::source::{Diag, Diags};
 use crate::template::{Layer, Raw, Scope, Templar, TemplarOptions, Value};
 use crate::vars::vault::Vault;
+use serde_json::json;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,7 +41,7 @@ struct Sources {
 }
 
 /// Runs playbooks.
-pub fn run(arguments: RunArguments) -> ExitCode {
+pub fn run(arguments: RunArguments, order: Order) -> ExitCode {
     let colour = wants_colour(arguments.color, std::io::stdout().is_terminal());
     let redactor = Redactor::new();
     let mut diags = Diags::new();
@@ -64,7 +67,7 @@ pub fn run(arguments: RunArguments) -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    runtime.block_on(play(arguments, sources, colour))
+    runtime.block_on(play(arguments, sources, order, colour))
 }
 
 fn wants_colour(colour: Colour, terminal: bool) -> bool {
@@ -90,7 +93,10 @@ fn read(arguments: &RunArguments, redactor: &Redactor, diags: &mut Diags) -> Opt
     let mut extra = Layer::new();
     for text in &arguments.extra_vars {
         match extra_vars::parse(text, &hook) {
-            Ok(vars) => extra.extend(vars.into_iter().map(|(name, node)| (name, Raw::Node(node)))),
+            Ok(vars) => {
+                record::conceal(&vars, redactor);
+                extra.extend(vars.into_iter().map(|(name, node)| (name, Raw::Node(node))));
+            }
             Err(diag) => diags.push(diag),
         }
     }
@@ -212,7 +218,7 @@ fn secret(ask: bool, question: &str, file: Option<&PathBuf>, redactor: &Redactor
     Ok(secret)
 }
 
-async fn play(arguments: RunArguments, sources: Sources, colour: bool) -> ExitCode {
+async fn play(arguments: RunArguments, sources: Sources, order: Order, colour: bool) -> ExitCode {
     let redactor = sources.redactor.clone();
     let file = arguments.connection_password_file.as_ref();
     let login = secret(arguments.ask_pass, "SSH password: ", file, &redactor);
@@ -231,12 +237,23 @@ async fn play(arguments: RunArguments, sources: Sources, colour: bool) -> ExitCo
     let reporter: Box<dyn Reporter> = match arguments.format {
         Format::Text => {
             let style = Style::new(colour);
-            Box::new(Terminal::new(std::io::stdout(), mask, style, arguments.verbose, terminal))
+            Box::new(Terminal::new(std::io::stdout(), mask.clone(), style, arguments.verbose, terminal))
         }
-        Format::Json => Box::new(JsonLines::new(std::io::stdout(), mask)),
+        Format::Json => Box::new(JsonLines::new(std::io::stdout(), mask.clone())),
     };
-    let sink: Arc<dyn Sink> = Arc::new(Reporters::new(vec![reporter]));
     let names: Vec<String> = sources.playbooks.iter().map(|playbook| playbook.path.display().to_string()).collect();
+    let id = record::new_id();
+    let kept = record::begin(&id, &arguments, &sources.inventory, &sources.playbooks, order, &redactor);
+    let kept = match kept {
+        Ok(kept) => kept,
+        Err(why) => {
+            eprintln!("error: {}", redactor.mask(&why));
+            return ExitCode::from(1);
+        }
+    };
+    let mut reporters = vec![reporter];
+    reporters.extend(kept.events.map(|log| Box::new(JsonLines::new(log, mask)) as Box<dyn Reporter>));
+    let sink: Arc<dyn Sink> = Arc::new(Reporters::new(reporters));
     let connection = ConnectionOptions {
         connection: arguments.connection.clone(),
         user: arguments.user.clone(),
@@ -252,7 +269,11 @@ async fn play(arguments: RunArguments, sources: Sources, colour: bool) -> ExitCo
         batch: !std::io::stdin().is_terminal(),
         ..ConnectionOptions::default()
     };
-    let agent = AgentOptions { run: run_id(), who: who(&names), ..AgentOptions::default() };
+    let agent = AgentOptions {
+        run: id.clone(),
+        who: format!("{} running {}", record::owner(), names.join(" ")),
+        ..AgentOptions::default()
+    };
     let connector = Connector::new(Arc::new(TerminalPrompter));
     let forks = arguments.forks.unwrap_or(0);
     let options = Options {
@@ -264,6 +285,7 @@ async fn play(arguments: RunArguments, sources: Sources, colour: bool) -> ExitCo
         step: arguments.step,
         forks,
         force_handlers: arguments.force_handlers,
+        lock_wait: arguments.lock_wait,
         become_: BecomeOptions {
             become_: arguments.become_,
             user: arguments.become_user.clone(),
@@ -290,20 +312,49 @@ async fn play(arguments: RunArguments, sources: Sources, colour: bool) -> ExitCo
         fleet: Fleet::new(connector, connection, agent, forks),
         extra: sources.extra.clone(),
         magic,
+        id,
+        owner: record::owner(),
+        journal: kept.journal.clone(),
+        resumed: kept.resumed,
+        debts: Debts::new(kept.debts),
     });
+    let code = drive(&run, &sources.playbooks, names, &arguments, &kept.remarks, colour).await;
+    if let Some(journal) = &kept.journal {
+        let _ = kept.hashing.map(|hashing| hashing.join());
+        let ending = if run.stopping() { Ending::Interrupted } else { Ending::Finished };
+        let hosts = run.recap().into_iter().map(|(host, counters)| (host.to_string(), json!(counters))).collect();
+        let finished = journal.finish(ending, code, hosts, &|text| redactor.mask(text).into_owned());
+        for trouble in finished.err().map(|error| error.to_string()).into_iter().chain(journal.take_trouble()) {
+            run.warn(trouble);
+        }
+    }
+    ExitCode::from(code)
+}
+
+/// Runs all plays; the exit code.
+async fn drive(
+    run: &Arc<Run>,
+    playbooks: &[Playbook],
+    names: Vec<String>,
+    arguments: &RunArguments,
+    remarks: &[String],
+    colour: bool,
+) -> u8 {
+    let sink = &run.sink;
     sink.emit(Event::RunStarted { playbooks: names, check: arguments.check });
-    let found = preflight_plays(&run, sources.playbooks.iter().flat_map(|playbook| &playbook.plays)).await;
+    remarks.iter().for_each(|remark| run.warn(remark));
+    let found = preflight_plays(run, playbooks.iter().flat_map(|playbook| &playbook.plays)).await;
     if !found.is_empty() {
-        report_preflight(&run, &found, colour);
-        return ExitCode::from(EXIT_PARSE);
+        report_preflight(run, &found, colour);
+        return EXIT_PARSE;
     }
     let interrupted = tokio::spawn(interrupts(run.clone()));
     let mut broken = false;
     let mut number = 0;
-    'playbooks: for playbook in &sources.playbooks {
+    'playbooks: for playbook in playbooks {
         for play in &playbook.plays {
             number += 1;
-            match run_play(&run, play, number).await {
+            match run_play(run, play, number).await {
                 Ok(Next::GoOn | Next::EndPlay) if !run.stopping() => {}
                 Ok(_) => break 'playbooks,
                 Err(diag) => {
@@ -312,24 +363,25 @@ async fn play(arguments: RunArguments, sources: Sources, colour: bool) -> ExitCo
                     break 'playbooks;
                 }
             }
-            for warning in sources.templar.take_warnings() {
+            for warning in run.templar.take_warnings() {
                 run.warn(warning);
             }
         }
     }
-    if let Some(warning) = redactor.take_warning() {
+    if let Some(warning) = run.redactor.take_warning() {
         run.warn(warning);
     }
     sink.emit(Event::Recap { hosts: run.recap(), owed: run.owed() });
+    run.locks.release_all().await;
     run.fleet.close().await;
     interrupted.abort();
     if run.stopping() {
-        return ExitCode::from(99); // Ansible's code for an interrupted run
+        return 99; // Ansible's code for an interrupted run
     }
     if broken {
-        return ExitCode::from(EXIT_PARSE);
+        return EXIT_PARSE;
     }
-    ExitCode::from(run.verdict().exit_code(arguments.detailed_exitcode))
+    run.verdict().exit_code(arguments.detailed_exitcode)
 }
 
 /// Ctrl-C: the first lets hosts finish what they are at, the second leaves at once (the hosts still finish it).
@@ -346,18 +398,6 @@ async fn interrupts(run: Arc<Run>) {
              Press Ctrl-C again to leave at once: the hosts finish it by themselves",
         );
     }
-}
-
-/// A name for this run that no other has.
-fn run_id() -> String {
-    let bytes: [u8; 8] = rand::random();
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn who(playbooks: &[String]) -> String {
-    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "somebody".into());
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{user}@{} running {}", host.trim(), playbooks.join(" "))
 }
 
 /// Variables of the run itself.

@@ -329,6 +329,10 @@ fn take_over(call: &Call, finished: Arc<Finished>, notified: Vec<String>) {
         failed.msg = Some(msg);
         finished = Arc::new(failed);
     }
+    if !finished.changes.is_empty() {
+        let run = &call.on.play.run;
+        run.note_changes(finished.delegated_to.as_ref().unwrap_or(&call.on.host.name), &finished.changes);
+    }
     let ignored = match finished.status {
         TaskStatus::Failed => ignores(call, |k| k.ignore_errors.as_ref()),
         TaskStatus::Unreachable => ignores(call, |k| k.ignore_unreachable.as_ref()),
@@ -416,7 +420,9 @@ fn notify_now(call: &Call, finished: &Finished) -> Vec<String> {
             if is_named || listens {
                 named |= is_named;
                 found = true;
-                call.on.host.notify(index, certainly);
+                if call.on.host.notify(index, certainly) && certainly {
+                    call.on.play.run.note_notified(&call.on.host.name, handler);
+                }
             }
         }
         if !found && !name.starts_with('\0') && certainly {

@@ -202,13 +202,13 @@ impl Host {
         self.lock().counters
     }
 
-    /// Notifies a handler of the play, by number; `certainly` is false when a check could not tell.
-    pub fn notify(&self, handler: usize, certainly: bool) {
+    /// Notifies a handler of the play, by number; `certainly` is false when a check could not tell. Says whether it
+    /// was not notified yet.
+    pub fn notify(&self, handler: usize, certainly: bool) -> bool {
         let mut data = self.lock();
-        if certainly {
-            data.notified.insert(handler);
-        } else {
-            data.perhaps_notified.insert(handler);
+        match certainly {
+            true => data.notified.insert(handler),
+            false => data.perhaps_notified.insert(handler),
         }
     }
 

@@ -1,9 +1,11 @@
 //! A play's run: batches, meeting points, handlers, blocks, loops.
 
 mod action;
+mod ask;
 mod batches;
 mod board;
 mod call;
+pub mod cluster_lock;
 mod completion;
 mod control;
 pub mod event;
@@ -15,6 +17,7 @@ mod host;
 mod include;
 mod loops;
 mod once;
+mod owed;
 mod play;
 mod position;
 mod preflight;
@@ -29,8 +32,10 @@ mod variables;
 mod walker;
 mod watch;
 
+pub use ask::Respondent;
 pub use fleet::Fleet;
 pub use include::Loader;
+pub use owed::Debts;
 pub use play::{Next, run_play};
 pub use preflight::{preflight, report};
 pub use run::{BecomeOptions, Options, Parts, Run, Verdict};

@@ -140,6 +140,7 @@ fn look_at(call: &Call, module: &'static Module) -> Option<Diag> {
         label: call.info.name.clone(),
         run: String::new(),
         turn: 0,
+        unlocked: false,
     };
     let host = TaskAction::new(call.clone(), None, request, None);
     match modules::preflight(module, &host, arguments) {

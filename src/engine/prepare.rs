@@ -88,6 +88,7 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
         label: call.info.name.clone(),
         run: String::new(), // the link knows it
         turn: 0,
+        unlocked: false,
     };
     let link = if module.reach == Reach::Control { Ok(None) } else { link(call, target.as_deref()).await.map(Some) };
     let link = match link {
@@ -111,7 +112,7 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
 }
 
 /// The connection to the host, or to the one it is delegated to.
-async fn link(call: &Call, target: Option<&str>) -> Result<Arc<super::fleet::Link>, String> {
+pub async fn link(call: &Call, target: Option<&str>) -> Result<Arc<super::fleet::Link>, String> {
     let run = &call.on.play.run;
     match target {
         None => {
@@ -274,7 +275,7 @@ async fn environment(call: &Call) -> Result<BTreeMap<String, String>, Trouble> {
 }
 
 /// Whom to become: variables before keywords before the command line, as in Ansible.
-async fn become_user(call: &Call) -> Result<Option<Become>, Trouble> {
+pub async fn become_user(call: &Call) -> Result<Option<Become>, Trouble> {
     let options = &call.on.play.run.options.become_;
     let text = async |name: &str| -> Result<Option<String>, Trouble> {
         Ok(call.variable(name).await?.map(|value| value.to_string()))

@@ -4,7 +4,9 @@ use super::event::{Counters, Event, Sink};
 use super::fleet::Fleet;
 use super::host::{Gone, Host};
 use super::include::Loader;
+use super::owed::Debts;
 use crate::inventory::Inventory;
+use crate::journal::{Journal, Progress};
 use crate::machine::{Machine, Mode};
 use crate::playbook::TagSelection;
 use crate::redact::Redactor;
@@ -32,6 +34,8 @@ pub struct Options {
     pub forks: usize,
     /// `--force-handlers`
     pub force_handlers: bool,
+    /// `--lock-wait`: seconds to wait for a cluster that another run has locked.
+    pub lock_wait: u64,
     /// `--flush-cache`, `--become` and its companions: what the command line says for every play.
     pub become_: BecomeOptions,
 }
@@ -71,6 +75,18 @@ pub struct Run {
     pub extra: Arc<Layer>,
     /// Variables of the run itself (`ansible_check_mode`, `ansible_version` …).
     pub magic: Arc<Layer>,
+    /// Its name: no other run has it.
+    pub id: String,
+    /// Who runs it: `alice@control`.
+    pub owner: String,
+    /// Its journal; none in a check, or when it is switched off.
+    pub journal: Option<Arc<Journal>>,
+    /// What the run that this one resumes had done. Hosts are looked at all the same.
+    pub resumed: Option<Progress>,
+    /// Debts of earlier runs.
+    pub debts: Debts,
+    /// Cluster locks it holds.
+    pub locks: super::cluster_lock::Locks,
     /// The controller's own machine: CA stores, fetched files, password files.
     pub controller: Mutex<Machine>,
     hosts: Mutex<IndexMap<Arc<str>, Arc<Host>>>,
@@ -130,6 +146,16 @@ pub struct Parts {
     pub extra: Arc<Layer>,
     /// See [`Run`].
     pub magic: Arc<Layer>,
+    /// See [`Run`].
+    pub id: String,
+    /// See [`Run`].
+    pub owner: String,
+    /// See [`Run`].
+    pub journal: Option<Arc<Journal>>,
+    /// See [`Run`].
+    pub resumed: Option<Progress>,
+    /// See [`Run`].
+    pub debts: Debts,
 }
 
 impl Run {
@@ -148,6 +174,12 @@ impl Run {
             fleet: parts.fleet,
             extra: parts.extra,
             magic: parts.magic,
+            id: parts.id,
+            owner: parts.owner,
+            journal: parts.journal,
+            resumed: parts.resumed,
+            debts: parts.debts,
+            locks: Default::default(),
             controller: Mutex::new(Machine::new(mode)),
             hosts: Mutex::default(),
             owed: Mutex::default(),

@@ -46,11 +46,14 @@ pub struct HostBase {
 impl HostBase {
     /// Reads what the inventory says of a host, for a play.
     pub fn new(play: &PlayRun, host: &str) -> HostBase {
+        let owed: Value = play.run.owed_restarts(host).iter().map(|unit| Value::from(unit.as_str())).collect();
+        let owed = Layer::from_iter([("deploy_owed_restarts".into(), Raw::Value(owed))]);
         let inventory = play.run.inventory.read().unwrap_or_else(|p| p.into_inner());
         let layers = inventory
             .variable_layers(host, Some(&play.play.directory))
             .into_iter()
             .map(|layer| Arc::new(layer.vars.iter().map(|(k, v)| (k.clone(), Raw::Node(v.clone()))).collect::<Layer>()))
+            .chain([Arc::new(owed)])
             .collect();
         HostBase { inventory: layers, files: Mutex::new(None) }
     }

@@ -4,6 +4,7 @@ use super::completion::{self, InFlight};
 use super::event::Event;
 use super::frame::Frame;
 use super::host::{Gone, Host, Kind, Stamp};
+use super::owed::Flush;
 use super::play::{Batch, Ending, Handler, PlayRun};
 use super::position::Position;
 use super::task::Finished;
@@ -169,6 +170,7 @@ impl Walker {
             flow = self.steps(&play.tasks, &frame, &start.child(4)).await;
         }
         if flow == Flow::GoOn {
+            self.pay(Flush::End);
             flow = self.flush_handlers(&start.child(5)).await;
         }
         if flow == Flow::GoOn {
@@ -328,11 +330,16 @@ impl Walker {
                 let Some(handler) = handler else { return Flow::GoOn };
                 let here = position.child(index);
                 if let Some(certainly) = this.host.take_notified(index) {
+                    let before = this.host.counters();
                     let flow = self.handler(&handler, &here, certainly).await;
                     // A handler may notify one that follows it.
                     let flow = self.after(flow, &position.child(index + 1)).await;
                     if flow != Flow::GoOn {
                         return flow;
+                    }
+                    // One that tags left out has not run.
+                    if this.host.counters() != before {
+                        this.play.run.note_ran(&this.host.name, &handler);
                     }
                 }
                 index += 1;

@@ -134,6 +134,9 @@ pub struct TaskRequest {
     /// In a rolling play the host's turn, counted from 1; 0 outside of turns.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub turn: u32,
+    /// Does not wait for other runs on this host: a look, or what keeps runs apart itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unlocked: bool,
 }
 
 fn is_zero(number: &u32) -> bool {

@@ -56,6 +56,7 @@ pub fn request(module: &str, arguments: Value) -> TaskRequest {
         label: "a test".into(),
         run: String::new(),
         turn: 0,
+        unlocked: false,
     }
 }
 

@@ -2,12 +2,14 @@
 
 mod closer;
 mod effective;
+mod cluster_lock;
 mod galera_bootstrap;
 mod galera_position;
 mod galera_recover;
 mod galera_status;
 mod galera_wait;
 mod leaf;
+mod lock_file;
 mod log;
 mod observe;
 
@@ -15,6 +17,7 @@ use super::Module;
 
 /// The modules of this family.
 pub const MODULES: &[&Module] = &[
+    &cluster_lock::CLUSTER_LOCK,
     &galera_bootstrap::GALERA_BOOTSTRAP,
     &galera_position::GALERA_POSITION,
     &galera_recover::GALERA_RECOVER,

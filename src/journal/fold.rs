@@ -1,0 +1,161 @@
+//! What the steps of a run come to: turns, and what is owed.
+
+use super::debts::Due;
+use super::record::{Step, Timed, TurnOutcome};
+use serde::Serialize;
+
+/// A host's turn in a rolling play.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Turn {
+    /// The play's number in the run.
+    pub play: usize,
+    /// The host.
+    pub host: String,
+    /// When it began, seconds since 1970.
+    pub began: i64,
+    /// When it ended; nothing when the run ended before it.
+    pub ended: Option<i64>,
+    /// How it ended.
+    pub outcome: Option<TurnOutcome>,
+    /// What the gate said behind it.
+    pub gate: String,
+}
+
+/// What the steps of a run come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// The turns of its rolling plays, in the order in which they began.
+    pub turns: Vec<Turn>,
+    /// What it owes: host, what, since when.
+    pub owed: Vec<(String, Due, i64)>,
+    /// What it paid, its own debts or those of runs before it.
+    pub paid: Vec<(String, Due)>,
+}
+
+impl Progress {
+    /// The turn of `host` in play number `play`, if it came to its good end.
+    pub fn finished(&self, play: usize, host: &str) -> Option<&Turn> {
+        let mut turns = self.turns.iter().rev();
+        turns.find(|turn| turn.play == play && turn.host == host).filter(|t| t.outcome == Some(TurnOutcome::Done))
+    }
+}
+
+/// Adds up steps.
+pub fn fold(steps: &[Timed]) -> Progress {
+    let mut progress = Progress::default();
+    for Timed { time, step } in steps {
+        match step {
+            Step::TurnBegan { play, host } => progress.turns.push(Turn {
+                play: *play,
+                host: host.clone(),
+                began: *time,
+                ended: None,
+                outcome: None,
+                gate: String::new(),
+            }),
+            Step::TurnEnded { play, host, outcome, gate } => {
+                let open = |turn: &&mut Turn| turn.play == *play && turn.host == *host && turn.ended.is_none();
+                if let Some(turn) = progress.turns.iter_mut().rev().find(open) {
+                    (turn.ended, turn.outcome, turn.gate) = (Some(*time), Some(*outcome), gate.clone());
+                }
+            }
+            Step::Notified { host, handler } => owe(&mut progress, host, Due::Handler(handler.clone()), *time),
+            Step::Ran { host, handler } => pay(&mut progress, host, Due::Handler(handler.clone())),
+            Step::OwesRestart { host, unit, reason } => {
+                owe(&mut progress, host, Due::Restart { unit: unit.clone(), reason: reason.clone() }, *time);
+            }
+            Step::Restarted { host, unit } => {
+                pay(&mut progress, host, Due::Restart { unit: unit.clone(), reason: String::new() });
+            }
+        }
+    }
+    progress
+}
+
+fn owe(progress: &mut Progress, host: &str, due: Due, time: i64) {
+    progress.paid.retain(|(other, paid)| !(other == host && paid.same(&due)));
+    if !progress.owed.iter().any(|(other, owed, _)| other == host && owed.same(&due)) {
+        progress.owed.push((host.to_string(), due, time));
+    }
+}
+
+fn pay(progress: &mut Progress, host: &str, due: Due) {
+    progress.owed.retain(|(other, owed, _)| !(other == host && owed.same(&due)));
+    if !progress.paid.iter().any(|(other, paid)| other == host && paid.same(&due)) {
+        progress.paid.push((host.to_string(), due));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::HandlerId;
+    use super::*;
+
+    fn handler(name: &str) -> HandlerId {
+        HandlerId { file: "/p/handlers/main.yml".into(), role: "db".into(), name: name.into() }
+    }
+
+    fn steps(list: &[Step]) -> Vec<Timed> {
+        list.iter().enumerate().map(|(time, step)| Timed { time: time as i64, step: step.clone() }).collect()
+    }
+
+    fn notified(host: &str, name: &str) -> Step {
+        Step::Notified { host: host.into(), handler: handler(name) }
+    }
+
+    fn ran(host: &str, name: &str) -> Step {
+        Step::Ran { host: host.into(), handler: handler(name) }
+    }
+
+    #[test]
+    fn what_was_notified_and_did_not_run_is_owed() {
+        for (list, owed, paid) in [
+            (vec![notified("a", "x")], vec!["a x"], vec![]),
+            (vec![notified("a", "x"), ran("a", "x")], vec![], vec!["a x"]),
+            (vec![notified("a", "x"), ran("b", "x")], vec!["a x"], vec!["b x"]),
+            (vec![notified("a", "x"), ran("a", "y")], vec!["a x"], vec!["a y"]),
+            (vec![notified("a", "x"), ran("a", "x"), notified("a", "x")], vec!["a x"], vec![]),
+            (vec![notified("a", "x"), notified("a", "x")], vec!["a x"], vec![]),
+            (vec![ran("a", "x")], vec![], vec!["a x"]), // a debt of a run before
+        ] {
+            let progress = fold(&steps(&list));
+            let name = |due: &Due| match due {
+                Due::Handler(handler) => handler.name.clone(),
+                Due::Restart { unit, .. } => unit.clone(),
+            };
+            let found: Vec<_> = progress.owed.iter().map(|(host, due, _)| format!("{host} {}", name(due))).collect();
+            assert_eq!(found, owed, "{list:?}");
+            let found: Vec<_> = progress.paid.iter().map(|(host, due)| format!("{host} {}", name(due))).collect();
+            assert_eq!(found, paid, "{list:?}");
+        }
+    }
+
+    #[test]
+    fn restarts_are_owed_by_unit_whatever_the_reason() {
+        let owes = |reason: &str| Step::OwesRestart { host: "a".into(), unit: "m".into(), reason: reason.into() };
+        let progress = fold(&steps(&[owes("one"), owes("two")]));
+        assert_eq!(progress.owed.len(), 1);
+        let progress = fold(&steps(&[owes("one"), Step::Restarted { host: "a".into(), unit: "m".into() }]));
+        assert!(progress.owed.is_empty());
+    }
+
+    #[test]
+    fn only_a_turn_that_came_to_its_good_end_counts() {
+        let began = |host: &str| Step::TurnBegan { play: 1, host: host.into() };
+        let ended = |host: &str, outcome| Step::TurnEnded { play: 1, host: host.into(), outcome, gate: "open".into() };
+        let progress = fold(&steps(&[
+            began("a"),
+            ended("a", TurnOutcome::Done),
+            began("b"),
+            ended("b", TurnOutcome::RolledBack),
+            began("c"),
+        ]));
+        assert_eq!(progress.finished(1, "a").map(|turn| (turn.began, turn.ended)), Some((0, Some(1))));
+        for (play, host) in [(2, "a"), (1, "b"), (1, "c"), (1, "d")] {
+            assert_eq!(progress.finished(play, host), None, "{play} {host}");
+        }
+        // A turn begun again is open again.
+        let again = fold(&steps(&[began("a"), ended("a", TurnOutcome::Done), began("a")]));
+        assert_eq!(again.finished(1, "a"), None);
+    }
+}
