@@ -47,7 +47,7 @@ pub fn run(arguments: RunArguments, order: Order) -> ExitCode {
     let mut diags = Diags::new();
     let sources = read(&arguments, &redactor, &mut diags);
     let shown = diags.render(wants_colour(arguments.color, std::io::stderr().is_terminal()));
-    eprint!("{}", redactor.mask(&shown));
+    say(&redactor, &shown);
     let Some(sources) = sources.filter(|_| !diags.has_errors()) else {
         return ExitCode::from(EXIT_PARSE);
     };
@@ -68,6 +68,13 @@ pub fn run(arguments: RunArguments, order: Order) -> ExitCode {
         }
     };
     runtime.block_on(play(arguments, sources, order, colour))
+}
+
+/// Diagnostics, if there are any, on lines of their own.
+fn say(redactor: &Redactor, diagnostics: &str) {
+    if !diagnostics.is_empty() {
+        eprintln!("{}", redactor.mask(diagnostics));
+    }
 }
 
 fn wants_colour(colour: Colour, terminal: bool) -> bool {
@@ -202,7 +209,7 @@ fn listing(arguments: &RunArguments, mut sources: Sources) -> ExitCode {
     };
     let text = list(&sources.playbooks, &options, &mut hosts_of);
     print!("{}", sources.redactor.mask(&text));
-    eprint!("{}", sources.redactor.mask(&diags.render(false)));
+    say(&sources.redactor, &diags.render(false));
     ExitCode::SUCCESS
 }
 

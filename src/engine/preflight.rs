@@ -45,14 +45,26 @@ pub async fn preflight<'a>(run: &Arc<Run>, plays: impl Iterator<Item = &'a Arc<P
         for index in 0..opened.hosts.len() {
             for (task, frame, module) in &tasks {
                 for diag in look(&opened, &batch, index, task, frame, module) {
-                    if !found.iter().any(|known| known.message == diag.message && known.span() == diag.span()) {
-                        found.push(diag);
-                    }
+                    add(&mut found, diag);
                 }
             }
         }
     }
     found
+}
+
+/// One cause is one error, however many tasks and hosts it would break; the other places are named.
+fn add(found: &mut Vec<Diag>, diag: Diag) {
+    let Some(known) = found.iter_mut().find(|known| known.message == diag.message) else {
+        found.push(diag);
+        return;
+    };
+    if let Some(span) = diag.span().filter(|span| known.span() != Some(*span)) {
+        let place = format!("also at {span}");
+        if !known.notes.contains(&place) {
+            known.notes.push(place);
+        }
+    }
 }
 
 /// Emits what was found.

@@ -216,7 +216,7 @@ impl<W: Write + Send> Reporter for Terminal<W> {
                 }
             }
             Event::Warning { message } => self.say(&style.magenta(&format!("[WARNING]: {message}\n")))?,
-            Event::Diagnostic { text } => self.say(text)?,
+            Event::Diagnostic { text } => self.say(&format!("{}\n", text.trim_end()))?,
             Event::PlayStopped { reason } => self.say(&style.red(&format!("\n{reason}\n")))?,
             Event::Recap { hosts, owed } => {
                 let mut text = self.heading("PLAY RECAP");

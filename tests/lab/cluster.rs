@@ -266,8 +266,9 @@ impl Watch {
         let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
         let told = stop.clone();
         let thread = std::thread::spawn(move || {
-            // One shell a host, that says the process id whenever it is another one.
-            let look = "old=; while :; do p=$(pidof -s mariadbd || echo 0); [ \"$p\" = \"$old\" ] || echo $p; old=$p; sleep 0.1; done";
+            // One shell a host, that says the process id whenever it is another one: that of systemd's own child, not of
+            // a server that looks for its position or checks an option file.
+            let look = "old=; while :; do p=$(pgrep -P 1 -x mariadbd || echo 0); [ \"$p\" = \"$old\" ] || echo $p; old=$p; sleep 0.1; done";
             let (send, receive) = std::sync::mpsc::channel();
             let mut children = Vec::new();
             for (index, host) in NODES.iter().enumerate() {

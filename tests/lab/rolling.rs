@@ -21,7 +21,7 @@ fn gcache_sizes(lab: &Lab) -> [String; 3] {
 
 fn gcache() {
     let lab = lab();
-    cluster::up(&lab, &["-e", "galera_gcache_size=128M"]);
+    cluster::up(&lab, &[]);
     let before = processes(&lab);
     let writer = Writer::start(&lab, "suite_gcache");
     let watch = Watch::start();
@@ -30,6 +30,7 @@ fn gcache() {
     let summary = writer.stop();
     assert_finished(&ran);
     eprintln!("  {}", summary.line());
+    eprintln!("  gaps {}", summary.0["gaps"]);
     eprintln!("  writes by node {}, errors {}", summary.0["writes"], summary.0["errors"]);
     summary.assert_nothing_lost();
     let order = restarts(&history);
