@@ -114,8 +114,13 @@ impl Lab {
 
     /// `deploy` about to be started.
     pub fn command(&self, arguments: &[&str]) -> Command {
+        self.command_on(&self.inventory, arguments)
+    }
+
+    /// The same with another inventory.
+    pub fn command_on(&self, inventory: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_deploy"));
-        command.arg("-i").arg(&self.inventory).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
+        command.arg("-i").arg(inventory).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
         command.env("NO_COLOR", "1").env_remove("DEPLOY_INVENTORY").stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command

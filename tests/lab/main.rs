@@ -6,12 +6,14 @@
 mod cluster;
 mod failures;
 mod faults;
+mod inputs;
 mod killed;
 mod lab;
 mod language;
 mod rolling;
 mod secrets;
 mod site;
+mod tls;
 
 /// One test, so that the hosts are booted once, taken down at the end, and never shared by two scenarios at a time.
 #[test]
@@ -26,8 +28,10 @@ fn scenarios() {
     let every = [
         language::SCENARIOS,
         failures::SCENARIOS,
+        inputs::SCENARIOS,
         secrets::SCENARIOS,
         site::SCENARIOS,
+        tls::SCENARIOS,
         rolling::SCENARIOS,
         killed::SCENARIOS,
     ];
