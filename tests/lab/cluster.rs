@@ -16,6 +16,9 @@ pub const PASSWORD: &str = r#"pa's"s\w$rd-of-the-suite"#;
 /// What the store of the authorities is encrypted with.
 pub const PASSPHRASE: &str = "correct horse battery";
 
+/// What sudo asks for on a host of the lab.
+pub const LOGIN_PASSWORD: &str = r#"lab'pa"ss\wo$rd"#;
+
 /// What the suite's site says about itself, as arguments: an awkward password, a store of its own.
 pub fn arguments(lab: &Lab) -> Vec<String> {
     let password = serde_json::to_string(PASSWORD).unwrap();
@@ -268,11 +271,12 @@ impl Watch {
         let thread = std::thread::spawn(move || {
             // One shell a host, that says the process id whenever it is another one: that of systemd's own child, not of
             // a server that looks for its position or checks an option file.
-            let look = "old=; while :; do p=$(pgrep -P 1 -x mariadbd || echo 0); [ \"$p\" = \"$old\" ] || echo $p; old=$p; sleep 0.1; done";
+            let look = "old=; while read -t 0.1 _; [ $? -gt 128 ]; do p=$(pgrep -P 1 -x mariadbd || echo 0); [ \"$p\" = \"$old\" ] || echo $p; old=$p; done";
             let (send, receive) = std::sync::mpsc::channel();
             let mut children = Vec::new();
             for (index, host) in NODES.iter().enumerate() {
-                let mut child = script("ssh").args([host, look]).stdout(Stdio::piped()).spawn().unwrap();
+                let mut child =
+                    script("ssh").args([host, look]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
                 let out = child.stdout.take().unwrap();
                 let send = send.clone();
                 std::thread::spawn(move || {
@@ -294,7 +298,7 @@ impl Watch {
                 }
             }
             for mut child in children {
-                let _ = child.kill();
+                drop(child.stdin.take()); // its loop ends with its input
                 let _ = child.wait();
             }
             history

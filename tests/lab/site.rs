@@ -1,8 +1,9 @@
 //! The main job: three bare machines become a Galera cluster under mutual TLS.
 
-use super::cluster::{NODES, arguments, processes, store, tail};
+use super::cluster::{LOGIN_PASSWORD, NODES, PASSPHRASE, PASSWORD, arguments, processes, store, tail};
 use super::lab::lab;
 use super::language::pretty_assertions;
+use super::secrets::{Processes, assert_hidden, logs};
 
 /// The scenarios of this file.
 pub const SCENARIOS: &[(&str, fn())] = &[("the site: check, apply, again, verify", site)];
@@ -25,7 +26,9 @@ fn site() {
     let unknown = check.results().iter().filter(|(_, _, status, _)| status == "unknown").count();
     assert!(unknown * 20 <= check.results().len(), "{unknown} of {} unknown", check.results().len());
 
+    let watch = Processes::watch(&NODES, PASSWORD);
     let apply = lab.deploy(&common);
+    assert_eq!(watch.stop(), "", "a process shows the password");
     assert_eq!(apply.code, 0, "{}", tail(&apply.all()));
     let known: Vec<_> = check.results().into_iter().filter(|(_, _, status, _)| status != "unknown").collect();
     let same: Vec<_> = apply
@@ -35,7 +38,9 @@ fn site() {
         .collect();
     pretty_assertions(&known, &same);
     for all in [check.all(), apply.all()] {
-        assert!(!all.contains("w$rd-of-the-suite") && !all.contains("correct horse battery"), "a secret is shown");
+        for secret in [PASSWORD, PASSPHRASE] {
+            assert_hidden("the run", &all, secret);
+        }
         assert!(!all.contains("PRIVATE KEY"), "a key is shown");
     }
 
@@ -70,4 +75,15 @@ fn site() {
 
     let verify = lab.deploy(&[&["playbooks/verify.yml"], &variables[..]].concat());
     assert_eq!(verify.code, 0, "{}", tail(&verify.all()));
+    let text = lab.deploy(&[&["playbooks/site.yml", "--check", "--diff", "-vvv"], &variables[..]].concat());
+    for (what, all) in [("verify.yml", verify.all()), ("a second run", again.all()), ("-vvv", text.all())] {
+        assert_hidden(what, &all, PASSWORD);
+    }
+    for host in NODES {
+        let logs = logs(&lab, host);
+        assert!(logs.contains("mariadbd"), "the logs of {host} could not be read");
+        for secret in [PASSWORD, PASSPHRASE, LOGIN_PASSWORD] {
+            assert_hidden(&format!("a log of {host}"), &logs, secret);
+        }
+    }
 }
