@@ -132,6 +132,8 @@ fn run_task<R: Read, W: Write>(
     let machine = machines.of(request.mode);
     machine.environment = request.environment;
     machine.take_changes();
+    let logged = if request.mode == Mode::Live { request.run.as_str() } else { "" };
+    machine.begin_history(logged, request.turn, &request.label);
     let mut remote = Remote::new(id, link);
     (machine.diff, machine.no_log) = (request.diff, request.no_log);
     let mut context = Context { diff: request.diff, no_log: request.no_log, controller: &mut remote };
@@ -139,6 +141,11 @@ fn run_task<R: Read, W: Write>(
     let result = run(request.arguments, machine, &mut context);
     let mut outcome = result.unwrap_or_else(Outcome::from);
     outcome.changes = machine.take_changes();
+    if let Some(why) = machine.end_history() {
+        outcome
+            .warnings
+            .push(format!("what this task changed could not be logged, so it cannot be rolled back: {why}"));
+    }
     outcome
 }
 

@@ -24,6 +24,7 @@ mod preflight;
 mod prepare;
 mod prompts;
 mod role_spec;
+pub mod rollback;
 mod run;
 mod synthetic;
 mod task;

@@ -11,6 +11,7 @@ mod quorum;
 mod recovery;
 mod stability;
 mod statements;
+pub mod rollback;
 mod status;
 mod transfer;
 

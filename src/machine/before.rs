@@ -11,6 +11,8 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
 
 /// Larger files are not kept.
 pub(crate) const FILE_LIMIT: u64 = 8 * 1024 * 1024;
@@ -40,30 +42,39 @@ pub struct BeforeImage {
     pub gid: u32,
 }
 
-/// Where this identity keeps its images.
-fn directory() -> Option<PathBuf> {
+/// Where this identity keeps what is needed to undo its changes.
+pub(super) fn home() -> Option<PathBuf> {
     if rustix::process::geteuid().is_root() {
-        return Some(if cfg!(test) {
-            std::env::temp_dir().join("deploy-test-before")
-        } else {
-            "/var/lib/deploy/before".into()
-        });
+        return Some(if cfg!(test) { std::env::temp_dir().join("deploy-test") } else { "/var/lib/deploy".into() });
     }
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
     let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
-    Some(cache.join("deploy/before"))
+    Some(cache.join("deploy"))
 }
 
-/// Keeps the contents of a file. Answers whether they can be brought back; that they cannot is no reason not to
-/// make the change, but the change says so.
-pub(crate) fn keep(path: &Path, stat: &Stat) -> bool {
-    let Some(directory) = directory() else {
-        return false;
-    };
-    stat.size.is_some_and(|size| size <= FILE_LIMIT) && keep_in(&directory, path, stat).is_ok()
+/// Where this identity keeps its images.
+fn directory() -> Option<PathBuf> {
+    home().map(|home| home.join("before"))
 }
 
-fn keep_in(directory: &Path, path: &Path, stat: &Stat) -> std::io::Result<()> {
+/// Keeps the contents of a file, so that they outlive a crash. Answers their SHA-256, or nothing when they cannot be
+/// brought back; that is no reason not to make the change, but the change says so.
+pub(crate) fn keep(path: &Path, stat: &Stat) -> Option<String> {
+    let directory = directory()?;
+    stat.size.filter(|size| *size <= FILE_LIMIT)?;
+    keep_in(&directory, path, stat).ok()
+}
+
+/// The contents of an image, where they are still kept and whole.
+pub(crate) fn image(sha256: &str) -> Option<Vec<u8>> {
+    if sha256.len() != 64 || !sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    let bytes = std::fs::read(directory()?.join(sha256)).ok()?;
+    (hex(&Sha256::digest(&bytes)) == sha256).then_some(bytes)
+}
+
+fn keep_in(directory: &Path, path: &Path, stat: &Stat) -> std::io::Result<String> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let owner = std::fs::symlink_metadata(directory)?;
     if !owner.is_dir() || owner.uid() != rustix::process::geteuid().as_raw() || owner.mode() & 0o077 != 0 {
@@ -77,16 +88,23 @@ fn keep_in(directory: &Path, path: &Path, stat: &Stat) -> std::io::Result<()> {
     let sha256 = hex(&Sha256::digest(&bytes));
     let image = directory.join(&sha256);
     if !image.exists() {
-        let temporary = directory.join(format!(".{sha256}.{}", std::process::id()));
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let temporary = directory.join(format!(".{sha256}.{}.{number}", std::process::id()));
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(&bytes)?;
+        file.sync_data()?;
         std::fs::rename(&temporary, &image)?;
+        File::open(directory)?.sync_all()?;
         retain(directory, &sha256, TOTAL_LIMIT)?;
+    } else {
+        // Needed again: it goes later.
+        let _ = File::options().write(true).open(&image).and_then(|file| file.set_modified(SystemTime::now()));
     }
     let entry = BeforeImage {
         time: Time::now().0,
         path: path.to_string_lossy().into_owned(),
-        sha256,
+        sha256: sha256.clone(),
         size: bytes.len() as u64,
         mode: stat.mode,
         uid: stat.uid,
@@ -114,7 +132,7 @@ fn keep_in(directory: &Path, path: &Path, stat: &Stat) -> std::io::Result<()> {
             .write_all(young.as_bytes())?;
         std::fs::rename(&temporary, &index)?;
     }
-    Ok(())
+    Ok(sha256)
 }
 
 /// Removes the oldest images until all together are below the limit; the one just kept stays.

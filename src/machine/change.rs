@@ -141,6 +141,12 @@ impl Change {
         }
     }
 
+    /// The same change, which cannot be undone.
+    pub fn lasting(mut self) -> Self {
+        self.undo = Undo::None;
+        self
+    }
+
     /// Something that happened.
     pub fn effect(subject: Subject, what: impl Into<String>, undo: Undo) -> Self {
         Change { subject, kind: ChangeKind::Effect { what: what.into() }, undo, inferred: false }

@@ -1,6 +1,8 @@
 //! A Galera cluster's first start on this host, and what a check foresees of its membership.
 
+use super::history::Entry;
 use super::process::Watch;
+use super::units::{Scope, UnitAction};
 use super::{Change, Command, Domain, Facet, Machine, MachineError, Mode, Result, Subject, Undo};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -39,6 +41,12 @@ impl Machine {
                     hint: "; install the package mariadb-server (and galera-4)".into(),
                 });
             }
+            self.log(Entry::Unit {
+                unit: before.name.clone(),
+                scope: Scope::System,
+                action: if before.is_running() { UnitAction::Restart } else { UnitAction::Start },
+                running: before.is_running(),
+            });
             let watch = Watch { timeout: Some(limit), progress };
             let output = self.run_watched(&Command::new(["galera_new_cluster"]), watch)?;
             self.forget_bootstrap()?;

@@ -1,5 +1,6 @@
 //! Processes: commands that may change anything, and probes that may not.
 
+use super::history::Entry;
 use super::{Change, Domain, Machine, MachineError, Result, Subject, Undo, process};
 
 /// A process to start.
@@ -58,8 +59,10 @@ impl Machine {
             self.predictions.commands = true;
             return Err(MachineError::unknown(format!("`{}` is not run in a check", command.argv.join(" "))));
         }
-        let output = self.run_process(command)?;
         let name = command.argv.first().cloned().unwrap_or_default();
+        // Before it runs: it may not come back. Its arguments may be secret.
+        self.log(Entry::Step { domain: Domain::Command, name: name.clone(), what: "ran".into() });
+        let output = self.run_process(command)?;
         self.record(Change::effect(
             Subject::new(Domain::Command, name),
             format!("ran, exit status {}", output.rc),

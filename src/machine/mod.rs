@@ -16,6 +16,7 @@ mod error;
 mod exec;
 pub mod files;
 pub mod firewall;
+pub mod history;
 pub mod kernel;
 pub mod packages;
 mod predictions;
@@ -67,6 +68,8 @@ pub struct Machine {
     changes: Vec<Change>,
     /// What the domains would have done; empty in a live run.
     predictions: predictions::Predictions,
+    /// Where live changes are logged for a rollback.
+    history: Option<history::History>,
     /// Environment variables of the task (`environment:`), for every process the task starts.
     pub environment: BTreeMap<String, String>,
     /// Contents are kept in changes, to be shown as diffs. Set for each task.
@@ -82,6 +85,7 @@ impl Machine {
             mode,
             changes: Vec::new(),
             predictions: Default::default(),
+            history: None,
             environment: BTreeMap::new(),
             diff: true,
             no_log: false,
@@ -107,6 +111,7 @@ impl Machine {
     /// Adds to the change list. Domains call this, modules do not.
     pub(crate) fn record(&mut self, change: Change) {
         self.predictions.anything |= self.predicted();
+        self.log_step(&change);
         self.changes.push(change);
     }
 
@@ -118,6 +123,7 @@ impl Machine {
     /// Adds to the change list before what was recorded since `position` ([`Machine::changes_so_far`]).
     pub(crate) fn insert_change(&mut self, position: usize, change: Change) {
         self.predictions.anything |= self.predicted();
+        self.log_step(&change);
         self.changes.insert(position.min(self.changes.len()), change);
     }
 

@@ -2,7 +2,7 @@
 
 use super::database::read;
 use super::{Group, User};
-use crate::machine::{Change, Command, Domain, Facet, Machine, MachineError, Mode, Result, Subject, Undo};
+use crate::machine::{Change, Command, Domain, Facet, Machine, MachineError, Mode, Result, Subject};
 use crate::secret::Secret;
 use serde_json::Value;
 
@@ -90,6 +90,11 @@ fn number(shadow: &Option<Shadow>, index: usize) -> i64 {
     shadow.as_ref().and_then(|s| s.fields.get(index)?.parse().ok()).unwrap_or(-1)
 }
 
+/// A change of an account. None is undone: files and processes may belong to it by the time.
+fn set(subject: Subject, aspect: &str, before: Facet, after: Facet) -> Change {
+    Change::set(subject, aspect, before, after).lasting()
+}
+
 impl Machine {
     /// Runs one of the shadow tools; its complaint is the error.
     fn account_tool(&self, argv: Vec<String>) -> Result<()> {
@@ -163,7 +168,7 @@ impl Machine {
                     argv.push(wish.name.clone());
                     self.account_tool(argv)?;
                 }
-                self.record(Change::set(subject(), "state", Facet::Absent, Facet::Value("present".into())));
+                self.record(set(subject(), "state", Facet::Absent, Facet::Value("present".into())));
                 Ok(true)
             }
             Some(group) => {
@@ -181,7 +186,7 @@ impl Machine {
                     argv.push(wish.name.clone());
                     self.account_tool(argv)?;
                 }
-                self.record(Change::set(subject(), "gid", Facet::Value(group.gid.into()), Facet::Value(gid.into())));
+                self.record(set(subject(), "gid", Facet::Value(group.gid.into()), Facet::Value(gid.into())));
                 Ok(true)
             }
         }
@@ -213,9 +218,7 @@ impl Machine {
             argv.push(name.to_string());
             self.account_tool(argv)?;
         }
-        let mut change =
-            Change::set(Subject::new(Domain::Group, name), "state", Facet::Value("present".into()), Facet::Absent);
-        change.undo = Undo::Compensating;
+        let change = set(Subject::new(Domain::Group, name), "state", Facet::Value("present".into()), Facet::Absent);
         self.record(change);
         Ok(true)
     }
@@ -338,7 +341,7 @@ impl Machine {
             }
             self.set_aging(wish, &None)?;
         }
-        self.record(Change::set(subject, "state", Facet::Absent, Facet::Value("present".into())));
+        self.record(set(subject, "state", Facet::Absent, Facet::Value("present".into())));
         Ok(())
     }
 
@@ -350,7 +353,7 @@ impl Machine {
         {
             let subject = || Subject::new(Domain::User, wish.name.clone());
             let mut note = |aspect: &str, before: Value, now: Value| {
-                changes.push(Change::set(subject(), aspect, Facet::Value(before), Facet::Value(now)));
+                changes.push(set(subject(), aspect, Facet::Value(before), Facet::Value(now)));
             };
             if let Some(uid) = wish.uid.filter(|uid| *uid != user.uid) {
                 note("uid", user.uid.into(), uid.into());
@@ -418,7 +421,7 @@ impl Machine {
                 let mut result = if wish.append { [now.clone(), wanted.clone()].concat() } else { wanted.clone() };
                 result.sort();
                 result.dedup();
-                changes.push(Change::set(subject(), "groups", Facet::Value(now.into()), Facet::Value(result.into())));
+                changes.push(set(subject(), "groups", Facet::Value(now.into()), Facet::Value(result.into())));
                 if wish.append {
                     argv.push("-a".into());
                 }
@@ -435,7 +438,7 @@ impl Machine {
             let fingerprint = |text: &str| Facet::Secret { fingerprint: crate::machine::files::fingerprint(text) };
             let old = shadow.as_ref().map(|s| s.password.clone()).unwrap_or_default();
             let now = new_password.map(|p| p.expose().to_string()).unwrap_or_default();
-            changes.push(Change::set(subject(), "password", fingerprint(&old), fingerprint(&now)));
+            changes.push(set(subject(), "password", fingerprint(&old), fingerprint(&now)));
         }
         for (aspect, wanted, index) in [
             ("password_expire_min", wish.password_min, 3),
@@ -444,7 +447,7 @@ impl Machine {
         ] {
             let now = number(&shadow, index);
             if let Some(wanted) = wanted.filter(|w| *w != now) {
-                changes.push(Change::set(subject(), aspect, Facet::Value(now.into()), Facet::Value(wanted.into())));
+                changes.push(set(subject(), aspect, Facet::Value(now.into()), Facet::Value(wanted.into())));
             }
         }
         if changes.is_empty() {
@@ -501,8 +504,7 @@ impl Machine {
             self.account_tool(argv)?;
         }
         let subject = Subject::new(Domain::User, name);
-        let mut change = Change::set(subject, "state", Facet::Value("present".into()), Facet::Absent);
-        change.undo = if with_files { Undo::None } else { Undo::Compensating };
+        let change = set(subject, "state", Facet::Value("present".into()), Facet::Absent);
         self.record(change);
         Ok(true)
     }

@@ -52,7 +52,7 @@ impl Machine {
         }
         for (file, _) in files {
             let subject = Subject::new(Domain::File, file);
-            self.record(Change::set(subject, "state", Facet::Absent, Facet::Value("file".into())));
+            self.record(Change::set(subject, "state", Facet::Absent, Facet::Value("file".into())).lasting());
         }
         Ok(true)
     }

@@ -1,6 +1,7 @@
 //! Crontabs of users.
 
 use super::files::fingerprint;
+use super::history::Entry;
 use super::{Change, Command, Domain, Facet, Machine, MachineError, Mode, Result, Subject};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -62,6 +63,8 @@ impl Machine {
             let known = (self.mode() == Mode::Predicted).then(|| text.to_string());
             self.predictions.cron.crontabs.insert(user.to_string(), known);
         } else {
+            let present = self.crontab(user)?;
+            self.log(Entry::Crontab { user: user.to_string(), before: present, after: text.to_string() });
             let command = if text.is_empty() {
                 crontab(user, "-r")
             } else {

@@ -4,6 +4,7 @@ use super::fault::{At, Fault};
 use super::live;
 use super::overlay::Node;
 use super::stat::{Stat, Time};
+use crate::machine::history::{Entry, Image};
 use crate::machine::{Change, Facet, Machine, Mode, Result};
 use rustix::io::Errno;
 use serde_json::Value;
@@ -64,6 +65,9 @@ impl Machine {
         if self.predicted() {
             self.predict_meta(&path, before, after)?;
         } else {
+            let present = Image::from_stat(self, &path, &stat)?;
+            let new = Image { mode: after.mode, uid: after.uid, gid: after.gid, ..present };
+            self.log_attributes(&path, &stat, new);
             if (before.uid, before.gid) != (after.uid, after.gid) {
                 live::set_owner(&path, after.uid, after.gid).at("cannot change the owner of", &path)?;
             }
@@ -173,6 +177,9 @@ impl Machine {
             let (Some(atime), Some(mtime)) = (after_atime, after_mtime) else {
                 return Ok(false);
             };
+            if let (Some(text), Some(old_atime), Some(old_mtime)) = (path.to_str(), stat.atime, stat.mtime) {
+                self.log(Entry::Times { path: text.to_string(), before: (old_atime, old_mtime) });
+            }
             live::set_times(&path, atime, mtime).at("cannot change the times of", &path)?;
         }
         for (aspect, spec, before, after) in

@@ -5,7 +5,8 @@ use super::fault::{At, FsResult};
 use super::live;
 use super::overlay::{Body, Node, Present};
 use super::stat::{Kind, Stat};
-use crate::machine::{Change, Facet, Machine, MachineError, Mode, Result, Undo, before};
+use crate::machine::history::Image;
+use crate::machine::{Change, Facet, Machine, MachineError, Mode, Result, Undo};
 use rustix::io::Errno;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -84,6 +85,7 @@ impl Machine {
             let present = Present::new(Kind::Directory, meta.mode, meta.uid, meta.gid);
             self.foretell(&path, None, Node::Present(present), "cannot make the directory")?;
         } else {
+            self.log_file(&path, None, Image::of(Kind::Directory, meta.mode, meta.uid, meta.gid, None), false);
             live::make_directory(&path, meta.uid, meta.gid, meta.mode).at("cannot make the directory", &path)?;
         }
         self.record(Change::set(Self::file_subject(&path), "state", Facet::Absent, word(Kind::Directory)));
@@ -130,18 +132,19 @@ impl Machine {
             }
             None => Facet::Absent,
         };
+        let identity = self.predictions.files.identity();
+        let new = Image::of(Kind::Link, 0o777, identity.uid, identity.gid, target.to_str().map(str::to_string));
+        let kept = self.log_file(&path, old.as_ref(), new, false);
         if self.predicted() {
-            let identity = self.predictions.files.identity();
             let mut present = Present::new(Kind::Link, 0o777, identity.uid, identity.gid);
             present.target = Some(target.to_string_lossy().into_owned());
             self.foretell(&path, old.as_ref(), Node::Present(present), "cannot make the link")?;
         } else {
-            self.keep_before(&path, old.as_ref());
             super::leftovers::sweep_beside(&path);
             live::make_link(&path, target, old.as_ref().map(|s| s.kind)).at("cannot make the link", &path)?;
         }
         let after = Facet::Value(Value::from(format!("link to {}", target.display())));
-        self.record(Change::set(Self::file_subject(&path), "state", before, after));
+        self.record_state(&path, before, after, kept);
         Ok(true)
     }
 
@@ -156,6 +159,13 @@ impl Machine {
             self.refuse_full_directory(&path, stat)?;
         }
         let before = old.as_ref().map_or(Facet::Absent, |s| word(s.kind));
+        let kept = match self.predicted() {
+            true => self.log_file(&path, old.as_ref(), Image::absent(), false),
+            false => {
+                let after = Image::read(self, source)?;
+                self.log_file(&path, old.as_ref(), after, false)
+            }
+        };
         if self.predicted() {
             let files = &self.predictions.files;
             let real = files.resolve(source, false).at("cannot find", source)?;
@@ -165,12 +175,11 @@ impl Machine {
             present.origin.get_or_insert_with(|| real.to_string_lossy().into_owned());
             self.foretell(&path, old.as_ref(), Node::Present(present), "cannot make the hard link")?;
         } else {
-            self.keep_before(&path, old.as_ref());
             super::leftovers::sweep_beside(&path);
             live::make_hard_link(&path, source, old.as_ref().map(|s| s.kind)).at("cannot make the hard link", &path)?;
         }
         let after = Facet::Value(Value::from(format!("hard link to {}", source.display())));
-        self.record(Change::set(Self::file_subject(&path), "state", before, after));
+        self.record_state(&path, before, after, kept);
         Ok(true)
     }
 
@@ -184,14 +193,10 @@ impl Machine {
         Ok(())
     }
 
-    /// Keeps what is about to be lost, where it is a file. Answers whether it can be brought back.
-    pub(super) fn keep_before(&self, path: &Path, stat: Option<&Stat>) -> bool {
-        match stat {
-            None => true,
-            Some(stat) if !stat.is_file() => stat.is_link(),
-            Some(stat) if self.predicted() => stat.size.is_none_or(|size| size <= before::FILE_LIMIT),
-            Some(stat) => before::keep(path, stat),
-        }
+    fn record_state(&mut self, path: &Path, before: Facet, after: Facet, kept: bool) {
+        let mut change = Change::set(Self::file_subject(path), "state", before, after);
+        change.undo = if kept { Undo::Exact } else { Undo::None };
+        self.record(change);
     }
 
     /// Removes an entry; a directory with all that is in it. Links are removed, not followed.
@@ -206,7 +211,7 @@ impl Machine {
             kind => ("state", word(kind)),
         };
         let empty = stat.is_dir() && self.list_directory(&path).is_ok_and(|names| names.is_empty());
-        let kept = empty || self.keep_before(&path, Some(&stat));
+        let kept = self.log_file(&path, Some(&stat), Image::absent(), false) && (empty || !stat.is_dir());
         if self.predicted() {
             self.foretell(&path, Some(&stat), Node::Absent, "cannot remove")?;
         } else {
@@ -232,7 +237,13 @@ impl Machine {
             Kind::File => self.present_content_facet(&from, stat.size, false)?,
             kind => word(kind),
         };
-        let kept = self.keep_before(&to, old.as_ref());
+        let moved = match self.predicted() {
+            true => Image::absent(),
+            false => Image::from_stat(self, &from, &stat)?,
+        };
+        // A directory's contents are not kept: they are where it was moved to.
+        let given = self.log_file(&from, Some(&stat), Image::absent(), false) && !stat.is_dir();
+        let kept = self.log_file(&to, old.as_ref(), moved, false) && !stat.is_dir();
         if self.predicted() {
             if stat.is_dir() {
                 return Err(MachineError::unknown(format!("the renaming of the directory {}", from.display())));
@@ -251,7 +262,7 @@ impl Machine {
         let mut change = Change::set(Self::file_subject(&to), aspect, before, after);
         change.undo = if kept { Undo::Exact } else { Undo::None };
         self.record(change);
-        self.record(Change::set(Self::file_subject(&from), "state", word(stat.kind), Facet::Absent));
+        self.record_state(&from, word(stat.kind), Facet::Absent, given);
         Ok(())
     }
 
@@ -274,7 +285,8 @@ impl Machine {
             Some(made.at("cannot make a temporary file in", directory)?)
         };
         let kind = if is_directory { Kind::Directory } else { Kind::File };
-        self.record(Change::set(Self::file_subject(&pattern), "state", Facet::Absent, word(kind)));
+        // What is put there goes by with it, unseen.
+        self.record_state(&pattern, Facet::Absent, word(kind), false);
         Ok(made)
     }
 

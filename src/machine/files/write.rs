@@ -6,6 +6,7 @@ use super::fault::{At, Fault};
 use super::live::{self, Temp};
 use super::overlay::{Body, Node, Present};
 use super::stat::{Kind, Stat};
+use crate::machine::history::Image;
 use crate::machine::{Change, Facet, Machine, MachineError, Mode, Result, Undo};
 use rustix::io::Errno;
 use serde_json::Value;
@@ -288,7 +289,8 @@ impl Machine {
             Some(inspect) => inspect(self, temp.path())?,
             None => Verdict::Good,
         };
-        let kept = self.keep_before(path, old);
+        let after = Image::of(Kind::File, meta.mode, meta.uid, meta.gid, Some(digests.sha256.clone()));
+        let kept = self.log_file(path, old, after, options.sensitive);
         let backup = match old.filter(|s| options.backup && s.is_file()) {
             Some(stat) => Some(self.back_up(path, stat)?),
             None => None,
@@ -385,7 +387,7 @@ impl Machine {
         } else {
             self.foretell(path, old, Node::Present(present), "cannot write")?;
         }
-        let kept = self.keep_before(path, old);
+        let kept = self.log_file(path, old, Image::absent(), options.sensitive);
         if old.is_some_and(|s| options.backup && s.is_file()) {
             self.record_backup(path, Facet::AtApply("a copy beside it".into()));
         }
@@ -411,6 +413,8 @@ impl Machine {
         let made = copy.fill(&mut *live::open(path).at("cannot read", path)?);
         made.at("cannot make the backup", &backup)?;
         copy.dress(stat.uid, stat.gid, stat.mode, Some(path)).at("cannot make the backup", &backup)?;
+        let after = Image::from_stat(self, path, stat)?;
+        self.log_file(&backup, None, after, true);
         copy.put(&backup).at("cannot make the backup", &backup)?;
         if let (Some(atime), Some(mtime)) = (stat.atime, stat.mtime) {
             live::set_times(&backup, atime, mtime).at("cannot set the times of", &backup)?;

@@ -14,6 +14,7 @@ pub(crate) use prediction::Firewall;
 pub use ruleset::{Network, Ports, Rule, Ruleset, Sources};
 
 use super::files::{Attributes, WriteOptions};
+use super::history::Entry;
 use super::units::UnitOptions;
 use super::{Change, Command, Domain, Facet, Machine, MachineError, Result, Subject};
 use std::net::IpAddr;
@@ -68,12 +69,16 @@ impl Machine {
         if self.predicted() {
             self.foresee_firewall(&rules.table, Some(text.clone()));
         } else {
+            let listing = self.listing(&rules.table)?;
+            self.log(Entry::Firewall { table: rules.table.clone(), before: listing });
             revert::arm(self, &rules.table, revert_after)?;
             if let Err(error) = self.nft(&["-f", "-"], Some(rules.transaction())) {
                 revert::disarm(self, &rules.table)?;
                 return Err(error);
             }
-            revert::applied(self, &rules.table, &self.listing(&rules.table)?.unwrap_or_default())?;
+            let listing = self.listing(&rules.table)?;
+            self.log(Entry::FirewallIs { table: rules.table.clone(), after: listing.clone() });
+            revert::applied(self, &rules.table, &listing.unwrap_or_default())?;
         }
         if old != Facet::Text(text.clone()) {
             self.record(Change::set(subject, "rules", old, Facet::Text(text)));
@@ -115,12 +120,58 @@ impl Machine {
         if self.predicted() {
             self.foresee_firewall(table, None);
         } else {
+            let listing = self.listing(table)?;
+            self.log(Entry::Firewall { table: table.to_string(), before: listing });
             revert::disarm(self, table)?;
             self.nft(&["-f", "-"], Some(ruleset::removal(table)))?;
+            self.log(Entry::FirewallIs { table: table.to_string(), after: None });
             let _ = std::fs::remove_file(listing_path(table)); // a leftover says nothing without its table
         }
         let subject = Subject::new(Domain::Firewall, format!("inet {table}"));
         self.record(Change::set(subject, "rules", Facet::Text(before), Facet::Absent));
+        Ok(true)
+    }
+
+    /// What nft prints of a table now, or what a check foresees of it.
+    pub(crate) fn firewall_listing(&self, table: &str) -> Result<Option<String>> {
+        match self.foreseen_firewall(table) {
+            Some(foreseen) => foreseen,
+            None if self.has_nft()? => self.listing(table),
+            None => Ok(None),
+        }
+    }
+
+    /// Puts a table back to what nft once printed of it, in one step. Says whether anything was done.
+    pub(crate) fn restore_firewall(&mut self, table: &str, wanted: Option<&str>) -> Result<bool> {
+        let present = self.firewall_listing(table)?;
+        if present.as_deref() == wanted {
+            return Ok(false);
+        }
+        if self.predicted() {
+            self.foresee_firewall(table, wanted.map(str::to_string));
+        } else {
+            self.log(Entry::Firewall { table: table.to_string(), before: present.clone() });
+            let transaction = format!("{}{}", ruleset::removal(table), wanted.unwrap_or_default());
+            self.nft(&["-f", "-"], Some(transaction))?;
+            // A timer that was still waiting would only put back the same.
+            revert::disarm(self, table)?;
+            let listing = self.listing(table)?;
+            let path = listing_path(table);
+            let noted = match &listing {
+                // Known as ours again, where its file is.
+                Some(text) if self.exists(kept_path(table))? => std::fs::write(&path, text),
+                _ => std::fs::remove_file(&path),
+            };
+            match noted {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(MachineError::io(format!("cannot write {path}"), e));
+                }
+                _ => self.log(Entry::FirewallIs { table: table.to_string(), after: listing }),
+            };
+        }
+        let side = |text: Option<&str>| text.map_or(Facet::Absent, |text| Facet::Text(text.to_string()));
+        let subject = Subject::new(Domain::Firewall, format!("inet {table}"));
+        self.record(Change::set(subject, "rules", side(present.as_deref()), side(wanted)));
         Ok(true)
     }
 

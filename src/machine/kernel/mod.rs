@@ -1,6 +1,7 @@
 //! Kernel parameters and the host's name.
 
 use super::files::{Attributes, WriteOptions};
+use super::history::Entry;
 use super::{Change, Command, Domain, Facet, Machine, MachineError, Mode, Result, Subject};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -68,6 +69,7 @@ impl Machine {
         }
         let path = parameter_path(name);
         if !self.predicted() {
+            self.log(Entry::Parameter { name: name.to_string(), before: before.clone(), after: value.to_string() });
             std::fs::write(&path, value)
                 .map_err(|e| MachineError::io(format!("cannot set the kernel parameter {name} to {value}"), e))?;
         } else if rustix::fs::access(&path, rustix::fs::Access::WRITE_OK).is_err() {
@@ -108,10 +110,18 @@ impl Machine {
         if stored != name {
             self.write_file("/etc/hostname", format!("{name}\n").as_bytes(), &options)?;
         }
+        self.set_kernel_hostname(name)?;
+        Ok(true)
+    }
+
+    /// Sets the name that the kernel has, until the next start. Says whether anything was done.
+    pub(crate) fn set_kernel_hostname(&mut self, name: &str) -> Result<bool> {
+        let current = self.hostname();
         if current != name {
             if self.predicted() {
                 self.predictions.kernel.hostname = Some(name.to_string());
             } else {
+                self.log(Entry::Hostname { before: current.clone(), after: name.to_string() });
                 rustix::system::sethostname(name.as_bytes())
                     .map_err(|e| MachineError::io(format!("cannot set the host's name to {name}"), e.into()))?;
                 // systemd-hostnamed remembers the old one until it is asked to look again; it need not run.
@@ -119,8 +129,9 @@ impl Machine {
             }
             let subject = Subject::new(Domain::Hostname, "hostname");
             self.record(Change::set(subject, "name", Facet::Value(current.into()), Facet::Value(name.into())));
+            return Ok(true);
         }
-        Ok(true)
+        Ok(false)
     }
 }
 

@@ -381,7 +381,8 @@ impl Machine {
         for step in steps {
             let subject = Subject::new(Domain::Package, step.name.clone());
             let mut change = Change::set(subject, "version", facet(&step.before), facet(&step.after));
-            change.undo = Undo::Compensating;
+            // The newer version may have written data that the older one does not read.
+            change.undo = Undo::None;
             self.record(change);
         }
     }

@@ -14,6 +14,7 @@ pub use grants::{GRANT_OPTION, Grants};
 pub use login::Login;
 pub(crate) use prediction::Sql;
 
+use super::history::Entry;
 use super::{Change, Domain, Facet, Machine, MachineError, Result, Subject, Undo};
 use crate::secret::Secret;
 use account::fingerprint;
@@ -226,7 +227,9 @@ impl Machine {
             server.query(&statement)?;
         }
         let subject = Subject::new(Domain::Database, name);
-        self.record(Change::set(subject, "state", Facet::Absent, Facet::Text(text)));
+        let mut change = Change::set(subject, "state", Facet::Absent, Facet::Text(text));
+        change.undo = Undo::None; // somebody may have written to it, on any member of its cluster
+        self.record(change);
         Ok(true)
     }
 
@@ -316,7 +319,7 @@ impl Machine {
         let new = Facet::Text(after.describe());
         if old != new {
             let mut change = Change::set(subject.clone(), "state", old, new);
-            change.undo = Undo::Compensating;
+            change.undo = Undo::None;
             self.record(change);
         } else {
             // Only what `describe` does not show has changed.
@@ -325,7 +328,9 @@ impl Machine {
                     .map(|a| a.authentication.iter().map(|way| fingerprint(&way.value)).collect::<Vec<_>>().join("+"))
                     .unwrap_or_default(),
             };
-            self.record(Change::set(subject, "password", mark(before), mark(Some(after))));
+            let mut change = Change::set(subject, "password", mark(before), mark(Some(after)));
+            change.undo = Undo::None;
+            self.record(change);
         }
         Ok(true)
     }
@@ -369,6 +374,8 @@ impl Machine {
         if self.predicted() {
             self.foresee_variable(name, value);
         } else {
+            let (before, after) = (before.to_string(), value.to_string());
+            self.log(Entry::Variable { name: name.to_string(), before, after });
             server.query(&format!("SET GLOBAL {} = {literal}", identifier(name)))?;
         }
         let facet = |text: &str| Facet::Value(text.into());

@@ -6,6 +6,7 @@ mod systemctl;
 pub(crate) use prediction::Units;
 pub use systemctl::Scope;
 
+use super::history::Entry;
 use super::{Change, Domain, Facet, Machine, MachineError, Result, Subject, Undo};
 use std::collections::BTreeMap;
 
@@ -85,7 +86,8 @@ pub fn unit_name(name: &str) -> String {
 }
 
 /// What happens to a running unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum UnitAction {
     /// Start it unless it runs.
     Start,
@@ -161,6 +163,8 @@ impl Machine {
             self.foresee_activity(unit, action != UnitAction::Stop);
             None
         } else {
+            let (name, scope, running) = (unit.name.clone(), options.scope, unit.is_running());
+            self.log(Entry::Unit { unit: name, scope, action, running });
             systemctl::act(self, unit, action, options, progress)?;
             Some(systemctl::show(self, &unit.name, options)?)
         };
@@ -172,13 +176,12 @@ impl Machine {
                 let pids = after
                     .filter(|a| a.main_pid != 0 && unit.main_pid != 0)
                     .map_or(String::new(), |a| format!(" (pid {} → {})", unit.main_pid, a.main_pid));
-                Change::effect(subject, format!("restarted{pids}"), Undo::None)
+                Change::effect(subject, format!("restarted{pids}"), Undo::Compensating)
             }
-            UnitAction::Reload => Change::effect(subject, "reloaded its configuration", Undo::None),
+            UnitAction::Reload => Change::effect(subject, "reloaded its configuration", Undo::Compensating),
         };
-        if matches!(action, UnitAction::Start | UnitAction::Stop) {
-            change.undo = Undo::Compensating;
-        }
+        // Stopped what was started, and once more restarted on the state before.
+        change.undo = Undo::Compensating;
         change.inferred = unit.predicted;
         self.record(change);
         Ok(true)
@@ -192,6 +195,7 @@ impl Machine {
         if self.predicted() {
             self.foresee_enabled(unit, enabled);
         } else {
+            self.log(Entry::Enabled { unit: unit.name.clone(), scope: options.scope, before: !enabled });
             systemctl::set_enabled(self, unit, enabled, options)?;
         }
         self.record_unit_flag(unit, "enabled", enabled);
@@ -214,6 +218,7 @@ impl Machine {
         if self.predicted() {
             self.foresee_masked(unit, masked);
         } else {
+            self.log(Entry::Masked { unit: unit.name.clone(), scope: options.scope, before: !masked });
             systemctl::set_masked(self, unit, masked, options)?;
         }
         self.record_unit_flag(unit, "masked", masked);

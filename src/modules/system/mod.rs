@@ -6,6 +6,7 @@ mod facts;
 mod getent;
 mod hostname;
 mod package_facts;
+mod rollback;
 mod service_facts;
 mod setup;
 mod sysctl;
@@ -20,5 +21,6 @@ pub const MODULES: &[&Module] = &[
     &cron::CRON,
     &getent::GETENT,
     &package_facts::PACKAGE_FACTS,
+    &rollback::ROLLBACK,
     &service_facts::SERVICE_FACTS,
 ];
