@@ -38,6 +38,16 @@ impl Respondent {
         Ok(Respondent { host: host.into(), link, become_user })
     }
 
+    /// The way to it.
+    pub(super) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Who the play becomes there.
+    pub(super) fn become_user(&self) -> Option<Become> {
+        self.become_user.clone()
+    }
+
     /// Runs a module's host half for real, also in a check, and without waiting for other runs on that host: for
     /// modules that only look, and for the cluster's lock.
     pub async fn ask(&self, run: &Run, module: &str, arguments: Map<String, Value>) -> Result<Outcome, String> {

@@ -1,6 +1,8 @@
 //! Rolling a host's turn back, for `on_failure: rollback`.
 
+use super::ask::Respondent;
 use super::fleet::Link;
+use super::play::PlayRun;
 use crate::connection::agent::Blobs;
 use crate::machine::history::{Rollback, UnitLeft};
 use crate::machine::units::UnitAction;
@@ -64,6 +66,20 @@ impl Report {
     }
 }
 
+/// Undoes what this run changed on a host of the play in that turn. Units are left to the caller, which decides by
+/// [`crate::galera::rollback::after_rollback`].
+pub async fn roll_back_turn(play: &Arc<PlayRun>, host: &str, turn: u32) -> Result<Report, String> {
+    let respondent = Respondent::reach(play, host).await?;
+    let wish = Wish {
+        run: play.run.id.clone(),
+        turn,
+        become_user: respondent.become_user(),
+        diff: play.run.options.diff,
+        ..Wish::default()
+    };
+    roll_back(respondent.link(), &wish).await
+}
+
 /// Undoes on one host what `wish` says. An error is why the host could not be asked; then nothing is known.
 pub async fn roll_back(link: &Link, wish: &Wish) -> Result<Report, String> {
     let mut arguments = Map::new();
@@ -86,6 +102,7 @@ pub async fn roll_back(link: &Link, wish: &Wish) -> Result<Report, String> {
         label: "Roll back".into(),
         run: wish.run.clone(),
         turn: wish.turn,
+        unlocked: false,
     };
     let answer = link.submit(request, Arc::<Blobs>::default(), None).await.await?;
     match answer.reply {

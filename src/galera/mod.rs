@@ -9,9 +9,10 @@ mod lints;
 mod options;
 mod quorum;
 mod recovery;
+pub mod rollback;
 mod stability;
 mod statements;
-pub mod rollback;
+
 mod status;
 mod transfer;
 
