@@ -76,6 +76,10 @@ impl RenderOptions {
             .map_err(|e| TemplateError::new(TemplateErrorKind::Syntax, format!("invalid template delimiters: {e}")))
     }
 
+    fn text<'s>(&'s self, source: &'s str) -> rewrite::Text<'s> {
+        rewrite::Text { source, block_start: &self.block_start, block_end: &self.block_end }
+    }
+
     /// Takes a `#jinja2:` header off the text and applies it.
     pub(super) fn header<'t>(&mut self, text: &'t str) -> Result<&'t str, TemplateError> {
         let Some(rest) = text.strip_prefix("#jinja2:") else { return Ok(text) };
@@ -176,6 +180,13 @@ fn syntax_error(e: &Error) -> TemplateError {
     error
 }
 
+fn line_ends(text: &str) -> Cow<'_, str> {
+    match text.contains('\r') {
+        true => Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n")),
+        false => Cow::Borrowed(text),
+    }
+}
+
 /// Compiles the text of a template. `yaml`: a value of a YAML file, in whose expressions a backslash is a backslash.
 pub(super) fn template(
     text: &str,
@@ -184,7 +195,9 @@ pub(super) fn template(
     paths: &SearchPaths,
     base: Option<&Path>,
 ) -> Result<Compiled, TemplateError> {
-    let text = text.strip_suffix('\n').unwrap_or(text);
+    // Jinja knows one kind of line end.
+    let text = line_ends(text);
+    let text = text.strip_suffix('\n').unwrap_or(&text);
     limit_depth(text, Some(options))?;
     let source: Arc<str> = if yaml && text.contains('\\') { escape_backslashes(text).into() } else { text.into() };
     let parsed = machinery::parse(&source, MAIN, options.syntax()?);
@@ -203,16 +216,21 @@ pub(super) fn template(
             if let machinery::ast::Stmt::Template(t) = &root {
                 for child in &t.children {
                     if let machinery::ast::Stmt::EmitRaw(raw) = child {
-                        out.push_str(raw.raw);
+                        out.push_str(&options.text(&source).raw(raw.raw));
                     }
                 }
             }
             return Ok(Compiled::Text(Value::from(out)));
         }
-        Shape::Single(expr) => rewrite::expression(expr, false),
-        Shape::Pieces(children) => rewrite::pieces(children, false),
+        // A value of a YAML file keeps its type; a file is text.
+        Shape::Single(expr) if yaml => rewrite::expression(expr, false),
+        Shape::Single(_) => match &root {
+            machinery::ast::Stmt::Template(t) => rewrite::pieces(&t.children, options.text(&source)),
+            other => rewrite::pieces(std::slice::from_ref(other), options.text(&source)),
+        },
+        Shape::Pieces(children) => rewrite::pieces(children, options.text(&source)),
         Shape::Statements => {
-            let rewritten = rewrite::template(&root, false);
+            let rewritten = rewrite::template(&root, options.text(&source));
             drop(root);
             return file(source, rewritten, options, paths, base);
         }
@@ -268,11 +286,12 @@ fn file(
         let mut options = options_of_included.clone();
         let wrap = |e: TemplateError| Error::new(ErrorKind::BadInclude, e.to_string());
         let body = options.header(&text).map_err(wrap)?;
-        let body = body.strip_suffix('\n').unwrap_or(body);
+        let body = line_ends(body);
+        let body = body.strip_suffix('\n').unwrap_or(&body);
         limit_depth(body, Some(&options)).map_err(wrap)?;
         let root = machinery::parse(body, name, options.syntax().map_err(wrap)?)?;
         check_names(&root).map_err(wrap)?;
-        let rewritten = rewrite::template(&root, false);
+        let rewritten = rewrite::template(&root, options.text(body));
         let source = rewritten.source.clone();
         seen.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), (path, rewritten));
         Ok(Some(source))

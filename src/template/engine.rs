@@ -254,8 +254,9 @@ fn undefined_name(err: &Error, compiled: &Compiled, scope: &Scope) -> Named {
         }
     };
     // What is inside the failing part first; where that says nothing, everything.
-    find_undefined(&source, bare, place, scope)
-        .or_else(|| find_undefined(&source, bare, None, scope))
+    find_undefined(&source, bare, place, scope, true)
+        .or_else(|| find_undefined(&source, bare, None, scope, true))
+        .or_else(|| find_undefined(&source, bare, None, scope, false))
         .map_or((Undefined::Unnamed, place), |(found, at)| (found, Some(at)))
 }
 
@@ -264,11 +265,20 @@ fn find_undefined(
     bare: bool,
     within: Option<machinery::Span>,
     scope: &Scope,
+    excuse: bool,
 ) -> Option<(Undefined, machinery::Span)> {
     let mut found = None;
+    // Names that may be undefined where they stand: `x | default(…)`, `x is defined`.
+    let mut excused: Vec<machinery::Span> = Vec::new();
     let mut visit = |e: &Expr<'_>, locals: &[String]| {
         let at = e.span();
-        let inside = within.is_none_or(|w| w.start_offset <= at.start_offset && at.end_offset <= w.end_offset);
+        let part_of = |w: &machinery::Span| w.start_offset <= at.start_offset && at.end_offset <= w.end_offset;
+        match e {
+            Expr::Filter(f) if matches!(f.name, "default" | "d") => excused.extend(f.expr.iter().map(|e| e.span())),
+            Expr::Test(t) if matches!(t.name, "defined" | "undefined") => excused.push(t.expr.span()),
+            _ => {}
+        }
+        let inside = within.as_ref().is_none_or(part_of) && !(excuse && excused.iter().any(part_of));
         if found.is_none()
             && inside
             && let Some(undefined) = look(e, scope, locals)

@@ -348,7 +348,10 @@ impl Templar {
         })?;
         Ok(rendered.map(|value| {
             let text = Value::from(display(&value));
-            let text = if options.keep_trailing_newline { engine::restore_newlines(text, body, "\n") } else { text };
+            // Statements that print nothing leave an empty file.
+            let empty = matches!(&*compiled, Compiled::Template(_)) && value.as_str() == Some("");
+            let text =
+                if options.keep_trailing_newline && !empty { engine::restore_newlines(text, body, "\n") } else { text };
             newlines(display(&text), &options.newline_sequence)
         }))
     }

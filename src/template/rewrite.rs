@@ -14,6 +14,7 @@
 use minijinja::machinery::Span;
 use minijinja::machinery::ast::{self, BinOpKind, CallArg, CompareOpKind, Expr, Spanned, Stmt, UnaryOpKind};
 use minijinja::value::{Value, ValueKind};
+use std::borrow::Cow;
 
 /// Methods that change the object they are called on.
 const MUTATING: &[&str] =
@@ -72,16 +73,16 @@ pub(super) fn expression(expr: &Expr<'_>, embedded: bool) -> Rewritten {
 }
 
 /// Rewrites text mixed with expressions as one expression: a call that concatenates as Ansible does.
-pub(super) fn pieces(children: &[Stmt<'_>], embedded: bool) -> Rewritten {
-    let mut w = Writer { embedded, ..Writer::default() };
+pub(super) fn pieces(children: &[Stmt<'_>], text: Text<'_>) -> Rewritten {
+    let mut w = Writer { text, ..Writer::default() };
     w.out.push_str("__cat(");
     for (i, child) in children.iter().enumerate() {
         if i > 0 {
             w.out.push_str(", ");
         }
         match child {
-            Stmt::EmitRaw(raw) => w.string(raw.raw),
-            Stmt::EmitExpr(emit) => w.expr(&emit.expr, true),
+            Stmt::EmitRaw(raw) => w.string(&text.raw(raw.raw)),
+            Stmt::EmitExpr(emit) => w.printed(&emit.expr),
             _ => {}
         }
     }
@@ -90,14 +91,40 @@ pub(super) fn pieces(children: &[Stmt<'_>], embedded: bool) -> Rewritten {
 }
 
 /// Rewrites a whole template.
-pub(super) fn template(root: &Stmt<'_>, embedded: bool) -> Rewritten {
-    let mut w = Writer { mutable: uses_mutation(root), embedded, ..Writer::default() };
+pub(super) fn template(root: &Stmt<'_>, text: Text<'_>) -> Rewritten {
+    let mut w = Writer { mutable: uses_mutation(root), text, ..Writer::default() };
     w.stmt(root);
     w.done()
 }
 
+/// The text that was parsed.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Text<'s> {
+    /// All of it.
+    pub source: &'s str,
+    /// How a statement begins, in it.
+    pub block_start: &'s str,
+    /// How a statement ends.
+    pub block_end: &'s str,
+}
+
+impl Text<'_> {
+    /// What stands between tags. The engine takes the newline after `{% raw %}` away as after any tag; Jinja does not.
+    pub fn raw<'r>(&self, raw: &'r str) -> Cow<'r, str> {
+        let at = (raw.as_ptr() as usize).wrapping_sub(self.source.as_ptr() as usize);
+        let before = self.source.get(..at).and_then(|before| before.strip_suffix('\n'));
+        let tag = before.and_then(|before| before.strip_suffix(self.block_end)).unwrap_or_default();
+        let tag = tag.trim_end_matches(' ').strip_suffix("raw").unwrap_or_default().trim_end_matches(' ');
+        match !self.block_start.is_empty() && tag.trim_end_matches(['-', '+']).ends_with(self.block_start) {
+            true => Cow::Owned(format!("\n{raw}")),
+            false => Cow::Borrowed(raw),
+        }
+    }
+}
+
 #[derive(Default)]
-struct Writer {
+struct Writer<'s> {
+    text: Text<'s>,
     out: String,
     places: Vec<(u32, Span)>,
     /// The template changes objects in place.
@@ -107,7 +134,7 @@ struct Writer {
     in_lookup: bool,
 }
 
-impl Writer {
+impl Writer<'_> {
     fn done(self) -> Rewritten {
         Rewritten { source: self.out, places: self.places }
     }
@@ -130,16 +157,17 @@ impl Writer {
             Stmt::Template(s) => self.body(&s.children),
             Stmt::EmitExpr(s) => {
                 self.open("{{", s.span());
-                self.expr(&s.expr, true);
+                self.printed(&s.expr);
                 self.out.push_str(" }}");
             }
             Stmt::EmitRaw(s) => {
-                if s.raw.contains(['{', '\r']) {
+                let raw = self.text.raw(s.raw);
+                if raw.contains(['{', '\r']) {
                     self.out.push_str("{{ ");
-                    self.string(s.raw);
+                    self.string(&raw);
                     self.out.push_str(" }}");
                 } else {
-                    self.out.push_str(s.raw);
+                    self.out.push_str(&raw);
                 }
             }
             Stmt::ForLoop(s) => {
@@ -468,6 +496,22 @@ impl Writer {
         } else {
             self.parenthesised(expr, tolerant);
         }
+    }
+
+    /// What becomes text: of an inline `if` without `else` whose condition is false, nothing.
+    fn printed(&mut self, expr: &Expr<'_>) {
+        let Expr::IfExpr(i) = expr else { return self.expr(expr, true) };
+        self.places.push((self.out.len() as u32, expr.span()));
+        self.out.push('(');
+        self.operand(&i.true_expr, true);
+        self.out.push_str(" if ");
+        self.operand(&i.test_expr, false);
+        self.out.push_str(" else ");
+        match &i.false_expr {
+            Some(e) => self.printed(e),
+            None => self.out.push_str("none"),
+        }
+        self.out.push(')');
     }
 
     /// What `.`, `[` or `(` follows; these would become part of a filter's name.

@@ -138,6 +138,9 @@ fn errors_name_what_is_undefined() {
         ("{{ 'x' | defalt }}", "there is no filter named 'defalt'; did you mean 'default'?"),
         ("{{ x is nothere }}", "there is no test named 'nothere'"),
         ("{{ ", "syntax error in template: unexpected end of input, expected expression"),
+        ("{{ other | default(1) }} {{ nope }}", "'nope' is undefined"),
+        ("{{ (other | default(1)) + nope }}", "'nope' is undefined"),
+        ("{{ other is defined and nope }}", "'nope' is undefined"),
         ("{{ 'a' < 1 }}", "'<' not supported between instances of 'str' and 'int'"),
     ] {
         let error = eval(text).expect_err(text);
@@ -163,6 +166,10 @@ fn python_printing_and_operators() {
         "{{ 'it\\'s' }}" => "it\\'s",
         "{{ ['it' ~ \"'s\"] }} " => "[\"it's\"] ",
         "{{ 'a' if number == 42 else 'b' }}" => "a",
+        "x{{ 'a' if number == 41 }}y{{ 'b' if number == 42 }}" => "xyb",
+        "x{{ 'a' if number == 1 else 'b' if number == 2 }}" => "x",
+        "{% if true %}{{ 'a' if number == 41 }}.{% endif %}" => ".",
+        "{{ ('a' if number == 41) | default('d') }}" => "d",
         "{{ (1, 2) }}" => [1, 2],
         "{{ 1e20 }} {{ 0.1 + 0.2 }}" => "1e+20 0.30000000000000004",
         "{{ 'x' * 3 }}" => "xxx",
@@ -465,10 +472,18 @@ fn files() {
         ("{% macro m(a, b='z') %}{{ a }}{{ b }}{% endmacro %}{{ m(1) }}{{ m(2, b=3) }}\n", "1z23\n"),
         ("{% call(x) m2() %}{{ x }}{% endcall %}{% macro m2() %}{{ caller(1) }}{% endmacro %}\n", ""),
         ("{{ none }}|{{ nothing }}|\n", "||\n"),
+        ("{% raw %}\n{{ y }}\n{% endraw %}\n{{ name }}\n", "\n{{ y }}\nworld\n"),
+        ("{% raw -%}\n{{ y }}{%- endraw %}\n{{ name }}\n", "{{ y }}world\n"),
+        ("{{ name }}{% raw %}\nx{% endraw %}", "world\nx"),
+        ("#jinja2: trim_blocks:False\n{% raw %}\nx{% endraw %}{{ name }}", "\nxworld"),
+        ("a {{ name }}\r\n{% if true %}\r\nb\r\n{% endif %}\r\n", "a world\nb\n"),
+        ("{{ 'x' if false }}\n", "\n"),
+        ("a = {{ 'x' if false }}\n", "a = \n"),
         ("path\\n {{ 'a\\tb' }}\n", "path\\n a\tb\n"),
         ("{{ '{{' }} { % \n", "{{ { % \n"),
+        ("{% if false %}x{% endif %}\n", ""),
     ] {
-        if want.is_empty() {
+        if want.is_empty() && text.contains("m2") {
             continue;
         }
         assert_eq!(render(text).map_err(|e| e.to_string()), Ok(want.to_owned()), "{text}");
