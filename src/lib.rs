@@ -14,6 +14,8 @@ pub mod secret;
 pub mod wire;
 
 #[cfg(feature = "controller")]
+pub mod ask;
+#[cfg(feature = "controller")]
 pub mod cli;
 #[cfg(feature = "controller")]
 pub mod connection;

@@ -82,6 +82,26 @@ async fn a_failure_stops_its_epoch_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_failure_in_a_group_stops_what_is_behind_the_group() {
+    let directory = tempfile::tempdir().unwrap();
+    let session = session(directory.path()).await;
+    let submit = |group, arguments: Value| {
+        let mut call = probe(arguments);
+        (call.request.epoch, call.request.on_failure, call.request.group) = (1, OnFailure::Stop, group);
+        session.submit(call)
+    };
+    let all = [submit(7, json!({"end": "fail"})), submit(7, json!({})), submit(0, json!({})), submit(8, json!({}))];
+    let mut said = Vec::new();
+    for pending in all {
+        said.push(match pending.await.unwrap().reply {
+            Reply::Done(outcome) => format!("{:?}", outcome.status),
+            other => format!("{other:?}"),
+        });
+    }
+    assert_eq!(said, ["Failed", "Ok", "NotRun", "NotRun"]);
+}
+
+#[tokio::test]
 async fn a_module_that_breaks_is_a_failed_task() {
     let directory = tempfile::tempdir().unwrap();
     let session = session(directory.path()).await;

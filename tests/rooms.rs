@@ -16,7 +16,7 @@ const ORDER: &[&[&str]] = &[
     &["wire"],
     &["modules"],
     &["machine", "galera", "source"],
-    &["secret"],
+    &["secret", "ask"],
 ];
 
 /// Uses that look upward and are known: each with its reason.

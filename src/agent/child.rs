@@ -9,6 +9,9 @@ use crate::wire::{
 };
 use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// How a module is found by its name.
 pub type Find = fn(&str) -> Option<&'static Module>;
@@ -129,17 +132,34 @@ fn run_task<R: Read, W: Write>(
             request.module
         ));
     };
+    if let Some(detach) = request.detach.as_ref().filter(|_| request.mode == Mode::Live) {
+        let machine = machines.of(request.mode);
+        machine.take_changes();
+        machine.environment = request.environment.clone();
+        let mut outcome = super::job::start(&request, detach, machine);
+        outcome.changes = machine.take_changes();
+        return outcome;
+    }
     let machine = machines.of(request.mode);
-    machine.environment = request.environment;
+    machine.environment = request.environment.clone();
     machine.take_changes();
     let logged = if request.mode == Mode::Live { request.run.as_str() } else { "" };
     machine.begin_history(logged, request.turn, &request.label);
+    let limit = Limit::start(&request);
+    machine.deadline = limit.as_ref().map(|limit| limit.deadline);
     let mut remote = Remote::new(id, link);
     (machine.diff, machine.no_log) = (request.diff, request.no_log);
     let mut context = Context { diff: request.diff, no_log: request.no_log, controller: &mut remote };
     // A module that panics ends this process; the hub tells it as a failed task and starts another.
-    let result = run(request.arguments, machine, &mut context);
+    let result = run(request.arguments.clone(), machine, &mut context);
     let mut outcome = result.unwrap_or_else(Outcome::from);
+    if limit.is_some_and(Limit::is_over) {
+        outcome = Outcome { warnings: outcome.warnings, ..Outcome::timed_out(request.timeout, &request.module) };
+    }
+    if request.detach.is_some() {
+        // What a check knows of it are the changes, not how the job would be called.
+        outcome.unknown_fields.extend(["ansible_job_id", "results_file"].map(str::to_string));
+    }
     outcome.changes = machine.take_changes();
     if let Some(why) = machine.end_history() {
         outcome
@@ -147,6 +167,45 @@ fn run_task<R: Read, W: Write>(
             .push(format!("what this task changed could not be logged, so it cannot be rolled back: {why}"));
     }
     outcome
+}
+
+/// The status of a child whose task did not end in time.
+pub(super) const OVERDUE: i32 = 124;
+
+/// A task's `timeout`. Processes that the module waits for are killed at the deadline; a module that goes on by itself
+/// for longer than a little takes this process with it, so that the agent is never stuck.
+struct Limit {
+    deadline: Instant,
+    over: Arc<AtomicBool>,
+}
+
+impl Limit {
+    fn start(request: &TaskRequest) -> Option<Limit> {
+        let allowed = Duration::from_secs(request.timeout.min(31_536_000));
+        let limit = Limit { deadline: Instant::now() + allowed, over: Arc::default() };
+        if request.timeout == 0 {
+            return None;
+        }
+        if request.mode == Mode::Live {
+            let (over, last) = (limit.over.clone(), limit.deadline + Duration::from_millis(1500));
+            std::thread::spawn(move || {
+                while !over.load(Ordering::SeqCst) {
+                    let left = last.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        std::process::exit(OVERDUE);
+                    }
+                    std::thread::park_timeout(left.min(Duration::from_secs(1)));
+                }
+            });
+        }
+        Some(limit)
+    }
+
+    /// The task is over; whether that was too late.
+    fn is_over(self) -> bool {
+        self.over.store(true, Ordering::SeqCst);
+        Instant::now() >= self.deadline
+    }
 }
 
 /// The frame of a reply; a result that is too long to be sent is a failure that says so.

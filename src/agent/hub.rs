@@ -252,7 +252,8 @@ struct Hub {
     directory: PathBuf,
     start: Start,
     lock: Option<RunLock>,
-    dead_epoch: Option<u32>,
+    /// The epoch that ended with a failure, and the group whose requests are run all the same.
+    dead_epoch: Option<(u32, u64)>,
     unconfirmed: VecDeque<(u32, Leftover)>,
 }
 
@@ -287,7 +288,10 @@ impl Hub {
     }
 
     fn task(&mut self, id: u32, mut request: TaskRequest) {
-        if self.dead_epoch == Some(request.epoch) {
+        if self
+            .dead_epoch
+            .is_some_and(|(epoch, group)| epoch == request.epoch && (request.group == 0 || request.group != group))
+        {
             self.output.send_json(Kind::Reply, id, &Reply::NotRun);
             return;
         }
@@ -306,7 +310,7 @@ impl Hub {
             Reply::NotRun => false,
         };
         if failed && request.on_failure == OnFailure::Stop {
-            self.dead_epoch = Some(request.epoch);
+            self.dead_epoch = Some((request.epoch, request.group));
         }
         let frame = frame.or_else(|| Frame::json(Kind::Reply, id, &reply).ok());
         let late = self.gone();
@@ -359,6 +363,9 @@ impl Hub {
     /// What is said of a task whose process is gone.
     fn fallen(&mut self, identity: &Identity, request: &TaskRequest) -> Reply {
         let (how, said) = self.children.bury(identity);
+        if request.timeout > 0 && how == format!("ended with status {}", child::OVERDUE) {
+            return Reply::Done(Outcome::timed_out(request.timeout, &request.module));
+        }
         let said = match said {
             said if said.is_empty() || request.no_log => String::new(),
             said => format!("; it said: {said}"),

@@ -9,6 +9,7 @@ mod children;
 mod elevate;
 mod hub;
 mod installed;
+mod job;
 mod launch;
 mod lock;
 mod relay;
@@ -68,6 +69,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>, find: Find) -> ExitCode {
             let gone = move || closed(&watched);
             Ok(child::run(std::io::BufReader::with_capacity(128 * 1024, input), output, find, &gone)?)
         }),
+        Some("--job") => stdio().and_then(|(input, _)| job::run(input, arguments.get(1).map(String::as_str), find)),
         other => Err(AgentError::Usage(other.unwrap_or("nothing").to_string())),
     };
     match result {

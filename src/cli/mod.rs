@@ -17,6 +17,8 @@ use std::process::ExitCode;
 
 /// Ansible's exit code for a playbook, inventory or variable that cannot be read.
 pub const EXIT_PARSE: u8 = 4;
+/// Ansible's exit code for a run that Ctrl-C ended.
+pub const EXIT_INTERRUPTED: i32 = 99;
 
 /// Runs the command line.
 pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {

@@ -183,7 +183,7 @@ fn name_templar(
         if !evaluated.is_known() {
             return Err("it depends on what is only known while the play runs".into());
         }
-        Ok(evaluated.value.to_string())
+        Ok(crate::template::display(&evaluated.value))
     }
 }
 
@@ -201,7 +201,9 @@ fn listing(arguments: &RunArguments, mut sources: Sources) -> ExitCode {
         let patterns: Vec<String> = play
             .host_patterns()
             .iter()
-            .map(|pattern| templar.template_str(pattern, &scope).map_or(pattern.clone(), |e| e.value.to_string()))
+            .map(|pattern| {
+                templar.template_str(pattern, &scope).map_or(pattern.clone(), |e| crate::template::display(&e.value))
+            })
             .flat_map(|pattern| split_patterns(&pattern))
             .collect();
         let selection = sources.inventory.select(&patterns, &sources.limit, &play.hosts.span, &mut diags);
@@ -378,12 +380,22 @@ async fn drive(
     if let Some(warning) = run.redactor.take_warning() {
         run.warn(warning);
     }
+    if run.stopping() {
+        let all: usize = sources.playbooks.iter().map(|playbook| playbook.plays.len()).sum();
+        let tasks = run.not_begun().map(|tasks| format!("; tasks that were not run: {tasks}")).unwrap_or_default();
+        let plays = match all.saturating_sub(number) {
+            0 => String::new(),
+            1 => "; the last play was not begun".to_string(),
+            left => format!("; {left} plays were not begun"),
+        };
+        run.warn(format!("the run was interrupted{tasks}{plays}"));
+    }
     sink.emit(Event::Recap { hosts: run.recap(), owed: run.owed() });
     run.locks.release_all().await;
     run.fleet.close().await;
     interrupted.abort();
     if run.stopping() {
-        return 99; // Ansible's code for an interrupted run
+        return super::EXIT_INTERRUPTED as u8;
     }
     if broken {
         return EXIT_PARSE;
@@ -399,11 +411,7 @@ async fn interrupts(run: Arc<Run>) {
             std::process::exit(130);
         }
         asked = true;
-        run.stop();
-        run.warn(
-            "interrupted: no further task is begun; waiting for what is under way on the hosts. \
-             Press Ctrl-C again to leave at once: the hosts finish it by themselves",
-        );
+        run.interrupt();
     }
 }
 

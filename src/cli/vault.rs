@@ -40,7 +40,14 @@ fn add(vault: &mut Vault, redactor: &Redactor, label: &str, password: Secret) {
 
 /// Asks for something secret on the terminal.
 pub fn ask(question: &str) -> Result<Secret, String> {
-    rpassword::prompt_password(question).map(Secret::new).map_err(|e| format!("cannot ask `{question}`: {e}"))
+    match crate::ask::ask(question, true) {
+        Ok(answer) => Ok(Secret::new(answer)),
+        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {
+            eprintln!("interrupted: nothing was begun");
+            std::process::exit(super::EXIT_INTERRUPTED);
+        }
+        Err(error) => Err(format!("cannot ask `{}`: {error}", question.trim_end_matches([':', ' ']))),
+    }
 }
 
 /// The first line of a file, or what a program prints when the file is executable.

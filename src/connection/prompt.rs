@@ -29,17 +29,19 @@ pub struct TerminalPrompter;
 
 impl Prompter for TerminalPrompter {
     fn secret(&self, prompt: &str) -> Option<Secret> {
-        rpassword::prompt_password(prompt).ok().map(Secret::from)
+        ask(prompt, true).map(Secret::from)
     }
 
     fn line(&self, prompt: &str) -> Option<String> {
-        use std::io::{BufRead, BufReader, Write};
-        let mut terminal = std::fs::OpenOptions::new().read(true).write(true).open("/dev/tty").ok()?;
-        terminal.write_all(prompt.as_bytes()).ok()?;
-        let mut line = String::new();
-        match BufReader::new(terminal).read_line(&mut line) {
-            Ok(n) if n > 0 => Some(line.trim_end_matches(['\r', '\n']).to_string()),
-            _ => None,
-        }
+        ask(prompt, false)
     }
+}
+
+fn ask(prompt: &str, hidden: bool) -> Option<String> {
+    let answer = crate::ask::ask(prompt, hidden);
+    if matches!(&answer, Err(error) if error.kind() == std::io::ErrorKind::Interrupted) {
+        // As if it had been pressed at any other moment of the run.
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::INT);
+    }
+    answer.ok()
 }

@@ -249,6 +249,7 @@ impl ActionHost for TaskAction {
                 module: module.to_string(),
                 arguments,
                 on_failure: OnFailure::Continue,
+                detach: None,
                 ..self.request.clone()
             };
             let Some(link) = &self.link else {

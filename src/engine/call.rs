@@ -9,7 +9,7 @@ use crate::modules::scalars::Flag;
 use crate::modules::{self, Module};
 use crate::playbook::{Keywords, Task};
 use crate::source::Node;
-use crate::template::{Evaluated, Layer, Scope, TemplateError, UnknownTouch, Value};
+use crate::template::{Evaluated, Layer, Scope, TemplateError, UnknownTouch, Value, display};
 use std::sync::Arc;
 
 /// A task on its way to a host.
@@ -27,6 +27,8 @@ pub struct Call {
     pub module: Option<&'static Module>,
     /// Variables above all others: the loop's.
     pub locals: Option<Arc<Layer>>,
+    /// The loop whose items are sent in a row: a failure stops what follows the loop, not the loop. 0 for none.
+    pub group: u64,
 }
 
 /// Why an evaluation gave no value.
@@ -70,6 +72,7 @@ impl Call {
             }),
             module,
             locals: None,
+            group: 0,
         };
         let info = TaskInfo { name: call.display_name(), ..(*call.info).clone() };
         call.info = Arc::new(info);
@@ -82,7 +85,7 @@ impl Call {
             Some(node) if node.has_template() => {
                 let evaluated = self.on.play.run.templar.template_node(node, &self.scope());
                 match evaluated {
-                    Ok(Evaluated { value, touched }) if touched.is_empty() => value.to_string(),
+                    Ok(Evaluated { value, touched }) if touched.is_empty() => display(&value),
                     _ => node.raw().to_string(), // as Ansible: a name that cannot be evaluated is shown as written
                 }
             }
@@ -187,7 +190,7 @@ impl Call {
 
     /// The number that a keyword is given.
     pub async fn number(&self, node: &Node, keyword: &str) -> Result<f64, Trouble> {
-        let written = self.known(node).await?.to_string();
+        let written = display(&self.known(node).await?);
         let number = written.trim().parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
         number.ok_or_else(|| Trouble::Failed(format!("{}: {keyword}: `{written}` is no number", node.span)))
     }
@@ -211,7 +214,7 @@ impl Call {
     pub async fn text(&self, of: impl Fn(&Keywords) -> Option<&Node>) -> Result<Option<String>, Trouble> {
         match self.frame.keyword(&self.task.keywords, of) {
             None => Ok(None),
-            Some(node) => self.known(node).await.map(|value| Some(value.to_string())),
+            Some(node) => self.known(node).await.map(|value| Some(display(&value))),
         }
     }
 

@@ -46,22 +46,39 @@ impl Sent {
     }
 }
 
-/// A request in flight whose answer nobody waits for.
+/// Something in flight whose answer nobody waits for.
 pub struct InFlight {
     /// The call.
     pub call: Call,
-    /// The request.
-    pub sent: Sent,
+    /// What was sent.
+    pub work: Work,
+}
+
+/// What is in flight.
+pub enum Work {
+    /// One request.
+    Task(Sent),
+    /// The items of a loop.
+    Loop(Box<super::loops::Under>),
 }
 
 /// Deals with the answers of one host until its run is over.
 pub async fn serve(host: Weak<HostRun>, mut queue: UnboundedReceiver<InFlight>) {
-    while let Some(InFlight { call, sent }) = queue.recv().await {
-        let delegated_to = sent.delegated_to.clone();
-        if let Some((answer, seconds, changes)) = sent.answer(&call).await {
-            let mut finished = finish::finish(&call, answer, Some(changes), seconds).await;
-            finished.delegated_to = delegated_to;
-            finish::publish(&call, Arc::new(finished));
+    while let Some(InFlight { call, work }) = queue.recv().await {
+        match work {
+            Work::Task(sent) => {
+                let delegated_to = sent.delegated_to.clone();
+                if let Some((answer, seconds, changes)) = sent.answer(&call).await {
+                    let mut finished = finish::finish(&call, answer, Some(changes), seconds).await;
+                    finished.delegated_to = delegated_to;
+                    finish::publish(&call, Arc::new(finished));
+                }
+            }
+            Work::Loop(under) => {
+                if let Some(finished) = under.finish().await {
+                    finish::publish(&call, Arc::new(finished));
+                }
+            }
         }
         if let Some(host) = host.upgrade() {
             host.batch.board.answered(host.index, call.position());

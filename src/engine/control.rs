@@ -10,7 +10,7 @@ use crate::modules::control::{Assert, Debug, Fail, GroupBy, MetaAction, Pause, S
 use crate::modules::scalars::Flag;
 use crate::modules::{Module, Outcome, decode};
 use crate::source::{Node, Span};
-use crate::template::{Raw, from_json, to_json};
+use crate::template::{Raw, display, from_json, to_json};
 use serde_json::{Map, Value, json};
 
 /// The module's short name.
@@ -92,7 +92,7 @@ fn argument<'a>(call: &'a Call, names: &[&str]) -> Option<&'a Node> {
 async fn debug(call: &Call) -> Result<Outcome, Trouble> {
     let _: &dyn Fn(Map<String, Value>) -> Result<Debug, Trouble> = &typed; // the argument's documentation lives there
     let verbosity = match argument(call, &["verbosity"]) {
-        Some(node) => call.known(node).await?.to_string().trim().parse::<u8>().unwrap_or(0),
+        Some(node) => display(&call.known(node).await?).trim().parse::<u8>().unwrap_or(0),
         None => 0,
     };
     if verbosity > call.on.play.run.options.verbosity {
@@ -169,7 +169,7 @@ async fn set_fact(call: &Call) -> Result<Outcome, Trouble> {
     }
     let mut unknown = None;
     for (key, node) in &call.task.action.args {
-        let name = call.known(key).await?.to_string();
+        let name = display(&call.known(key).await?);
         if name == "cacheable" {
             cacheable = Flag::parse(&to_json(&call.known(node).await?)).unwrap_or(false);
             continue;
@@ -194,7 +194,7 @@ async fn set_fact(call: &Call) -> Result<Outcome, Trouble> {
             Known::Value(value) => {
                 for key in value.try_iter().map_err(|e| Trouble::Failed(format!("set_fact: {e}")))? {
                     if let Ok(item) = value.get_item(&key) {
-                        facts.push((key.to_string(), Raw::Value(item)));
+                        facts.push((display(&key), Raw::Value(item)));
                     }
                 }
             }

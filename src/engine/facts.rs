@@ -79,7 +79,7 @@ async fn file(call: &Call, entry: &Node) -> Result<Vec<(Arc<str>, Raw)>, Trouble
     let mut tried = Vec::new();
     for alternative in &alternatives {
         let name = match call.value(alternative).await {
-            Ok(Known::Value(value)) => value.to_string(),
+            Ok(Known::Value(value)) => crate::template::display(&value),
             Ok(Known::Unknown(touches)) => return Err(Trouble::Failed(super::call::touched(&touches))),
             // Of several, one whose name cannot be evaluated is passed over.
             Err(Trouble::Template(error)) if several && error.is_undefined() => continue,

@@ -9,7 +9,7 @@ use super::task::{self, Finished};
 use crate::machine::Change;
 use crate::modules::{Outcome, Status};
 use crate::source::Node;
-use crate::template::{Layer, Raw, Scope, Value, from_json, result_with_unknown, unknown_value};
+use crate::template::{Layer, Raw, Scope, Value, display, from_json, result_with_unknown, unknown_value};
 use crate::wire::Reply;
 use serde_json::{Map, json};
 use std::sync::Arc;
@@ -180,7 +180,7 @@ async fn decide(call: &Call, finished: &Finished, conditions: Option<&[Node]>) -
 }
 
 /// The call with the result under the registered name.
-fn call_with_result(call: &Call, finished: &Finished) -> Call {
+pub fn call_with_result(call: &Call, finished: &Finished) -> Call {
     let mut layer: Layer = call.locals.as_deref().cloned().unwrap_or_default();
     if let Some(name) = register_name(call) {
         layer.insert(name.as_str().into(), Raw::Value(finished.value.clone()));
@@ -213,7 +213,15 @@ pub fn with_item(mut finished: Finished, call: &Call, item: &Value) -> Finished 
     let name = call.task.loop_control.loop_var.as_ref();
     let name = name.and_then(Node::scalar_text).unwrap_or_else(|| "item".into());
     remember(&mut finished, &name, crate::template::to_json(item));
-    remember(&mut finished, "ansible_loop_var", name.into());
+    remember(&mut finished, "ansible_loop_var", name.clone().into());
+    if finished.status != TaskStatus::Unknown && !crate::template::unknowns_in(item).is_empty() {
+        // What a check does not know of the item stays unknown to who reads it from the result.
+        let mut entries: Vec<(Value, Value)> =
+            finished.json.iter().map(|(key, value)| (Value::from(key.as_str()), from_json(value))).collect();
+        entries.retain(|(key, _)| key.as_str() != Some(&name));
+        entries.push((Value::from(name), item.clone()));
+        finished.value = Value::from_pairs(entries);
+    }
     finished
 }
 
@@ -333,6 +341,7 @@ fn take_over(call: &Call, finished: Arc<Finished>, notified: Vec<String>) {
         let run = &call.on.play.run;
         run.note_changes(finished.delegated_to.as_ref().unwrap_or(&call.on.host.name), &finished.changes);
     }
+    *call.on.concluded.lock().unwrap_or_else(|p| p.into_inner()) = Some(call.position().clone());
     let ignored = match finished.status {
         TaskStatus::Failed => ignores(call, |k| k.ignore_errors.as_ref()),
         TaskStatus::Unreachable => ignores(call, |k| k.ignore_unreachable.as_ref()),
@@ -382,13 +391,8 @@ fn ignores(call: &Call, of: impl Fn(&crate::playbook::Keywords) -> Option<&Node>
     literal(call, of).unwrap_or(false)
 }
 
-/// Notifies the handlers of a result, waiting for what their names depend on.
-pub async fn notify(call: &Call, finished: &Finished) -> Vec<String> {
-    notify_now(call, finished)
-}
-
 /// Notifies handlers; a name that no handler has comes back behind a NUL.
-fn notify_now(call: &Call, finished: &Finished) -> Vec<String> {
+pub fn notify_now(call: &Call, finished: &Finished) -> Vec<String> {
     let certainly = finished.status == TaskStatus::Changed;
     if !(certainly || finished.status == TaskStatus::Unknown) {
         return Vec::new();
@@ -403,7 +407,7 @@ fn notify_now(call: &Call, finished: &Finished) -> Vec<String> {
         match scope.templar().template_node(node, &scope) {
             Ok(evaluated) => match evaluated.value.as_str() {
                 Some(text) => names.push(text.to_string()),
-                None => names.extend(evaluated.value.try_iter().into_iter().flatten().map(|name| name.to_string())),
+                None => names.extend(evaluated.value.try_iter().into_iter().flatten().map(|name| display(&name))),
             },
             Err(_) => names.push(format!("\0{}", node.raw())),
         }
@@ -451,5 +455,5 @@ fn shown(node: &Node, scope: &Scope) -> Option<String> {
     if !node.has_template() {
         return node.scalar_text();
     }
-    scope.templar().template_node(node, scope).ok().filter(|e| e.is_known()).map(|e| e.value.to_string())
+    scope.templar().template_node(node, scope).ok().filter(|e| e.is_known()).map(|e| display(&e.value))
 }

@@ -1,10 +1,8 @@
 //! Connections and agents of a run: one a host, made when first needed.
 
 use super::run::Run;
-use crate::connection::agent::{
-    self, AgentOptions, Blobs, Call as AgentCall, OpenFuture, Opened, ProgressSink, Session,
-};
-use crate::connection::{Connection, ConnectionOptions, Connector, Resolver};
+use crate::connection::agent::{self, AgentError, AgentOptions, Blobs, Call as AgentCall, ProgressSink, Session};
+use crate::connection::{Connection, ConnectionError, ConnectionOptions, Connector, Resolver};
 use crate::template::{Scope, to_json};
 use crate::wire::{Reply, TaskRequest};
 use std::collections::HashMap;
@@ -12,6 +10,37 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+
+/// Why there is no link to a host.
+#[derive(Clone, Debug)]
+pub struct NoLink {
+    /// In words.
+    pub why: String,
+    /// The host cannot be reached; otherwise a setting is wrong, which is an ordinary failure.
+    pub unreachable: bool,
+}
+
+impl NoLink {
+    fn setting(why: impl Into<String>) -> NoLink {
+        NoLink { why: why.into(), unreachable: false }
+    }
+}
+
+impl From<ConnectionError> for NoLink {
+    fn from(error: ConnectionError) -> NoLink {
+        NoLink { why: error.to_string(), unreachable: error.is_unreachable() }
+    }
+}
+
+impl From<AgentError> for NoLink {
+    fn from(error: AgentError) -> NoLink {
+        match error {
+            AgentError::Connection(error) => error.into(),
+            AgentError::NoProgram { .. } | AgentError::Program { .. } => NoLink::setting(error.to_string()),
+            other => NoLink { why: other.to_string(), unreachable: true },
+        }
+    }
+}
 
 /// The answer to a request, or why the host was lost.
 pub type ReplyFuture = Pin<Box<dyn Future<Output = Result<Reply, String>> + Send>>;
@@ -39,7 +68,7 @@ pub struct Link {
     gate: tokio::sync::Mutex<()>,
 }
 
-type Slot = Arc<OnceCell<Result<Arc<Link>, String>>>;
+type Slot = Arc<OnceCell<Result<Arc<Link>, NoLink>>>;
 
 /// All links of a run.
 pub struct Fleet {
@@ -79,7 +108,7 @@ impl Fleet {
         host: &str,
         scope: &Scope,
         keywords: ConnectionKeywords,
-    ) -> Result<Arc<Link>, String> {
+    ) -> Result<Arc<Link>, NoLink> {
         let slot = {
             let mut slots = self.slots.lock().unwrap_or_else(|p| p.into_inner());
             slots.entry(host.into()).or_default().clone()
@@ -93,7 +122,7 @@ impl Fleet {
         host: &str,
         scope: &Scope,
         keywords: ConnectionKeywords,
-    ) -> Result<Arc<Link>, String> {
+    ) -> Result<Arc<Link>, NoLink> {
         let _permit = self.connecting.acquire().await;
         let wrong = Mutex::new(None);
         let variables = |name: &str| {
@@ -119,15 +148,15 @@ impl Fleet {
         options.connection = keywords.connection.or(options.connection);
         options.user = keywords.remote_user.or(options.user);
         options.port = keywords.port.and_then(|port| port.trim().parse().ok()).or(options.port);
-        let target = self.resolver.target_with(host, &variables, &options).map_err(|error| error.to_string())?;
+        let target = self.resolver.target_with(host, &variables, &options)?;
         if let Some(why) = wrong.into_inner().unwrap_or_else(|p| p.into_inner()) {
-            return Err(format!("a connection variable cannot be evaluated: {why}"));
+            return Err(NoLink::setting(format!("a connection variable cannot be evaluated: {why}")));
         }
         for warning in self.resolver.warnings() {
             run.warn(warning);
         }
-        let connection = self.connector.connect(&target).await.map_err(|error| error.to_string())?;
-        let programs = self.programs.as_ref().map_err(Clone::clone)?;
+        let connection = self.connector.connect(&target).await?;
+        let programs = self.programs.as_ref().map_err(NoLink::setting)?;
         let mut agent = self.agent.clone();
         let directory = scope.templar().variable("deploy_agent_dir", scope).ok().flatten();
         let directory = directory.filter(|found| found.is_known()).map(|found| to_json(&found.value));
@@ -136,7 +165,7 @@ impl Fleet {
         }
         // Runs for different clusters share their controller.
         agent.exclusive &= target.transport != crate::connection::Transport::Local;
-        let session = Session::start(&Remote(connection.clone()), programs, &agent).await.map_err(|e| e.to_string())?;
+        let session = Session::start(&connection, programs, &agent).await?;
         for leftover in session.leftovers() {
             run.warn(format!(
                 "[{host}] an earlier run ({}) was cut off during `{}`; the host finished that task by itself: {}",
@@ -217,28 +246,5 @@ impl Link {
     async fn close(&self) {
         self.session.close().await;
         self.connection.clone().close().await;
-    }
-}
-
-/// A connection as the agent room wants it.
-struct Remote(Connection);
-
-impl agent::Host for Remote {
-    fn open<'a>(&'a self, command: &'a str) -> OpenFuture<'a> {
-        Box::pin(async move {
-            let (stream, control) = self.0.open(command).await?.into_parts();
-            let (output, input) = tokio::io::split(stream);
-            Ok(Opened {
-                output: Box::new(output),
-                input: Box::new(input),
-                diagnosis: Box::new(move || {
-                    let said = String::from_utf8_lossy(&control.stderr()).trim().to_string();
-                    match control.try_wait() {
-                        Some(status) => format!("{said} ({status})"),
-                        None => said,
-                    }
-                }),
-            })
-        })
     }
 }

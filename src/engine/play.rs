@@ -404,7 +404,7 @@ pub fn text(scope: &Scope, node: &Node) -> Result<String, Diag> {
     if let Some(unknown) = evaluated.touched.unknown.first() {
         return Err(Diag::error(format!("`{}` is not known here: {}", unknown.path, unknown.reason)).at(&node.span));
     }
-    Ok(evaluated.value.to_string())
+    Ok(crate::template::display(&evaluated.value))
 }
 
 fn host_patterns(scope: &Scope, hosts: &Node) -> Result<Vec<String>, Diag> {
@@ -415,7 +415,7 @@ fn host_patterns(scope: &Scope, hosts: &Node) -> Result<Vec<String>, Diag> {
         Some(text) => patterns.extend(split_patterns(text)),
         None => {
             for item in value.try_iter().map_err(|e| Diag::error(format!("hosts: {e}")).at(&hosts.span))? {
-                patterns.extend(split_patterns(&item.to_string()));
+                patterns.extend(split_patterns(&crate::template::display(&item)));
             }
         }
     }
@@ -466,7 +466,9 @@ fn portions(scope: &Scope, play: &Play) -> Result<Vec<Portion>, Diag> {
     let mut portions = Vec::new();
     for node in &play.serial {
         let value = scope.templar().template_node(node, scope).map_err(|e| e.at(&node.span).into_diag())?.value;
-        let parse = |value: &Value| Portion::parse(&value.to_string()).map_err(|why| Diag::error(why).at(&node.span));
+        let parse = |value: &Value| {
+            Portion::parse(&crate::template::display(value)).map_err(|why| Diag::error(why).at(&node.span))
+        };
         if value.as_str().is_some() || value.is_number() {
             portions.push(parse(&value)?);
         } else {

@@ -11,8 +11,8 @@ use crate::machine::Mode;
 use crate::modules::{self, FreeForm, Outcome, Reach};
 use crate::secret::Secret;
 use crate::source::{Node, NodeValue};
-use crate::template::{Value, to_json};
-use crate::wire::{Become, BecomeMethod, OnFailure, TaskRequest};
+use crate::template::{Value, display, to_json};
+use crate::wire::{Become, BecomeMethod, Detach, OnFailure, TaskRequest};
 use serde_json::Map;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,29 +43,24 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
         }
         Err(outcome) => return Ok(Prepared::Done(outcome)),
     }
-    if let Some(node) = call.frame.keyword(&call.task.keywords, |k| k.timeout.as_ref())
-        && call.number(node, "timeout").await? > 0.0
-    {
-        return Err(Trouble::Failed(format!("{}: `timeout` on a task is not available yet; remove it", node.span)));
-    }
-    if let Some(node) = &call.task.async_ {
-        let poll = match &call.task.poll {
-            Some(poll) => call.known(poll).await?.to_string(),
-            None => "15".into(),
-        };
-        if poll.trim() == "0" {
-            return Err(Trouble::Failed(format!(
-                "{}: async with poll: 0 (start and leave) is not available yet; use a poll interval, which waits",
-                node.span
-            )));
-        }
-    }
+    let timeout = match call.frame.keyword(&call.task.keywords, |k| k.timeout.as_ref()) {
+        Some(node) => call.number(node, "timeout").await? as u64,
+        None => 0,
+    };
+    let (timeout, detach) = left_running(call, module, timeout).await?;
     if module.reach == Reach::Control {
         if let Some(why) = doubt {
             return Ok(Prepared::Done(Outcome::unknown(why)));
         }
         if module.action.is_none() {
-            return control::run(walker, call, module).await;
+            let work = control::run(walker, call, module);
+            if timeout == 0 {
+                return work.await;
+            }
+            let limit = std::time::Duration::from_secs(timeout);
+            return tokio::time::timeout(limit, work)
+                .await
+                .unwrap_or_else(|_| Ok(Prepared::Done(Outcome::timed_out(timeout, "the task on the controller"))));
         }
     }
     let arguments = match arguments(call, module).await? {
@@ -85,6 +80,9 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
         environment: environment(call).await?,
         epoch: call.on.epoch.load(Ordering::SeqCst),
         on_failure: if goes_on(call).await? { OnFailure::Continue } else { OnFailure::Stop },
+        group: call.group,
+        timeout,
+        detach,
         label: call.info.name.clone(),
         run: String::new(), // the link knows it
         turn: 0,
@@ -93,8 +91,12 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
     let link = if module.reach == Reach::Control { Ok(None) } else { link(call, target.as_deref()).await.map(Some) };
     let link = match link {
         Ok(link) => link,
-        Err(why) => {
-            let finished = finish::finish(call, Answer::Unreachable(why), None, 0.0).await;
+        Err(none) => {
+            let answer = match none.unreachable {
+                true => Answer::Unreachable(none.why),
+                false => Answer::Outcome(Outcome::failed(none.why)),
+            };
+            let finished = finish::finish(call, answer, None, 0.0).await;
             return Ok(Prepared::Finished(Box::new(Finished { delegated_to: target, ..finished })));
         }
     };
@@ -111,8 +113,29 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
     Ok(Prepared::Sent(sent))
 }
 
+/// `async`: with a poll interval the task is waited for, up to its limit; with `poll: 0` it is left running.
+async fn left_running(call: &Call, module: &modules::Module, timeout: u64) -> Result<(u64, Option<Detach>), Trouble> {
+    let limit = match &call.task.async_ {
+        Some(node) => call.number(node, "async").await? as u64,
+        None => 0,
+    };
+    let poll = match &call.task.poll {
+        Some(node) => call.number(node, "poll").await?,
+        None => 15.0,
+    };
+    match limit {
+        0 => Ok((timeout, None)),
+        _ if poll > 0.0 => Ok((if timeout == 0 { limit } else { limit.min(timeout) }, None)),
+        _ if module.run.is_none() => Err(Trouble::Failed(format!("`{}` cannot be left running (async)", module.name))),
+        _ => {
+            let number: u32 = rand::random();
+            Ok((timeout, Some(Detach { job: format!("j{number:010}"), limit })))
+        }
+    }
+}
+
 /// The connection to the host, or to the one it is delegated to.
-pub async fn link(call: &Call, target: Option<&str>) -> Result<Arc<super::fleet::Link>, String> {
+pub async fn link(call: &Call, target: Option<&str>) -> Result<Arc<super::fleet::Link>, super::fleet::NoLink> {
     let run = &call.on.play.run;
     match target {
         None => {
@@ -148,7 +171,8 @@ async fn target(call: &Call) -> Result<Option<Arc<str>>, Trouble> {
 /// Whether a failure lets what follows go on: `ignore_errors`, `failed_when: false`.
 async fn goes_on(call: &Call) -> Result<bool, Trouble> {
     let never_fails = call.task.failed_when.iter().flatten().any(|node| node.as_bool() == Some(false));
-    let looked_at = call.task.failed_when.is_some() || !call.task.until.is_empty() || call.task.loop_.is_some();
+    let alone = call.task.loop_.is_some() && call.group == 0;
+    let looked_at = call.task.failed_when.is_some() || !call.task.until.is_empty() || alone;
     Ok(never_fails || looked_at || call.flag(|k| k.ignore_errors.as_ref()).await?.unwrap_or(false))
 }
 
@@ -206,7 +230,7 @@ pub async fn arguments(
             FreeForm::Raw => {
                 let text = match text {
                     serde_json::Value::String(_) => text,
-                    _ => serde_json::Value::String(value.to_string()),
+                    _ => serde_json::Value::String(display(&value)),
                 };
                 all.insert("_raw_params".into(), text);
             }
@@ -278,7 +302,7 @@ async fn environment(call: &Call) -> Result<BTreeMap<String, String>, Trouble> {
 pub async fn become_user(call: &Call) -> Result<Option<Become>, Trouble> {
     let options = &call.on.play.run.options.become_;
     let text = async |name: &str| -> Result<Option<String>, Trouble> {
-        Ok(call.variable(name).await?.map(|value| value.to_string()))
+        Ok(call.variable(name).await?.map(|value| display(&value)))
     };
     let wanted = match call.variable("ansible_become").await? {
         Some(value) => crate::modules::scalars::Flag::parse(&to_json(&value)),

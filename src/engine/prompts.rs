@@ -4,12 +4,13 @@ use super::call::{Call, Trouble};
 use super::event::TaskInfo;
 use super::play::Batch;
 use super::run::Run;
+use crate::ask::ask as ask_now;
 use crate::modules::Outcome;
 use crate::modules::control::Pause;
 use crate::source::Diag;
 use crate::source::Node;
 use crate::template::{Layer, Raw, Scope, Value};
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -34,9 +35,10 @@ pub fn ask(run: &Arc<Run>, prompts: &[Node], scope: &Scope) -> Result<Arc<Layer>
         };
         let answer = if std::io::stdin().is_terminal() {
             let shown = default.as_ref().filter(|_| !private).map(|d| format!(" [{d}]")).unwrap_or_default();
-            let mut typed = read(&format!("{question}{shown}: "), private).map_err(|e| unreadable(prompt, e))?;
-            while confirm && read("confirm: ", private).map_err(|e| unreadable(prompt, e))? != typed {
-                typed = read("they differ; again: ", private).map_err(|e| unreadable(prompt, e))?;
+            let read = |question: &str| ask_now(question, private).map_err(|e| unreadable(run, prompt, e));
+            let mut typed = read(&format!("{question}{shown}: "))?;
+            while confirm && read(&format!("confirm {question}: "))? != typed {
+                typed = read(&format!("they differ; again, {question}: "))?;
             }
             if typed.is_empty() { default.unwrap_or_default() } else { typed }
         } else {
@@ -51,20 +53,21 @@ pub fn ask(run: &Arc<Run>, prompts: &[Node], scope: &Scope) -> Result<Arc<Layer>
     Ok(Arc::new(layer))
 }
 
-fn unreadable(prompt: &Node, error: std::io::Error) -> Diag {
+fn unreadable(run: &Run, prompt: &Node, error: std::io::Error) -> Diag {
+    if error.kind() == std::io::ErrorKind::Interrupted {
+        run.stop();
+    }
     Diag::error(format!("cannot read the answer: {error}")).at(&prompt.span)
 }
 
-fn read(question: &str, hidden: bool) -> std::io::Result<String> {
-    if hidden {
-        return rpassword::prompt_password(question);
+/// Asks while a run is under way; Ctrl-C ends the run.
+async fn read(run: &Arc<Run>, question: String, hidden: bool) -> std::io::Result<String> {
+    let answer = tokio::task::spawn_blocking(move || crate::ask::ask(&question, hidden)).await;
+    let answer = answer.map_err(std::io::Error::other).flatten();
+    if matches!(&answer, Err(error) if error.kind() == std::io::ErrorKind::Interrupted) {
+        run.interrupt();
     }
-    let mut terminal = std::io::stderr();
-    terminal.write_all(question.as_bytes())?;
-    terminal.flush()?;
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line)?;
-    Ok(line.trim_end_matches(['\n', '\r']).to_string())
+    answer
 }
 
 /// `pause`
@@ -94,8 +97,10 @@ pub async fn pause(call: &Call, arguments: Pause) -> Result<Outcome, Trouble> {
         None if std::io::stdin().is_terminal() => {
             let question = arguments.prompt.map(|p| p.0).unwrap_or_else(|| "Press enter to continue".into());
             let hidden = !arguments.echo.0;
-            let answer = tokio::task::spawn_blocking(move || read(&format!("{question}: "), hidden)).await;
-            typed = answer.ok().and_then(Result::ok).unwrap_or_default();
+            match read(&call.on.play.run, format!("{question}: "), hidden).await {
+                Ok(answer) => typed = answer,
+                Err(error) => return Err(Trouble::Failed(format!("cannot read the answer: {error}"))),
+            }
         }
         None => {
             let message = "Not waiting for response to prompt as stdin is not interactive";
@@ -123,13 +128,11 @@ pub async fn step(run: &Arc<Run>, batch: &Arc<Batch>, task: &TaskInfo) -> bool {
         return *answer;
     }
     let question = format!("Perform task: {} (N)o/(y)es/(c)ontinue: ", task.name);
-    let typed = tokio::task::spawn_blocking(move || read(&question, false)).await;
-    let typed = typed.ok().and_then(Result::ok).unwrap_or_default().to_ascii_lowercase();
+    let typed = read(run, question, false).await.unwrap_or_default().to_ascii_lowercase();
     if matches!(typed.as_str(), "c" | "continue") {
         CONTINUE.store(true, Ordering::SeqCst);
     }
     let yes = matches!(typed.as_str(), "y" | "yes" | "c" | "continue");
     answers.insert(task.position.clone(), yes);
-    let _ = run;
     yes
 }

@@ -11,15 +11,17 @@ use crate::template::to_json;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// Checks what a role was given against its specification of the `main` entry point.
+/// Checks what a role was given against its specification of its entry point.
 pub async fn check(this: &Arc<HostRun>, role: &Role, frame: &Frame, position: &Position) -> Flow {
     let Some(options) = role.argument_spec.as_ref().and_then(|spec| spec.as_map()?.get("options")) else {
         return Flow::GoOn;
     };
     this.batch.board.arrive(this.index, position);
-    let name = "Validating arguments against arg spec 'main'";
+    let short = role.argument_spec.as_ref().and_then(|spec| spec.as_map()?.get("short_description")?.scalar_text());
+    let short = short.map(|text| format!(" - {text}")).unwrap_or_default();
+    let name = format!("Validating arguments against arg spec '{}'{short}", role.entry);
     let play = &this.play.play;
-    let task = super::synthetic::task(play, &role.span, name, "ansible.builtin.assert", Vec::new(), &["always"]);
+    let task = super::synthetic::task(play, &role.span, &name, "ansible.builtin.assert", Vec::new(), &["always"]);
     let call = Call::new(this, &task, frame, position);
     let mut problems = Vec::new();
     for (name, spec) in options.as_map().into_iter().flat_map(|map| map.iter()) {

@@ -99,6 +99,9 @@ pub async fn roll_back(link: &Link, wish: &Wish) -> Result<Report, String> {
         // Whatever failed before does not drop this.
         epoch: u32::MAX,
         on_failure: OnFailure::Continue,
+        group: 0,
+        timeout: 0,
+        detach: None,
         label: "Roll back".into(),
         run: wish.run.clone(),
         turn: wish.turn,

@@ -94,6 +94,7 @@ pub struct Run {
     epochs: AtomicU32,
     numbers: AtomicU64,
     stopping: AtomicBool,
+    cut_off: Mutex<IndexMap<Arc<str>, String>>,
     /// `--start-at-task` was reached, or not given.
     pub started: AtomicBool,
 }
@@ -186,6 +187,7 @@ impl Run {
             epochs: AtomicU32::new(1),
             numbers: AtomicU64::new(1),
             stopping: AtomicBool::new(false),
+            cut_off: Mutex::default(),
             started: AtomicBool::new(started),
         })
     }
@@ -213,6 +215,31 @@ impl Run {
     /// No further request is to be made (Ctrl-C).
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
+    }
+
+    /// Ctrl-C: hosts finish what they are at, nothing else is begun.
+    pub fn interrupt(&self) {
+        if !self.stopping.swap(true, Ordering::SeqCst) {
+            self.warn(
+                "interrupted: no further task is begun; waiting for what is under way on the hosts. \
+                 Press Ctrl-C again to leave at once: the hosts finish it by themselves",
+            );
+        }
+    }
+
+    /// Remembers the first task that an interrupt kept a host from.
+    pub fn cut_off(&self, host: &Arc<str>, task: String) {
+        self.cut_off.lock().unwrap_or_else(|p| p.into_inner()).entry(host.clone()).or_insert(task);
+    }
+
+    /// The first task of each host that was not begun because of an interrupt, in words; nothing when there is none.
+    pub fn not_begun(&self) -> Option<String> {
+        let cut_off = self.cut_off.lock().unwrap_or_else(|p| p.into_inner());
+        let mut tasks: IndexMap<&str, Vec<&str>> = IndexMap::new();
+        cut_off.iter().for_each(|(host, task)| tasks.entry(task).or_default().push(host));
+        let said: Vec<String> =
+            tasks.iter().map(|(task, hosts)| format!("from `{task}` on ({})", hosts.join(", "))).collect();
+        (!said.is_empty()).then(|| said.join("; "))
     }
 
     /// Whether the run was asked to stop.

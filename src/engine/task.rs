@@ -1,11 +1,12 @@
 //! One task on one host: whether it runs, how often, where, and when the host may go on without its answer.
 
 use super::call::{Call, Known, Trouble, touched};
-use super::completion::InFlight;
+use super::completion::{InFlight, Work};
 use super::control;
 use super::event::{Event, HostResult, TaskInfo, TaskStatus};
 use super::finish::{self, Answer};
 use super::frame::Frame;
+use super::loops::Begun;
 use super::once::Once;
 use super::position::Position;
 use super::prepare::{self, Prepared};
@@ -76,7 +77,7 @@ impl Walker {
                         Some(text) => tags.extend(text.split(',').map(|tag| tag.trim().to_string())),
                         None => {
                             let items = value.try_iter().map_err(|e| Trouble::Failed(format!("tags: {e}")))?;
-                            tags.extend(items.map(|item| item.to_string()));
+                            tags.extend(items.map(|item| crate::template::display(&item)));
                         }
                     }
                 }
@@ -207,16 +208,23 @@ impl Walker {
     /// Sends the task on its way when the host may go on without the answer, otherwise waits for it.
     async fn perform(&self, call: &Call) -> Result<Flow, Trouble> {
         let task = &call.task;
-        let plain = task.loop_.is_none()
-            && !call.module.is_some_and(control::sets_facts)
+        let plain = !call.module.is_some_and(control::sets_facts)
             && task.until.is_empty()
             && task.failed_when.iter().flatten().all(|node| node.as_bool().is_some())
-            && task.changed_when.iter().flatten().all(|node| node.as_bool().is_some())
-            && call.frame.keyword(&task.keywords, |k| k.timeout.as_ref()).is_none();
+            && task.changed_when.iter().flatten().all(|node| node.as_bool().is_some());
         if !plain {
             let finished = self.finish_now(call).await?;
             finish::publish(call, finished);
             return Ok(self.this.state());
+        }
+        if task.loop_.is_some() {
+            return match super::loops::run(self, call, true).await? {
+                Begun::Finished(finished) => Ok(self.conclude(call, finished)),
+                Begun::Under(under) => {
+                    self.run_ahead(call, Work::Loop(under));
+                    Ok(Flow::GoOn)
+                }
+            };
         }
         match self.prepare(call).await? {
             Prepared::Done(outcome) => {
@@ -226,14 +234,19 @@ impl Walker {
             Prepared::Finished(finished) => Ok(self.conclude(call, *finished)),
             Prepared::Flow(flow) => Ok(flow),
             Prepared::Sent(sent) => {
-                let number = self.this.play.run.next_number();
-                finish::register_pending(call, number);
                 self.this.batch.board.submitted(self.this.index, &call.info);
-                // The receiver lives as long as this host's run.
-                let _ = self.this.completions.send(InFlight { call: call.clone(), sent });
+                self.run_ahead(call, Work::Task(sent));
                 Ok(Flow::GoOn)
             }
         }
+    }
+
+    /// The host goes on without the answer.
+    fn run_ahead(&self, call: &Call, work: Work) {
+        let number = self.this.play.run.next_number();
+        finish::register_pending(call, number);
+        // The receiver lives as long as this host's run.
+        let _ = self.this.completions.send(InFlight { call: call.clone(), work });
     }
 
     async fn prepare(&self, call: &Call) -> Result<Prepared, Trouble> {
@@ -243,7 +256,10 @@ impl Walker {
     /// Runs the task to its end, loops and retries included, without making the result known.
     async fn finish_now(&self, call: &Call) -> Result<Arc<Finished>, Trouble> {
         if call.task.loop_.is_some() {
-            return super::loops::run(self, call).await.map(Arc::new);
+            return match super::loops::run(self, call, false).await? {
+                Begun::Finished(finished) => Ok(Arc::new(finished)),
+                Begun::Under(under) => under.finish().await.map(Arc::new).ok_or(Trouble::Flow(self.this.state())),
+            };
         }
         self.attempts(call, None).await.map(Arc::new)
     }

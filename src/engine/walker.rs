@@ -53,6 +53,8 @@ pub struct HostRun {
     pub failure: Mutex<Option<Failure>>,
     /// The host was lost.
     pub lost: std::sync::atomic::AtomicBool,
+    /// The last task that is over.
+    pub concluded: Mutex<Option<Position>>,
     /// Answers are dealt with in the order of the requests.
     pub completions: mpsc::UnboundedSender<InFlight>,
 }
@@ -108,6 +110,7 @@ impl Walker {
             epoch: AtomicU32::new(play.run.next_epoch()),
             failure: Mutex::default(),
             lost: Default::default(),
+            concluded: Mutex::default(),
             play,
             batch,
             index,
@@ -224,11 +227,28 @@ impl Walker {
                     Step::Block(block) => self.block(block, frame, &here).await,
                 };
                 if flow != Flow::GoOn {
+                    self.cut_off(flow, &steps[index..], &here);
                     return flow;
                 }
             }
             Flow::GoOn
         })
+    }
+
+    /// Remembers where Ctrl-C stopped this host, so that the user is told what was not run.
+    fn cut_off(&self, flow: Flow, rest: &[Step], here: &Position) {
+        if flow != Flow::End || !self.this.play.run.stopping() {
+            return;
+        }
+        let done =
+            self.this.concluded.lock().unwrap_or_else(|p| p.into_inner()).as_ref().is_some_and(|last| last >= here);
+        let next = match rest.first() {
+            Some(Step::Task(task)) if !done => Some(task),
+            _ => rest.iter().skip(1).find_map(first_task),
+        };
+        if let Some(task) = next {
+            self.this.play.run.cut_off(&self.this.host.name, task.title());
+        }
     }
 
     async fn block(&self, block: &Block, frame: &Frame, position: &Position) -> Flow {
@@ -345,5 +365,12 @@ impl Walker {
                 index += 1;
             }
         })
+    }
+}
+
+fn first_task(step: &Step) -> Option<&Arc<crate::playbook::Task>> {
+    match step {
+        Step::Task(task) => Some(task),
+        Step::Block(block) => block.block.iter().find_map(first_task),
     }
 }

@@ -71,6 +71,17 @@ impl Machine {
         Ok(output)
     }
 
+    /// A task was started and left running.
+    pub fn note_started(&mut self, module: &str, job: &str) {
+        let subject = Subject::new(Domain::Command, module);
+        self.record(Change::effect(subject, format!("left running as job {job}"), Undo::None));
+    }
+
+    /// A change that a task made which was left running.
+    pub fn adopt(&mut self, change: Change) {
+        self.record(change);
+    }
+
     /// Runs a read-only program, in a check too.
     pub fn probe(&self, command: &Command) -> Result<Output> {
         self.run_process(command)
@@ -78,12 +89,12 @@ impl Machine {
 
     /// Starts a process and waits for it, without recording anything: for backends that record a better change.
     pub(crate) fn run_process(&self, command: &Command) -> Result<Output> {
-        process::run(command, &self.environment, None)
+        process::run(command, &self.environment, self.deadline, None)
     }
 
     /// The same with a time limit and progress: for steps that may take minutes.
     pub(crate) fn run_watched(&self, command: &Command, watch: process::Watch<'_>) -> Result<Output> {
-        process::run(command, &self.environment, Some(watch))
+        process::run(command, &self.environment, self.deadline, Some(watch))
     }
 
     /// Whether the host has this program, in PATH or in the system's own directories.

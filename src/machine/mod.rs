@@ -76,6 +76,9 @@ pub struct Machine {
     pub diff: bool,
     /// Contents are kept out of changes (`no_log`). Set for each task.
     pub no_log: bool,
+    /// When the task must be over (`timeout`): processes that still run then are killed with their groups. Set for
+    /// each task.
+    pub deadline: Option<std::time::Instant>,
 }
 
 impl Machine {
@@ -89,6 +92,7 @@ impl Machine {
             environment: BTreeMap::new(),
             diff: true,
             no_log: false,
+            deadline: None,
         }
     }
 

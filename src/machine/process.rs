@@ -47,10 +47,11 @@ pub(crate) fn find_program(program: &str, path: &str) -> Option<String> {
     path.split(':').map(|directory| format!("{directory}/{program}")).find(|candidate| executable(candidate))
 }
 
-/// Runs a process to its end.
+/// Runs a process to its end, or until `deadline`.
 pub(crate) fn run(
     command: &Command,
     environment: &BTreeMap<String, String>,
+    deadline: Option<Instant>,
     mut watch: Option<Watch<'_>>,
 ) -> Result<Output> {
     let Some((program, arguments)) = command.argv.split_first() else {
@@ -68,7 +69,7 @@ pub(crate) fn run(
     process.arg0(program).args(arguments).envs(&merged).env("PATH", &path);
     process.stdout(Stdio::piped()).stderr(Stdio::piped());
     process.stdin(if command.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
-    if watch.is_some() {
+    if watch.is_some() || deadline.is_some() {
         process.process_group(0); // so that a timeout ends its children too
     }
     if let Some(directory) = &command.chdir {
@@ -110,22 +111,22 @@ pub(crate) fn run(
             break;
         }
         let now = Instant::now();
-        if let Some(watch) = watch.as_mut() {
-            if watch.timeout.is_some_and(|limit| started.elapsed() > limit) && ended.is_none() {
-                if let Some(group) = rustix::process::Pid::from_raw(child.id() as i32) {
-                    let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-                }
-                let _ = child.wait();
-                return Err(MachineError::failed(format!(
-                    "`{}` was stopped because it took longer than {} s",
-                    command.argv.join(" "),
-                    started.elapsed().as_secs()
-                )));
+        let limit = watch.as_ref().and_then(|watch| watch.timeout).map(|limit| started + limit);
+        let until = limit.into_iter().chain(deadline).min();
+        if until.is_some_and(|until| now >= until) && ended.is_none() {
+            if let Some(group) = rustix::process::Pid::from_raw(child.id() as i32) {
+                let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
             }
-            if now >= next_report {
-                (watch.progress)(started.elapsed(), &last_line(&outputs));
-                next_report = now + Duration::from_secs(2);
-            }
+            let _ = child.wait();
+            return Err(MachineError::failed(format!(
+                "`{}` was stopped because it took longer than {} s",
+                command.argv.join(" "),
+                started.elapsed().as_secs()
+            )));
+        }
+        if let Some(watch) = watch.as_mut().filter(|_| now >= next_report) {
+            (watch.progress)(started.elapsed(), &last_line(&outputs));
+            next_report = now + Duration::from_secs(2);
         }
         // Without a pidfd (old kernels) the process is looked at every 50 ms.
         let wait = match (&ended, &pidfd, &watch) {
@@ -133,6 +134,7 @@ pub(crate) fn run(
             (None, Some(_), Some(_)) => next_report.saturating_duration_since(now).min(Duration::from_secs(1)),
             (None, Some(_), None) => Duration::from_secs(3600),
         };
+        let wait = until.map_or(wait, |until| wait.min(until.saturating_duration_since(now)));
         let mut fds = Vec::with_capacity(4);
         for fd in streams.iter().flatten() {
             fds.push(PollFd::new(fd, PollFlags::IN));
@@ -211,7 +213,7 @@ mod tests {
     #[test]
     fn a_daemon_that_keeps_the_pipe_open_is_not_waited_for() {
         let started = Instant::now();
-        let output = run(&sh("sleep 5 & echo started"), &BTreeMap::new(), None).unwrap();
+        let output = run(&sh("sleep 5 & echo started"), &BTreeMap::new(), None, None).unwrap();
         assert_eq!(output.stdout_text(), "started\n");
         assert!(started.elapsed() < Duration::from_secs(3));
     }
@@ -220,16 +222,16 @@ mod tests {
     fn large_input_and_output_do_not_block_each_other() {
         let bytes = vec![b'x'; 3 << 20];
         let command = Command { stdin: Some(bytes.clone()), ..Command::new(["cat"]) };
-        assert_eq!(run(&command, &BTreeMap::new(), None).unwrap().stdout, bytes);
+        assert_eq!(run(&command, &BTreeMap::new(), None, None).unwrap().stdout, bytes);
         // A program that does not read its input is no failure.
         let command = Command { stdin: Some(bytes), ..Command::new(["true"]) };
-        assert_eq!(run(&command, &BTreeMap::new(), None).unwrap().rc, 0);
+        assert_eq!(run(&command, &BTreeMap::new(), None, None).unwrap().rc, 0);
     }
 
     #[test]
     fn output_after_the_pipe_is_closed_does_not_end_the_wait() {
         let started = Instant::now();
-        let output = run(&sh("exec >&- 2>&-; sleep 0.4; exit 3"), &BTreeMap::new(), None).unwrap();
+        let output = run(&sh("exec >&- 2>&-; sleep 0.4; exit 3"), &BTreeMap::new(), None, None).unwrap();
         assert_eq!(output.rc, 3);
         assert!(started.elapsed() >= Duration::from_millis(400));
     }
@@ -239,16 +241,16 @@ mod tests {
         let mut lines = Vec::new();
         let mut progress = |_, line: &str| lines.push(line.to_string());
         let watch = Watch { timeout: Some(Duration::from_millis(2500)), progress: &mut progress };
-        let error = run(&sh("echo one; echo two; sleep 60"), &BTreeMap::new(), Some(watch)).unwrap_err();
+        let error = run(&sh("echo one; echo two; sleep 60"), &BTreeMap::new(), None, Some(watch)).unwrap_err();
         assert!(error.to_string().contains("took longer"), "{error}");
         assert_eq!(lines, ["two"]);
     }
 
     #[test]
     fn what_is_missing_is_named() {
-        let error = run(&Command::new(["no-such-program-here"]), &BTreeMap::new(), None).unwrap_err();
+        let error = run(&Command::new(["no-such-program-here"]), &BTreeMap::new(), None, None).unwrap_err();
         assert!(matches!(error, MachineError::MissingProgram { program, .. } if program == "no-such-program-here"));
         let command = Command { chdir: Some("/no/such".into()), ..Command::new(["true"]) };
-        assert!(run(&command, &BTreeMap::new(), None).unwrap_err().to_string().contains("/no/such"));
+        assert!(run(&command, &BTreeMap::new(), None, None).unwrap_err().to_string().contains("/no/such"));
     }
 }

@@ -55,6 +55,12 @@ impl Outcome {
         Outcome { status: Status::Failed, msg: Some(msg.into()), ..Default::default() }
     }
 
+    /// It took longer than its `timeout` allows.
+    pub fn timed_out(seconds: u64, what: &str) -> Self {
+        let timedout = serde_json::json!({"period": seconds, "frame": what});
+        Outcome::failed(format!("Timed out after {seconds} second(s).")).with("timedout", timedout)
+    }
+
     /// Skipped, with the reason.
     pub fn skipped(msg: impl Into<String>) -> Self {
         Outcome { status: Status::Skipped, msg: Some(msg.into()), ..Default::default() }

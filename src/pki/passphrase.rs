@@ -90,9 +90,9 @@ fn prompt(twice: bool) -> Result<Secret, PkiError> {
         );
         return Err(PkiError::NoPassphrase { why });
     }
-    let first = Secret::new(rpassword::prompt_password("Passphrase for the CA keys: ").map_err(failed)?);
+    let first = Secret::new(crate::ask::ask("Passphrase for the CA keys: ", true).map_err(failed)?);
     if twice {
-        let second = Secret::new(rpassword::prompt_password("The same again: ").map_err(failed)?);
+        let second = Secret::new(crate::ask::ask("The same again: ", true).map_err(failed)?);
         if first != second {
             return Err(PkiError::NoPassphrase { why: "the two were different".into() });
         }

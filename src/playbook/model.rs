@@ -247,6 +247,8 @@ pub struct Role {
     pub parents: Vec<Arc<Role>>,
     /// Names of the roles it depends on.
     pub dependency_names: Vec<Arc<str>>,
+    /// The entry point: `main`, or what `tasks_from` says.
+    pub entry: Arc<str>,
     /// The specification of the entry point's arguments, from `meta/argument_specs.yml`.
     pub argument_spec: Option<Node>,
 }

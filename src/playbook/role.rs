@@ -217,6 +217,7 @@ impl Loader<'_> {
             params: Arc::new(request.params.clone()),
             parents: request.parents.clone(),
             dependency_names: dependencies.as_ref().map(dependency_names).unwrap_or_default(),
+            entry: Arc::from(entry),
             argument_spec,
         });
         let mut loaded =

@@ -125,6 +125,15 @@ pub struct TaskRequest {
     pub epoch: u32,
     /// What a failure means for the queue.
     pub on_failure: OnFailure,
+    /// Requests of one loop: a failure of one drops only what is queued behind all of them. 0 for none.
+    #[serde(default)]
+    pub group: u64,
+    /// Seconds after which the task is ended and has failed (`timeout`). 0 for never.
+    #[serde(default)]
+    pub timeout: u64,
+    /// The task is started and left running (`async` with `poll: 0`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detach: Option<Detach>,
     /// For the spool and messages: the task's name.
     pub label: String,
     /// The run it belongs to ([`Start::run`]): what a live task changes is logged under this name, so that it can be
@@ -141,6 +150,15 @@ pub struct TaskRequest {
 
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+/// A task that is left running on the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detach {
+    /// The job's name, before the number of its process is added.
+    pub job: String,
+    /// Seconds after which it is ended.
+    pub limit: u64,
 }
 
 /// The answer to a request.

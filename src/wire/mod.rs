@@ -12,6 +12,6 @@ pub use frame::{
     WireError,
 };
 pub use message::{
-    Become, BecomeMethod, BlobWant, End, Hello, Leftover, OnFailure, Progress, RelayOpen, Reply, Start, TaskRequest,
-    UploadOpen,
+    Become, BecomeMethod, BlobWant, Detach, End, Hello, Leftover, OnFailure, Progress, RelayOpen, Reply, Start,
+    TaskRequest, UploadOpen,
 };

@@ -1,5 +1,6 @@
 //! Commands, and the module that only answers.
 
+mod async_status;
 pub(super) mod clock;
 mod command;
 mod ping;
@@ -15,5 +16,12 @@ pub(super) use run::lines;
 use super::Module;
 
 /// The modules of this family.
-pub const MODULES: &[&Module] =
-    &[&ping::PING, &command::COMMAND, &shell::SHELL, &raw::RAW, &script::SCRIPT, &wait_for::WAIT_FOR];
+pub const MODULES: &[&Module] = &[
+    &ping::PING,
+    &async_status::ASYNC_STATUS,
+    &command::COMMAND,
+    &shell::SHELL,
+    &raw::RAW,
+    &script::SCRIPT,
+    &wait_for::WAIT_FOR,
+];

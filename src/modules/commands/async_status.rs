@@ -1,0 +1,77 @@
+//! `async_status`: how far a task is that was left running.
+
+use crate::machine::Machine;
+use crate::modules::scalars::Text;
+use crate::modules::{Context, FreeForm, JOBS, Job, Module, ModuleError, Outcome, Reach, decode};
+use serde_json::{Map, Value};
+use std::path::Path;
+
+/// `ansible.builtin.async_status`
+pub const ASYNC_STATUS: Module = Module {
+    name: "ansible.builtin.async_status",
+    aliases: &["async_status", "ansible.legacy.async_status"],
+    reach: Reach::World,
+    free_form: FreeForm::KeyValue,
+    arguments: AsyncStatus::ARGUMENTS,
+    run: Some(run),
+    #[cfg(feature = "controller")]
+    action: None,
+};
+
+crate::arguments! {
+    /// How far a task is that was started with `async` and `poll: 0`.
+    ///
+    /// Use it with `until: result is finished`. Ask as the user who started the task. When the job is over, its result is this
+    /// task's result. Jobs are known by their files below `~/.ansible_async`.
+    pub struct AsyncStatus {
+        /// The job: `ansible_job_id` of the result of the task that started it.
+        pub jid: Text,
+        /// `status` asks; `cleanup` removes the job's file.
+        pub mode: Option<String>,
+    }
+}
+
+fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>) -> Result<Outcome, ModuleError> {
+    let arguments: AsyncStatus = decode(arguments)?;
+    let job = arguments.jid.0;
+    let directory = match machine.environment.get("ANSIBLE_ASYNC_DIR") {
+        Some(directory) => directory.clone(),
+        None => format!("{}/{JOBS}", std::env::var("HOME").unwrap_or_default()),
+    };
+    if job.is_empty() || job.contains('/') || job.starts_with('.') {
+        return Err(ModuleError::Failed(format!("`{job}` is no job's name")));
+    }
+    let file = Path::new(&directory).join(&job);
+    match arguments.mode.as_deref() {
+        None | Some("status") => {}
+        Some("cleanup") => {
+            machine.remove(&file)?;
+            return Ok(Outcome::ok().with("ansible_job_id", job).with("erased", file.display().to_string()));
+        }
+        Some(other) => return Err(ModuleError::Failed(format!("mode `{other}` is not known: use status or cleanup"))),
+    }
+    let known = |outcome: Outcome, finished: u8| {
+        let outcome = outcome.with("ansible_job_id", job.clone()).with("started", 1).with("finished", finished);
+        outcome.with("results_file", file.display().to_string())
+    };
+    let Ok(text) = std::fs::read(&file) else {
+        return Ok(known(Outcome::failed(format!("could not find job {job}: there is no {}", file.display())), 1));
+    };
+    let found: Job = serde_json::from_slice(&text)
+        .map_err(|e| ModuleError::Failed(format!("the job's file {} cannot be read: {e}", file.display())))?;
+    match found.outcome {
+        None if gone(&job) => Ok(known(Outcome::failed("the job's process ended without leaving a result"), 1)),
+        None => Ok(known(Outcome::ok(), 0)),
+        Some(mut outcome) => {
+            outcome.changes.drain(..).for_each(|change| machine.adopt(change));
+            Ok(known(outcome, 1))
+        }
+    }
+}
+
+/// Whether a job's process is there no longer.
+fn gone(job: &str) -> bool {
+    let process = job.rsplit('.').next().unwrap_or_default();
+    let status = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    status.is_empty() || status.contains(") Z ")
+}

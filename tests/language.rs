@@ -1,0 +1,321 @@
+//! Plays on this machine, without ssh: what the language means, seen through the program.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// A folder with a playbook in it.
+struct Play {
+    folder: tempfile::TempDir,
+}
+
+/// What a run said.
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Play {
+    fn new(text: &str) -> Play {
+        let play = Play { folder: tempfile::tempdir().unwrap() };
+        play.file("play.yml", text);
+        play.file("hosts.yml", "all: {hosts: {here: {ansible_connection: local}}}\n");
+        play
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn file(&self, name: &str, text: &str) {
+        let path = self.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_deploy"));
+        command.args(["-i", "hosts.yml", "play.yml", "-e"]).arg(format!("here={}", self.path().display()));
+        command.args(["-e"]).arg(format!("deploy_agent_dir={}", self.path().join("agent").display()));
+        command.args(arguments).current_dir(self.path()).env("NO_COLOR", "1").stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        let output = self.command(arguments).output().unwrap();
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path().join(name)).unwrap_or_default()
+    }
+}
+
+impl Ran {
+    fn all(&self) -> String {
+        format!("exit code {}\n{}\n{}", self.code, self.out, self.err)
+    }
+
+    fn recap(&self) -> &str {
+        self.out.lines().rfind(|line| line.starts_with("here ") && line.contains("ok=")).unwrap_or_default()
+    }
+}
+
+#[test]
+fn all_items_of_a_loop_are_run_and_nothing_behind_a_failed_loop() {
+    let play = Play::new(
+        r#"
+- hosts: here
+  gather_facts: false
+  tasks:
+    - copy: {content: "{{ item }}", dest: "{{ here }}/{{ item }}"}
+      loop: [a, no/such/folder, c]
+      register: made
+      ignore_errors: true
+    - assert:
+        that:
+          - made.results | map(attribute='failed') | list == [false, true, false]
+          - made.results | map(attribute='item') | list == ['a', 'no/such/folder', 'c']
+          - made is failed
+    - lineinfile: {path: "{{ here }}/order", line: "{{ i }}{{ ansible_loop.last }}", create: true}
+      loop: "{{ range(300) | list }}"
+      loop_control: {loop_var: i, extended: true, extended_allitems: false}
+    - file: {path: "{{ here }}/{{ item }}", state: touch}
+      loop: [d, no/such/folder/e, f]
+      register: touched
+    - file: {path: "{{ here }}/behind", state: touch}
+"#,
+    );
+    let ran = play.run(&[]);
+    assert_eq!(ran.code, 2, "{}", ran.all());
+    assert_eq!((play.read("a"), play.read("c")), ("a".into(), "c".into()));
+    let expected: String = (0..300).map(|i| format!("{i}{}\n", if i == 299 { "True" } else { "False" })).collect();
+    assert_eq!(play.read("order"), expected);
+    assert!(play.path().join("f").exists(), "an item behind a failed one is run\n{}", ran.all());
+    assert!(!play.path().join("behind").exists(), "a task behind a failed loop is not\n{}", ran.all());
+    let lines: Vec<&str> = ran.out.lines().filter(|l| l.contains("(item=d)") || l.contains("(item=f)")).collect();
+    assert_eq!(lines.len(), 2, "{}", ran.all());
+    assert!(ran.recap().contains("failed=1"), "{}", ran.all());
+}
+
+#[test]
+fn an_item_sees_what_the_one_before_it_brought() {
+    let play = Play::new(
+        r#"
+- hosts: here
+  gather_facts: false
+  tasks:
+    - command: echo {{ (before.stdout | default('0') | int) + item }}
+      loop: [1, 2, 3]
+      register: before
+      changed_when: false
+    - assert: {that: "before.results | map(attribute='stdout') | list == ['1', '3', '6']"}
+    - command: echo {{ item }}
+      loop: [1, 2, 3]
+      loop_control: {break_when: "last.stdout == '2'"}
+      register: last
+      changed_when: false
+    - assert: {that: "last.results | length == 2"}
+"#,
+    );
+    let ran = play.run(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.all());
+}
+
+#[test]
+fn a_check_judges_each_item_of_a_list_that_is_partly_known() {
+    let play = Play::new(
+        r#"
+- hosts: here
+  gather_facts: false
+  tasks:
+    - command: "true"
+      register: unknown
+    - copy: {content: x, dest: "{{ here }}/{{ item }}"}
+      loop: [known, "{{ unknown.stdout }}"]
+      register: made
+    - debug: msg={{ made.results[0].dest }}
+    - debug: msg={{ made.results[1].dest }}
+"#,
+    );
+    let ran = play.run(&["--check"]);
+    assert_eq!(ran.code, 0, "{}", ran.all());
+    assert!(ran.out.contains("changed: [here] => (item=known)"), "{}", ran.all());
+    assert!(ran.recap().contains("ok=2"), "{}", ran.all());
+    assert!(ran.recap().contains("unknown=2"), "{}", ran.all());
+}
+
+#[test]
+fn a_task_that_takes_too_long_fails_and_its_processes_are_gone() {
+    let play = Play::new(
+        r#"
+- hosts: here
+  gather_facts: false
+  tasks:
+    - shell: sleep 300 & echo $! > {{ here }}/pid; wait
+      timeout: 1
+      register: slow
+      ignore_errors: true
+    - assert:
+        that:
+          - slow is failed
+          - slow.msg == 'Timed out after 1 second(s).'
+          - slow.timedout.period == 1
+    - wait_for: {path: "{{ here }}/never", timeout: 60}
+      timeout: 1
+      register: waited
+      ignore_errors: true
+    - assert: {that: [waited is failed, waited.timedout.period == 1]}
+    - pause: {seconds: 60}
+      timeout: 1
+      register: paused
+      ignore_errors: true
+    - assert: {that: [paused is failed]}
+    - command: "true"
+      timeout: 10
+"#,
+    );
+    let began = std::time::Instant::now();
+    let ran = play.run(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.all());
+    assert!(began.elapsed().as_secs() < 30, "{}", ran.all());
+    let pid = play.read("pid");
+    let status = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    assert!(status.is_empty() || status.contains(") Z "), "{status}");
+    assert!(ran.recap().contains("ignored=3"), "{}", ran.all());
+}
+
+#[test]
+fn a_wrong_setting_is_a_failure_and_no_lost_host() {
+    let play = Play::new("- hosts: here\n  gather_facts: false\n  tasks: [{command: 'true'}]\n");
+    let ran = play.run(&["-e", "ansible_connection=carrier_pigeon"]);
+    assert_eq!(ran.code, 2, "{}", ran.all());
+    assert!(ran.recap().contains("unreachable=0") && ran.recap().contains("failed=1"), "{}", ran.all());
+}
+
+#[test]
+fn a_role_is_checked_against_the_entry_point_it_is_entered_by() {
+    let play = Play::new(
+        r#"
+- hosts: here
+  gather_facts: false
+  tasks:
+    - import_role: {name: small, tasks_from: other}
+      vars: {number: 3}
+    - include_role: {name: small, tasks_from: other.yml}
+      vars: {number: 4}
+    - include_role: {name: small, tasks_from: other}
+      vars: {number: word}
+"#,
+    );
+    play.file("roles/small/tasks/main.yml", "- debug: msg=main\n");
+    play.file("roles/small/tasks/other.yml", "- debug: msg=other{{ number }}\n");
+    play.file(
+        "roles/small/meta/argument_specs.yml",
+        "argument_specs:\n  main: {options: {never_given: {required: true}}}\n  other: {short_description: Another, options: {number: {type: int, required: true}}}\n",
+    );
+    let ran = play.run(&[]);
+    assert_eq!(ran.code, 2, "{}", ran.all());
+    assert!(ran.out.contains("arg spec 'other' - Another"), "{}", ran.all());
+    assert!(
+        ran.out.contains("other3") && ran.out.contains("other4") && !ran.out.contains("otherword"),
+        "{}",
+        ran.all()
+    );
+    assert!(ran.all().contains("`number` is not of the type int"), "{}", ran.all());
+}
+
+#[test]
+fn numbers_and_nothing_are_printed_as_python_does() {
+    let play = Play::new(
+        r#"
+- hosts: here
+  gather_facts: false
+  vars: {nothing: null, half: 1.0}
+  tasks:
+    - name: name {{ half }} and {{ [true, none, 1.0] }}
+      debug: msg=x
+      loop: [true, 1.0]
+    - name: delays
+      debug: msg=x
+      delay: "{{ half }}"
+      no_log: "{{ nothing }}"
+"#,
+    );
+    let ran = play.run(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.all());
+    assert!(ran.out.contains("name 1.0 and [True, None, 1.0]"), "{}", ran.all());
+    assert!(ran.out.contains("item=True") && ran.out.contains("item=1.0"), "{}", ran.all());
+}
+
+#[test]
+fn a_task_that_is_left_running_is_asked_for_later() {
+    let play = Play::new(
+        r#"
+- hosts: here
+  gather_facts: false
+  environment: {ANSIBLE_ASYNC_DIR: "{{ here }}/jobs"}
+  tasks:
+    - name: started
+      shell: sleep 2; echo done-in-{{ here }}; touch {{ here }}/made
+      async: 60
+      poll: 0
+      register: job
+    - assert: {that: [job is changed, job.started == 1, job.finished == 0, job.ansible_job_id is match('j')]}
+    - assert: {that: "'made' not in lookup('fileglob', here ~ '/*')"}
+    - async_status: {jid: "{{ job.ansible_job_id }}"}
+      register: now
+    - assert: {that: [now is not finished, now.finished == 0]}
+    - name: waited for
+      async_status: {jid: "{{ job.ansible_job_id }}"}
+      register: then
+      until: then is finished
+      retries: 30
+      delay: 1
+    - assert: {that: [then.stdout == 'done-in-' ~ here, then.rc == 0, then is changed]}
+    - async_status: {jid: "{{ job.ansible_job_id }}", mode: cleanup}
+    - async_status: {jid: "{{ job.ansible_job_id }}"}
+      register: none_there
+      failed_when: none_there is not failed
+    - command: sleep 300
+      async: 1
+      poll: 0
+      register: slow
+    - async_status: {jid: "{{ slow.ansible_job_id }}"}
+      register: ended
+      until: ended is finished
+      retries: 20
+      delay: 1
+      ignore_errors: true
+    - assert: {that: ["'maximum time limit of 1 seconds' in ended.msg", ended is failed]}
+    - command: "false"
+      async: 60
+      poll: 0
+      register: bad
+    - async_status: {jid: "{{ bad.ansible_job_id }}"}
+      register: ended
+      until: ended is finished
+      retries: 20
+      delay: 1
+      ignore_errors: true
+    - assert: {that: [ended is failed, ended.rc == 1]}
+    - command: sleep 300
+      async: 1
+      poll: 1
+      ignore_errors: true
+      register: waited
+    - assert: {that: [waited is failed]}
+"#,
+    );
+    let ran = play.run(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.all());
+    std::fs::remove_file(play.path().join("made")).unwrap();
+    let check = play.run(&["--check"]);
+    assert_eq!(check.code, 0, "{}", check.all());
+    assert!(check.recap().contains("failed=0"), "{}", check.all());
+}

@@ -1,0 +1,243 @@
+//! A person at a terminal: questions, and Ctrl-C. The terminal is util-linux's `script`, which every Debian has.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// `deploy` on a terminal of its own.
+struct Session {
+    child: Child,
+    keys: ChildStdin,
+    screen: Arc<Mutex<String>>,
+}
+
+const INVENTORY: &str = "all: {hosts: {here: {ansible_connection: local}}}\n";
+
+fn folder(play: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("hosts.yml"), INVENTORY).unwrap();
+    std::fs::write(folder.path().join("play.yml"), play).unwrap();
+    folder
+}
+
+impl Session {
+    fn start(folder: &Path, arguments: &str) -> Session {
+        let deploy = env!("CARGO_BIN_EXE_deploy");
+        let here = folder.display();
+        // The terminal's own state is told afterwards: it must be as it was.
+        let line = format!(
+            "{deploy} -i hosts.yml play.yml -e here={here} -e deploy_agent_dir={here}/agent {arguments}; echo \"code=$?\"; stty -a"
+        );
+        let mut child = Command::new("script")
+            .args(["-qec", &line, "/dev/null"])
+            .current_dir(folder)
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let screen: Arc<Mutex<String>> = Arc::default();
+        let (mut output, seen) = (child.stdout.take().unwrap(), screen.clone());
+        std::thread::spawn(move || {
+            let mut chunk = [0; 4096];
+            while let Ok(n @ 1..) = output.read(&mut chunk) {
+                seen.lock().unwrap().push_str(&String::from_utf8_lossy(&chunk[..n]));
+            }
+        });
+        Session { keys: child.stdin.take().unwrap(), child, screen }
+    }
+
+    fn screen(&self) -> String {
+        self.screen.lock().unwrap().clone()
+    }
+
+    /// Waits until something is on the screen.
+    fn sees(&self, text: &str) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !self.screen().contains(text) {
+            assert!(Instant::now() < end, "`{text}` was never seen:\n{}", self.screen());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn types(&mut self, keys: &str) {
+        // Who answers before the question is drawn is not understood by the terminal's modes.
+        std::thread::sleep(Duration::from_millis(100));
+        self.keys.write_all(keys.as_bytes()).unwrap();
+        self.keys.flush().unwrap();
+    }
+
+    /// Everything that was seen, and the exit code.
+    fn end(mut self) -> (i32, String) {
+        self.sees("isig");
+        drop(self.keys);
+        let _ = self.child.wait();
+        let screen = self.screen.lock().unwrap().clone();
+        let code = screen.split("code=").last().unwrap().lines().next().unwrap().trim().parse().unwrap();
+        assert!(!screen.contains("-echo ") && !screen.contains("-icanon") && !screen.contains("-isig"), "{screen}");
+        (code, screen)
+    }
+}
+
+const PROMPTS: &str = r#"
+- hosts: here
+  gather_facts: false
+  vars_prompt:
+    - {name: shown, prompt: "Which one", private: false, default: first}
+    - {name: secret, prompt: "The word", confirm: true}
+  tasks:
+    - copy: {content: "{{ shown }} {{ secret }}", dest: "{{ here }}/answers"}
+    - debug: msg=said-{{ secret }}
+    - name: last
+      copy: {content: x, dest: "{{ here }}/last"}
+"#;
+
+#[test]
+fn questions_of_a_play_are_asked_and_secrets_are_not_shown() {
+    let folder = folder(PROMPTS);
+    let mut session = Session::start(folder.path(), "");
+    session.sees("Which one [first]: ");
+    session.types("secod\u{7f}nd\r");
+    session.sees("The word: ");
+    session.types("hush-hush\r");
+    session.sees("confirm The word: ");
+    session.types("hash\r");
+    session.sees("they differ; again");
+    session.types("hush-hush\r");
+    session.sees("confirm The word: ");
+    std::thread::sleep(Duration::from_millis(300));
+    session.types("hush-hush\r");
+    let (code, screen) = session.end();
+    assert_eq!(code, 0, "{screen}");
+    assert_eq!(std::fs::read_to_string(folder.path().join("answers")).unwrap(), "second hush-hush");
+    assert!(!screen.contains("hush-hush"), "{screen}");
+}
+
+#[test]
+fn ctrl_c_at_a_question_ends_the_run_before_anything_is_done() {
+    let first = folder(PROMPTS);
+    let mut session = Session::start(first.path(), "");
+    session.sees("Which one [first]: ");
+    session.types("x\r");
+    session.sees("The word: ");
+    session.types("half\u{3}");
+    let (code, screen) = session.end();
+    assert_eq!(code, 99, "{screen}");
+    assert!(!first.path().join("answers").exists());
+
+    for (option, question) in
+        [("-K", "BECOME password: "), ("-k", "SSH password: "), ("--ask-vault-pass", "Vault password: ")]
+    {
+        let folder = folder(PROMPTS);
+        let mut session = Session::start(folder.path(), option);
+        session.sees(question);
+        session.types("\u{3}");
+        let (code, screen) = session.end();
+        assert_eq!(code, 99, "{option}: {screen}");
+        assert!(screen.contains("nothing was begun"), "{screen}");
+    }
+}
+
+#[test]
+fn passwords_are_asked_for_and_masked() {
+    let folder = folder(
+        "- hosts: here\n  gather_facts: false\n  tasks:\n    - debug: msg=the-{{ 'key' }}-passw0rd-and-vaultw0rd\n",
+    );
+    let mut session = Session::start(folder.path(), "-k -K --ask-vault-pass");
+    session.sees("Vault password: ");
+    session.types("vaultw0rd\r");
+    session.sees("SSH password: ");
+    session.types("the-key\r");
+    session.sees("BECOME password");
+    session.types("passw0rd\r");
+    let (code, screen) = session.end();
+    assert_eq!(code, 0, "{screen}");
+    for secret in ["vaultw0rd", "the-key", "passw0rd"] {
+        assert!(!screen.contains(secret), "{secret}: {screen}");
+    }
+}
+
+const STEPS: &str = r#"
+- hosts: here
+  gather_facts: false
+  tasks:
+    - {name: one, copy: {content: x, dest: "{{ here }}/one"}}
+    - {name: two, copy: {content: x, dest: "{{ here }}/two"}}
+    - {name: three, copy: {content: x, dest: "{{ here }}/three"}}
+    - {name: four, copy: {content: x, dest: "{{ here }}/four"}}
+"#;
+
+#[test]
+fn steps_are_taken_as_they_are_answered() {
+    let first = folder(STEPS);
+    let mut session = Session::start(first.path(), "--step");
+    session.sees("Perform task: one (N)o/(y)es/(c)ontinue: ");
+    session.types("y\r");
+    session.sees("Perform task: two");
+    session.types("\r");
+    session.sees("Perform task: three");
+    session.types("c\r");
+    let (code, screen) = session.end();
+    assert_eq!(code, 0, "{screen}");
+    let there =
+        |folder: &tempfile::TempDir| ["one", "two", "three", "four"].map(|name| folder.path().join(name).exists());
+    assert_eq!(there(&first), [true, false, true, true], "{screen}");
+
+    let second = folder(STEPS);
+    let mut session = Session::start(second.path(), "--step");
+    session.sees("Perform task: one");
+    session.types("y\r");
+    session.sees("Perform task: two");
+    session.types("\u{3}");
+    let (code, screen) = session.end();
+    assert_eq!((code, there(&second)), (99, [true, false, false, false]), "{screen}");
+}
+
+const SLOW: &str = r#"
+- hosts: here
+  gather_facts: false
+  tasks:
+    - {name: slow, shell: "touch {{ here }}/begun; sleep 3; touch {{ here }}/ended"}
+    - {name: never, command: "touch {{ here }}/never"}
+- hosts: here
+  tasks: [{command: "touch {{ here }}/never"}]
+"#;
+
+fn wait_for(path: &Path) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !path.exists() {
+        assert!(Instant::now() < end, "{} never came", path.display());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn ctrl_c_finishes_what_is_in_hand_and_says_what_was_not_run() {
+    let folder = folder(SLOW);
+    let mut session = Session::start(folder.path(), "");
+    wait_for(&folder.path().join("begun"));
+    session.types("\u{3}");
+    let (code, screen) = session.end();
+    assert_eq!(code, 99, "{screen}");
+    assert!(folder.path().join("ended").exists() && !folder.path().join("never").exists(), "{screen}");
+    assert!(screen.contains("changed: [here]") && screen.contains("ok=1"), "{screen}");
+    assert!(screen.contains("tasks that were not run: from `never` on (here)"), "{screen}");
+    assert!(screen.contains("the last play was not begun"), "{screen}");
+}
+
+#[test]
+fn a_second_ctrl_c_leaves_at_once_and_the_host_finishes() {
+    let folder = folder(SLOW);
+    let mut session = Session::start(folder.path(), "");
+    wait_for(&folder.path().join("begun"));
+    session.types("\u{3}");
+    session.sees("interrupted");
+    let began = Instant::now();
+    session.types("\u{3}");
+    let (code, screen) = session.end();
+    assert!(began.elapsed() < Duration::from_secs(2), "{screen}");
+    assert_eq!(code, 130, "{screen}");
+    wait_for(&folder.path().join("ended"));
+}
