@@ -319,3 +319,50 @@ fn a_task_that_is_left_running_is_asked_for_later() {
     assert_eq!(check.code, 0, "{}", check.all());
     assert!(check.recap().contains("failed=0"), "{}", check.all());
 }
+
+#[test]
+fn an_inventory_is_read_again_and_what_plays_added_stays() {
+    let play = Play::new(
+        r#"
+- hosts: here
+  gather_facts: false
+  tasks:
+    - add_host: {name: added, groups: late, colour: blue}
+    - copy:
+        content: "all: {hosts: {here: {ansible_connection: local, size: 2}, fresh: {ansible_connection: local}}}\n"
+        dest: "{{ here }}/hosts.yml"
+    - meta: refresh_inventory
+    - assert: {that: [size == 2, "hostvars['added'].colour == 'blue'", "'fresh' in groups['all']"]}
+- hosts: all:!added
+  gather_facts: false
+  tasks: [{debug: "msg=on-{{ inventory_hostname }}"}]
+"#,
+    );
+    let ran = play.run(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.all());
+    assert!(ran.out.contains("on-fresh") && ran.out.contains("on-here"), "{}", ran.all());
+}
+
+#[test]
+fn keywords_without_a_meaning_here_are_told_once() {
+    let play = Play::new(
+        r#"
+- hosts: here
+  gather_facts: false
+  collections: [community.general]
+  debugger: on_failed
+  tasks:
+    - debug: msg=x
+      debugger: always
+    - debug: msg={{ ansible_loop.allitems is defined }}
+      loop: [1, 2]
+      loop_control: {extended: true, extended_allitems: false}
+      debugger: never
+"#,
+    );
+    let ran = play.run(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.all());
+    assert_eq!(ran.err.matches("`debugger` has no effect").count(), 1, "{}", ran.all());
+    assert_eq!(ran.err.matches("`collections` has no effect").count(), 1, "{}", ran.all());
+    assert!(ran.out.contains("\"msg\": false") && !ran.out.contains("\"msg\": true"), "{}", ran.all());
+}

@@ -303,11 +303,16 @@ async fn play(arguments: RunArguments, sources: Sources, order: Order, colour: b
         },
     };
     let (vault, roles_path) = (sources.vault.clone(), sources.roles_path.clone());
+    let (vault_again, inventory_sources) = (vault.clone(), inventory::sources(&arguments.sources.inventory));
     let template = name_templar(&sources.templar, &sources.extra);
     let loader = Loader {
         roles_path,
         vault: Box::new(move |bytes, _| vault.decrypt(bytes).map_err(|error| error.to_string())),
         template: Box::new(template),
+        inventory: Box::new(move |diags| {
+            let hook = |bytes: &[u8], _: &Path| vault_again.decrypt(bytes).map_err(|error| error.to_string());
+            Inventory::load(&inventory_sources, &hook, diags)
+        }),
     };
     let magic = magic(&arguments, &sources.inventory, forks);
     let run = Run::new(Parts {
@@ -381,7 +386,7 @@ async fn drive(
         run.warn(warning);
     }
     if run.stopping() {
-        let all: usize = sources.playbooks.iter().map(|playbook| playbook.plays.len()).sum();
+        let all: usize = playbooks.iter().map(|playbook| playbook.plays.len()).sum();
         let tasks = run.not_begun().map(|tasks| format!("; tasks that were not run: {tasks}")).unwrap_or_default();
         let plays = match all.saturating_sub(number) {
             0 => String::new(),

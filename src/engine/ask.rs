@@ -34,7 +34,7 @@ impl Respondent {
         let call = Call::new(&walker.this, &task, &frame, &Position::end());
         let in_words = |trouble: Trouble| prepare::explain(&call, trouble);
         let become_user = prepare::become_user(&call).await.map_err(in_words)?;
-        let link = prepare::link(&call, None).await?;
+        let link = prepare::link(&call, None).await.map_err(|none| none.why)?;
         Ok(Respondent { host: host.into(), link, become_user })
     }
 
@@ -61,6 +61,9 @@ impl Respondent {
             environment: Default::default(),
             epoch: run.next_epoch(),
             on_failure: OnFailure::Continue,
+            group: 0,
+            timeout: 0,
+            detach: None,
             label: module.to_string(),
             run: run.id.clone(),
             turn: 0,

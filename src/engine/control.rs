@@ -4,6 +4,7 @@ use super::call::{Call, Known, Trouble, touched};
 use super::host::Kind;
 use super::play::Ending;
 use super::prepare::{self, Prepared};
+use super::run::{Addition, Run};
 use super::task::Finished;
 use super::walker::{Flow, Walker};
 use crate::modules::control::{Assert, Debug, Fail, GroupBy, MetaAction, Pause, SetFact};
@@ -264,7 +265,13 @@ async fn meta(walker: &Walker, call: &Call, arguments: &Map<String, Value>) -> R
         }
         MetaAction::RefreshInventory => {
             on.batch.board.meet(call.position()).await;
-            Err(Trouble::Failed("meta: refresh_inventory is not available yet".into()))
+            let failed = |diag: crate::source::Diag| Trouble::Failed(diag.one_line());
+            on.play.run.refresh_inventory(on.play.number, call.position()).map_err(failed)?;
+            let mut inventory = on.play.run.inventory.write().unwrap_or_else(|p| p.into_inner());
+            reload(call, &mut inventory)?;
+            drop(inventory);
+            on.play.forget_bases();
+            silent(Flow::GoOn)
         }
     }
 }
@@ -283,23 +290,35 @@ fn add_host(call: &Call, mut arguments: Map<String, Value>) -> Result<Outcome, T
         }
     };
     let run = &call.on.play.run;
-    let span = Span::generated();
+    let (host, in_groups, vars) = (name.clone(), groups.clone(), arguments.clone());
+    let addition: Addition = Box::new(move |inventory| {
+        let span = Span::generated();
+        let added = inventory.add_host(&host, in_groups.first().map(String::as_str), &span);
+        let known = std::sync::Arc::make_mut(&mut added.vars);
+        for (key, value) in &vars {
+            known.insert(key.as_str().into(), Node::from_json(&span, value));
+        }
+        for group in in_groups.iter().skip(1) {
+            inventory.add_host(&host, Some(group), &span);
+        }
+        Ok(())
+    });
+    add(call, run, addition)?;
+    let added = json!({"host_name": name, "groups": groups, "host_vars": arguments});
+    Ok(Outcome::ok().with("add_host", added))
+}
+
+/// Adds something to the inventory, now and whenever it is read again.
+fn add(call: &Call, run: &Run, addition: Addition) -> Result<(), Trouble> {
     {
         let mut inventory = run.inventory.write().unwrap_or_else(|p| p.into_inner());
-        let host = inventory.add_host(&name, groups.first().map(String::as_str), &span);
-        let vars = std::sync::Arc::make_mut(&mut host.vars);
-        for (key, value) in &arguments {
-            vars.insert(key.as_str().into(), Node::from_json(&span, value));
-        }
-        for group in groups.iter().skip(1) {
-            inventory.add_host(&name, Some(group), &span);
-        }
+        addition(&mut inventory).map_err(|diag| Trouble::Failed(diag.message))?;
         inventory.reconcile();
         reload(call, &mut inventory)?;
     }
+    run.additions.lock().unwrap_or_else(|p| p.into_inner()).push(addition);
     call.on.play.forget_bases();
-    let added = json!({"host_name": name, "groups": groups, "host_vars": arguments});
-    Ok(Outcome::ok().with("add_host", added))
+    Ok(())
 }
 
 /// Reads the variables of hosts and groups that are new.
@@ -311,19 +330,16 @@ fn reload(call: &Call, inventory: &mut crate::inventory::Inventory) -> Result<()
 fn group_by(call: &Call, arguments: GroupBy) -> Result<Outcome, Trouble> {
     let key = arguments.key.0.replace(' ', "-");
     let parents = arguments.parents.map(|parents| parents.0).unwrap_or_else(|| vec!["all".into()]);
-    let span = Span::generated();
-    {
-        let mut inventory = call.on.play.run.inventory.write().unwrap_or_else(|p| p.into_inner());
-        inventory.add_host(&call.on.host.name, Some(&key), &span);
-        for parent in parents.iter().filter(|parent| *parent != "all") {
-            inventory
-                .add_child(&parent.replace(' ', "-"), &key, &span)
-                .map_err(|diag| Trouble::Failed(diag.message))?;
+    let (host, group, above) = (call.on.host.name.clone(), key.clone(), parents.clone());
+    let addition: Addition = Box::new(move |inventory| {
+        let span = Span::generated();
+        inventory.add_host(&host, Some(&group), &span);
+        for parent in above.iter().filter(|parent| *parent != "all") {
+            inventory.add_child(&parent.replace(' ', "-"), &group, &span)?;
         }
-        inventory.reconcile();
-        reload(call, &mut inventory)?;
-    }
-    call.on.play.forget_bases();
+        Ok(())
+    });
+    add(call, &call.on.play.run, addition)?;
     Ok(Outcome::ok().with("add_group", key).with("parent_groups", json!(parents)))
 }
 

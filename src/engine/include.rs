@@ -28,6 +28,8 @@ pub struct Loader {
     pub vault: Box<dyn Fn(&[u8], &Path) -> Result<Vec<u8>, String> + Send + Sync>,
     /// Templates names of static imports.
     pub template: Box<dyn Fn(&str, &Variables) -> Result<String, String> + Send + Sync>,
+    /// Reads the inventory's sources again (`meta: refresh_inventory`).
+    pub inventory: Box<dyn Fn(&mut Diags) -> Inventory + Send + Sync>,
 }
 
 impl Loader {
@@ -46,6 +48,13 @@ impl Loader {
             (Some(loaded), None) => Ok(loaded),
             (None, None) => Err(Diag::error("nothing could be loaded")),
         }
+    }
+
+    /// The inventory as its sources are now.
+    pub fn reload_inventory(&self) -> Result<Inventory, Diag> {
+        let mut diags = Diags::new();
+        let inventory = (self.inventory)(&mut diags);
+        diags.into_iter().find(Diag::is_error).map_or(Ok(inventory), Err)
     }
 
     /// Reads `group_vars` and `host_vars` beside the inventory and in `directory`, for the hosts and groups there are.

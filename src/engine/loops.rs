@@ -61,6 +61,7 @@ pub async fn items(call: &Call) -> Result<Result<Vec<Item>, Outcome>, Trouble> {
     let control = &call.task.loop_control;
     let loop_var = name(&control.loop_var, "item");
     let extended = control.extended.as_ref().and_then(Node::as_bool).unwrap_or(false);
+    let all_items = control.extended_allitems.as_ref().and_then(Node::as_bool).unwrap_or(true);
     let count = values.len();
     let all: Value = values.iter().cloned().collect();
     let mut items = Vec::with_capacity(count);
@@ -84,8 +85,10 @@ pub async fn items(call: &Call) -> Result<Result<Vec<Item>, Outcome>, Trouble> {
                 ("length", Value::from(count)),
                 ("revindex", Value::from(count - index)),
                 ("revindex0", Value::from(count - index - 1)),
-                ("allitems", all.clone()),
             ];
+            if all_items {
+                info.push(("allitems", all.clone()));
+            }
             if index > 0 {
                 info.push(("previtem", values[index - 1].clone()));
             }

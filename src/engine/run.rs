@@ -5,11 +5,13 @@ use super::fleet::Fleet;
 use super::host::{Gone, Host};
 use super::include::Loader;
 use super::owed::Debts;
+use super::position::Position;
 use crate::inventory::Inventory;
 use crate::journal::{Journal, Progress};
 use crate::machine::{Machine, Mode};
 use crate::playbook::TagSelection;
 use crate::redact::Redactor;
+use crate::source::Diag;
 use crate::template::{Layer, Templar};
 use indexmap::IndexMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -53,6 +55,9 @@ pub struct BecomeOptions {
     pub password: Option<crate::secret::Secret>,
 }
 
+/// Something that a play adds to the inventory.
+pub type Addition = Box<dyn Fn(&mut Inventory) -> Result<(), Diag> + Send>;
+
 /// What all plays of a run share.
 pub struct Run {
     /// How it was asked for.
@@ -95,6 +100,9 @@ pub struct Run {
     numbers: AtomicU64,
     stopping: AtomicBool,
     cut_off: Mutex<IndexMap<Arc<str>, String>>,
+    /// What plays have added to the inventory, to be added again when it is read again.
+    pub additions: Mutex<Vec<Addition>>,
+    refreshed: Mutex<std::collections::HashSet<(usize, Position)>>,
     /// `--start-at-task` was reached, or not given.
     pub started: AtomicBool,
 }
@@ -188,6 +196,8 @@ impl Run {
             numbers: AtomicU64::new(1),
             stopping: AtomicBool::new(false),
             cut_off: Mutex::default(),
+            additions: Mutex::default(),
+            refreshed: Mutex::default(),
             started: AtomicBool::new(started),
         })
     }
@@ -215,6 +225,21 @@ impl Run {
     /// No further request is to be made (Ctrl-C).
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
+    }
+
+    /// Reads the inventory again, once for all hosts at a place in a play; what plays have added stays.
+    pub fn refresh_inventory(&self, play: usize, position: &Position) -> Result<(), Diag> {
+        let mut refreshed = self.refreshed.lock().unwrap_or_else(|p| p.into_inner());
+        if !refreshed.insert((play, position.clone())) {
+            return Ok(());
+        }
+        let mut fresh = self.loader.reload_inventory()?;
+        for addition in self.additions.lock().unwrap_or_else(|p| p.into_inner()).iter() {
+            addition(&mut fresh)?;
+        }
+        fresh.reconcile();
+        *self.inventory.write().unwrap_or_else(|p| p.into_inner()) = fresh;
+        Ok(())
     }
 
     /// Ctrl-C: hosts finish what they are at, nothing else is begun.

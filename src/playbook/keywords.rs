@@ -251,8 +251,32 @@ impl Keywords {
         if !value.is_null() {
             check_literal(word, value, diags);
             *slot = Some(value.clone());
+            if let Some(what) = without_meaning(word, value)
+                && !diags.warnings().any(|said| said.message == what)
+            {
+                diags.push(Diag::warning(what).at(&key.span));
+            }
         }
         true
+    }
+}
+
+/// What is said, once, of a keyword that Ansible has and that has no effect here.
+fn without_meaning(word: &str, value: &Node) -> Option<String> {
+    match word {
+        "debugger" if value.as_str() != Some("never") => {
+            Some("there is no task debugger here: `debugger` has no effect, a failed task fails".into())
+        }
+        "collections" => {
+            let own = |node: &Node| matches!(node.as_str(), Some("ansible.builtin" | "ansible.legacy"));
+            let all = listed(value);
+            (!all.iter().all(own)).then(|| {
+                "`collections` has no effect: modules are those of this program (`deploy doc --list`), and roles are \
+                 found in the folders of --roles-path"
+                    .into()
+            })
+        }
+        _ => None,
     }
 }
 

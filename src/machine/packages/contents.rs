@@ -50,8 +50,10 @@ impl Machine {
         for (_, _, brought) in &read {
             self.foresee_accounts(brought)?;
         }
-        for (_, archive, _) in &read {
+        for (name, archive, _) in &read {
             self.foresee_entries(archive)?;
+            let files = archive.entries.iter().filter(|entry| !matches!(entry.kind, EntryKind::Directory));
+            self.foresee_brought(name, files.map(|entry| entry.path.clone()).collect());
         }
         let mut alternatives: BTreeMap<&str, Vec<(&str, &str, i64)>> = BTreeMap::new();
         for (_, _, brought) in &read {
@@ -209,9 +211,9 @@ impl Machine {
     fn foresee_removal(&mut self, name: &str, purge: bool) -> Result<()> {
         let info = Path::new("/var/lib/dpkg/info");
         let list = [format!("{name}.list"), format!("{name}:{}.list", native_architecture(self))];
-        let Some(text) = list.iter().find_map(|file| std::fs::read_to_string(info.join(file)).ok()) else {
-            return Ok(());
-        };
+        let text = list.iter().find_map(|file| std::fs::read_to_string(info.join(file)).ok());
+        // A package that is only foreseen takes with it what it would have brought.
+        let text = text.unwrap_or_else(|| self.take_brought(name).join("\n"));
         for path in text.lines().filter(|p| p.starts_with('/') && *p != "/.") {
             if UNSEEN.iter().any(|d| path.starts_with(d)) || (!purge && path.starts_with("/etc/")) {
                 continue;

@@ -16,6 +16,8 @@ pub(crate) struct Packages {
     pub(super) lists_fresh: bool,
     /// Names that dnf would have installed or removed.
     pub(super) rpm: BTreeMap<String, bool>,
+    /// The files that foreseen packages would bring.
+    brought: BTreeMap<String, Vec<String>>,
     /// Packages are foreseen of which it is not known what they bring.
     pub(super) opaque: bool,
     /// Whether the lists of the private copy differ from the host's; nothing before they were downloaded.
@@ -35,6 +37,52 @@ enum Foreseen {
     Removed,
     /// A task that may or may not run would install or remove it.
     Unknown,
+}
+
+/// The steps of a transaction where earlier tasks have left the host. apt was asked on the host as it is, so it neither
+/// knows what was foreseen to be installed nor what was foreseen to be gone.
+fn as_foreseen(
+    steps: Vec<Step>,
+    words: &[String],
+    foreseen: &BTreeMap<String, Foreseen>,
+    live: &BTreeMap<String, Installed>,
+) -> Vec<Step> {
+    let installs = |name: &str| matches!(foreseen.get(name), Some(Foreseen::Installed { .. }));
+    let gone = |name: &str| matches!(foreseen.get(name), Some(Foreseen::Removed));
+    let mut steps: Vec<Step> = steps
+        .into_iter()
+        .filter(|step| if step.after.is_some() { !installs(&step.name) } else { !gone(&step.name) })
+        .collect();
+    let Some(verb) = words.iter().position(|word| word == "install" || word == "remove") else { return steps };
+    let purge = words.iter().any(|word| word == "--purge");
+    let (verb, named) = (&words[verb], &words[verb + 1..]);
+    for word in named {
+        let name = word.split(['=', '/', ':']).next().unwrap_or_default();
+        if steps.iter().any(|step| step.name == name) {
+            continue;
+        }
+        match (foreseen.get(name), verb.as_str()) {
+            (Some(Foreseen::Installed { version, arch }), "remove") => steps.push(Step {
+                name: name.into(),
+                before: Some(version.clone()),
+                after: None,
+                arch: arch.clone(),
+                purge,
+            }),
+            (Some(Foreseen::Removed), "install") => {
+                let Some(package) = live.get(name).filter(|package| package.is_installed()) else { continue };
+                steps.push(Step {
+                    name: name.into(),
+                    before: None,
+                    after: Some(package.version.clone()),
+                    arch: package.arch.clone(),
+                    purge: false,
+                });
+            }
+            _ => {}
+        }
+    }
+    steps
 }
 
 impl Packages {
@@ -115,9 +163,17 @@ impl Machine {
             }
             other => other?,
         };
-        // What is foreseen already is no step any more; apt does not know it.
-        let known = self.foreseen_installed();
-        Ok(steps.into_iter().filter(|s| s.after.is_none() || !known.contains(&s.name)).collect())
+        Ok(as_foreseen(steps, words, &self.predictions.packages.packages, &super::live_dpkg()?))
+    }
+
+    /// Remembers which files a package would bring.
+    pub(super) fn foresee_brought(&mut self, name: &str, files: Vec<String>) {
+        self.predictions.packages.brought.insert(name.into(), files);
+    }
+
+    /// The files that a package would have brought, which is to go again.
+    pub(super) fn take_brought(&mut self, name: &str) -> Vec<String> {
+        self.predictions.packages.brought.remove(name).unwrap_or_default()
     }
 
     /// Whether an earlier task would change the sources of packages.
@@ -184,15 +240,38 @@ impl Machine {
         }
         self.update_privately(progress)
     }
+}
 
-    /// Names of packages that a check foresees to be installed.
-    pub(super) fn foreseen_installed(&self) -> Vec<String> {
-        self.predictions
-            .packages
-            .packages
-            .iter()
-            .filter(|(_, f)| matches!(f, Foreseen::Installed { .. }))
-            .map(|(name, _)| name.clone())
-            .collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(name: &str, before: Option<&str>, after: Option<&str>) -> Step {
+        let text = |version: Option<&str>| version.map(str::to_string);
+        Step { name: name.into(), before: text(before), after: text(after), arch: "amd64".into(), purge: false }
+    }
+
+    #[test]
+    fn a_package_comes_and_goes_within_one_check() {
+        let new = Foreseen::Installed { version: "2".into(), arch: "amd64".into() };
+        let foreseen: BTreeMap<String, Foreseen> =
+            [("new".to_string(), new), ("old".to_string(), Foreseen::Removed)].into();
+        let live = super::super::dpkg::parse_status(
+            "Package: old\nStatus: install ok installed\nVersion: 1\nArchitecture: amd64\n",
+        );
+        for (words, apt, expected) in [
+            ("-q remove new", vec![], vec![step("new", Some("2"), None)]),
+            (
+                "-q remove new:amd64 other",
+                vec![step("other", Some("1"), None)],
+                vec![step("other", Some("1"), None), step("new", Some("2"), None)],
+            ),
+            ("-q install new", vec![step("new", None, Some("2"))], vec![]),
+            ("-q install old", vec![], vec![step("old", None, Some("1"))]),
+            ("-q autoremove", vec![step("old", Some("1"), None)], vec![]),
+        ] {
+            let words: Vec<String> = words.split(' ').map(str::to_string).collect();
+            assert_eq!(as_foreseen(apt, &words, &foreseen, &live), expected, "{words:?}");
+        }
     }
 }

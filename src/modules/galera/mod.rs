@@ -1,8 +1,8 @@
 //! Galera clusters: what a node is, the first bootstrap, waiting until it is well, recovery after an outage.
 
 mod closer;
-mod effective;
 mod cluster_lock;
+mod effective;
 mod galera_bootstrap;
 mod galera_position;
 mod galera_recover;
