@@ -77,8 +77,9 @@ impl Machine {
         self.record(Change::effect(subject, format!("left running as job {job}"), Undo::None));
     }
 
-    /// A change that a task made which was left running.
-    pub fn adopt(&mut self, change: Change) {
+    /// A change that a task made which was left running: nothing is kept by which it could be undone.
+    pub fn adopt(&mut self, mut change: Change) {
+        change.undo = Undo::None;
         self.record(change);
     }
 
