@@ -65,6 +65,11 @@ test-faults:
 	tools/prepare test
 	DEPLOY_TEST_LAB=1 DEPLOY_TEST_FAULTS=1 DEPLOY_TEST_ONLY="$(ONLY)" $(CARGO) test --test lab -- --nocapture
 
+# Every parser fed with random input for FUZZ_SECONDS (60) each; a dated result goes to docs/results.
+.PHONY: fuzz
+fuzz:
+	tools/fuzz $(FUZZ_TARGETS)
+
 # Three bare hosts become a cluster before your eyes: needs root on a Debian or Ubuntu machine with Rust. The lab installs
 # what it needs.
 .PHONY: demo

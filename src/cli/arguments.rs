@@ -35,6 +35,16 @@ pub enum Command {
     Pki(super::pki::PkiArgs),
 }
 
+/// Names of the subcommands.
+pub fn subcommands() -> Vec<String> {
+    use clap::CommandFactory;
+    Arguments::command().get_subcommands().map(|command| command.get_name().to_string()).collect()
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "it must be a number, and at least 1".into())
+}
+
 /// How events are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -112,7 +122,7 @@ pub struct RunArguments {
     #[arg(short = 'v', long, action = ArgAction::Count)]
     pub verbose: u8,
     /// At most this many hosts at work at a time [default: no limit]
-    #[arg(short = 'f', long, value_name = "N")]
+    #[arg(short = 'f', long, value_name = "N", value_parser = at_least_one)]
     pub forks: Option<usize>,
     /// Become another user (root, unless --become-user says otherwise)
     #[arg(short = 'b', long = "become")]

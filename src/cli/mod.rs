@@ -28,6 +28,11 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             let help = !error.use_stderr();
             let _ = error.print();
+            let words: Vec<String> = std::env::args().skip(1).collect();
+            let late = |name: &String| words.iter().skip(1).any(|word| word == name);
+            if let Some(name) = arguments::subcommands().iter().find(|name| late(name)).filter(|_| !help) {
+                eprintln!("  a subcommand comes first, its options behind it: deploy {name} …");
+            }
             return if help { ExitCode::SUCCESS } else { ExitCode::from(5) }; // Ansible's code for bad options
         }
     };

@@ -1,7 +1,7 @@
 //! `deploy [PLAYBOOK …]`: load everything, find what is wrong by reading, run, report.
 
 use super::EXIT_PARSE;
-use super::arguments::{Colour, Format, RunArguments};
+use super::arguments::{Colour, Format, RunArguments, subcommands};
 use super::record::{self, Order};
 use super::{extra_vars, inventory, preflight, vault};
 use crate::connection::agent::AgentOptions;
@@ -17,7 +17,7 @@ use crate::playbook::{
 use crate::redact::Redactor;
 use crate::report::{JsonLines, Mask, Reporter, Reporters, Style, Terminal};
 use crate::secret::Secret;
-use crate::source::{Diag, Diags};
+use crate::source::{Diag, Diags, Span};
 use crate::template::{Layer, Raw, Scope, Templar, TemplarOptions, Value};
 use crate::vars::vault::Vault;
 use serde_json::json;
@@ -134,6 +134,14 @@ fn read(arguments: &RunArguments, redactor: &Redactor, diags: &mut Diags) -> Opt
     for text in &arguments.sources.limit {
         limit.extend(Inventory::limit_patterns(text, diags));
     }
+    // A misspelt limit is no reason to do nothing and call it a success.
+    if !limit.is_empty() && inventory.select(&limit, &[], &Span::generated(), &mut Diags::new()).hosts.is_empty() {
+        let text = arguments.sources.limit.join(",");
+        diags.push(
+            Diag::error(format!("--limit {text} leaves no host to work on"))
+                .with_help("`deploy inventory --graph` shows which hosts and groups there are"),
+        );
+    }
     Some(Sources {
         redactor: redactor.clone(),
         vault: vault.clone(),
@@ -158,8 +166,15 @@ fn playbook_names(arguments: &RunArguments, diags: &mut Diags) -> Vec<PathBuf> {
         if looks {
             names.push(path.clone());
         } else {
-            let known = ["inventory", "doc", "pki"];
-            let near = crate::source::did_you_mean(&text, known);
+            let known = subcommands();
+            if known.iter().any(|name| *name == text) {
+                diags.push(
+                    Diag::error(format!("the subcommand `{text}` comes too late"))
+                        .with_help(format!("options go behind it: deploy {text} …")),
+                );
+                break;
+            }
+            let near = crate::source::did_you_mean(&text, known.iter().map(String::as_str));
             diags.push(
                 Diag::error(format!("`{text}` is neither a subcommand nor a playbook"))
                     .with_help("a playbook ends in .yml, .yaml or .json, or contains a /")

@@ -175,6 +175,17 @@ impl SshConfig {
     }
 }
 
+/// What the text of one configuration file says of `host`, or why only `ssh -G` can tell.
+pub fn settings_of_text(text: &str, host: &str) -> Result<Settings, String> {
+    let file = File::parse(text, &home().join(".ssh"), 0);
+    if let Some(why) = file.beyond_us() {
+        return Err(why);
+    }
+    let mut found = Vec::new();
+    file.evaluate(host, true, &mut found);
+    Ok(Settings(found))
+}
+
 /// What `ssh -G` printed.
 fn parse_dump(text: &str) -> Settings {
     let pairs = text

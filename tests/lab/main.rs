@@ -6,6 +6,7 @@
 mod cluster;
 mod failures;
 mod faults;
+mod firewall;
 mod inputs;
 mod killed;
 mod lab;
@@ -30,6 +31,7 @@ fn scenarios() {
         failures::SCENARIOS,
         inputs::SCENARIOS,
         secrets::SCENARIOS,
+        firewall::SCENARIOS,
         site::SCENARIOS,
         tls::SCENARIOS,
         rolling::SCENARIOS,

@@ -90,7 +90,9 @@ impl Rows {
 /// Rows beyond this many bytes are an error: nothing that a module reads is that large.
 const MAX_RESULT: usize = 64 << 20;
 
-trait Transport: Read + Write {
+/// A connection to a server.
+pub trait Transport: Read + Write {
+    /// How long one read or write may take.
     fn limit(&self, timeout: Option<Duration>) -> std::io::Result<()>;
 }
 
@@ -173,6 +175,18 @@ impl Client {
                 Box::new(stream)
             }
         };
+        Client::over(stream, user, password, database, timeout, patience)
+    }
+
+    /// Logs in over a connection that stands.
+    pub fn over(
+        stream: Box<dyn Transport>,
+        user: &str,
+        password: &Secret,
+        database: Option<&str>,
+        timeout: Duration,
+        patience: Option<Duration>,
+    ) -> Result<Client, SqlError> {
         let mut client = Client { stream, sequence: 0, version: String::new() };
         client.stream.limit(Some(timeout))?;
         client.log_in(user, password, database)?;

@@ -9,7 +9,7 @@ mod prediction;
 
 pub use account::{Account, Authentication, LIMITS, Require, account_name};
 pub use auth::{is_native_hash, native_hash};
-pub use client::{ColumnKind, Rows, SqlError, identifier, quote};
+pub use client::{Client, ColumnKind, Rows, SqlError, Transport, identifier, quote};
 pub use grants::{GRANT_OPTION, Grants};
 pub use login::Login;
 pub(crate) use prediction::Sql;
@@ -18,7 +18,6 @@ use super::history::Entry;
 use super::{Change, Domain, Facet, Machine, MachineError, Result, Subject, Undo};
 use crate::secret::Secret;
 use account::fingerprint;
-use client::Client;
 use serde::{Deserialize, Serialize};
 
 /// A database.
