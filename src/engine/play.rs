@@ -89,6 +89,17 @@ pub struct Batch {
     pub left_at: Mutex<HashMap<usize, Position>>,
     /// Somebody ended the batch (`meta: end_batch`, `end_play`) or a fatal error did.
     pub ended: Mutex<Option<Ending>>,
+    /// The lists of hosts that were asked for last.
+    lists: Mutex<Option<HostLists>>,
+}
+
+/// Who is there, as templates see it. Every evaluation has these lists at hand, so they are not made anew for each.
+#[derive(Clone)]
+struct HostLists {
+    present: Vec<usize>,
+    outside: Vec<Arc<str>>,
+    batch: Value,
+    play: Value,
 }
 
 /// Why a batch ends before its tasks do.
@@ -114,6 +125,7 @@ impl Batch {
             once: Mutex::default(),
             left_at: Mutex::default(),
             ended: Mutex::default(),
+            lists: Mutex::default(),
         }
     }
 
@@ -184,10 +196,33 @@ impl PlayRun {
         entry.or_insert_with(|| (role.clone(), role_layers(role))).1.clone()
     }
 
+    /// `ansible_play_batch` and `ansible_play_hosts` for those who stand at `position`: hosts of the batch that had not
+    /// failed before it; with them the hosts outside of the batch that still take part.
+    pub fn host_lists(&self, batch: &Batch, position: &Position) -> (Value, Value) {
+        let present = batch.present_at(position);
+        let outside = self.hosts_outside(batch);
+        let mut cache = batch.lists.lock().unwrap_or_else(|p| p.into_inner());
+        if let Some(lists) = cache.as_ref().filter(|lists| lists.present == present && lists.outside == outside) {
+            return (lists.batch.clone(), lists.play.clone());
+        }
+        let inside: Vec<&Arc<str>> =
+            present.iter().filter_map(|&index| batch.hosts.get(index)).map(|host| &host.name).collect();
+        let wanted: std::collections::HashSet<&Arc<str>> = inside.iter().copied().chain(&outside).collect();
+        let all = self.hosts.iter().map(|host| &host.name).filter(|name| wanted.contains(name));
+        let play: Value = all.map(|name| Value::from(&**name)).collect();
+        let batch: Value = inside.iter().map(|name| Value::from(&***name)).collect();
+        *cache = Some(HostLists { present, outside, batch: batch.clone(), play: play.clone() });
+        (batch, play)
+    }
+
     /// Hosts of the play that are in no batch of their own right now and still take part.
-    pub fn hosts_outside(&self, batch: &Batch) -> Vec<Arc<str>> {
-        let inside = |host: &Arc<Host>| batch.hosts.iter().any(|other| other.name == host.name);
-        self.hosts.iter().filter(|host| !inside(host) && host.gone().is_none()).map(|h| h.name.clone()).collect()
+    fn hosts_outside(&self, batch: &Batch) -> Vec<Arc<str>> {
+        if batch.hosts.len() == self.hosts.len() {
+            return Vec::new();
+        }
+        let inside: std::collections::HashSet<&Arc<str>> = batch.hosts.iter().map(|host| &host.name).collect();
+        let outside = self.hosts.iter().filter(|host| !inside.contains(&host.name) && host.gone().is_none());
+        outside.map(|host| host.name.clone()).collect()
     }
 
     /// Adds the handlers of a role that was included while the play runs.

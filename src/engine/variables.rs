@@ -169,20 +169,10 @@ fn magic(at: At<'_>) -> Arc<Layer> {
             }
         }
         Some(batch) => {
-            let list = |names: Vec<Arc<str>>| names.iter().map(|n| Value::from(&**n)).collect::<Value>();
-            let present: Vec<Arc<str>> =
-                batch.present_at(&at.stamp.position).iter().map(|&i| batch.hosts[i].name.clone()).collect();
-            layer.insert("ansible_play_batch".into(), Raw::Value(list(present.clone())));
-            let others = at.play.hosts_outside(batch);
-            let all: Vec<Arc<str>> = at
-                .play
-                .hosts
-                .iter()
-                .filter(|host| present.contains(&host.name) || others.contains(&host.name))
-                .map(|host| host.name.clone())
-                .collect();
-            layer.insert("ansible_play_hosts".into(), Raw::Value(list(all.clone())));
-            layer.insert("play_hosts".into(), Raw::Value(list(all)));
+            let (batch, all) = at.play.host_lists(batch, &at.stamp.position);
+            layer.insert("ansible_play_batch".into(), Raw::Value(batch));
+            layer.insert("ansible_play_hosts".into(), Raw::Value(all.clone()));
+            layer.insert("play_hosts".into(), Raw::Value(all));
         }
         None => {}
     }
