@@ -1,12 +1,12 @@
 //! `wait_for`: waits for a port, a file, a text, or just for some time.
 
-use crate::machine::Machine;
+use crate::machine::{Machine, resolve};
 use crate::modules::scalars::{Int, Text, TextList};
 use crate::modules::{Context, FreeForm, Module, ModuleError, Outcome, Reach, decode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::io::Read;
-use std::net::{IpAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// `ansible.builtin.wait_for`
@@ -192,7 +192,7 @@ fn look(
         return Ok((open_connections(wait, host, port) == 0).then_some(None));
     }
     let limit = Duration::from_secs(wait.connect_timeout.map_or(5, |i| u64::try_from(i.0).unwrap_or(5)).max(1));
-    let stream = connect(machine, host, port, limit);
+    let stream = connect(host, port, limit);
     let Some(mut stream) = stream else {
         return Ok((!present).then_some(None));
     };
@@ -225,23 +225,9 @@ fn groups(captures: &regex_lite::Captures<'_>) -> Vec<String> {
     captures.iter().skip(1).map(|g| g.map_or(String::new(), |m| m.as_str().to_string())).collect()
 }
 
-/// Connects, trying every address of a name. A name that only the name service knows is asked for with `getent`.
-fn connect(machine: &Machine, host: &str, port: u16, limit: Duration) -> Option<TcpStream> {
-    let mut addresses: Vec<std::net::SocketAddr> = match host.parse::<IpAddr>() {
-        Ok(address) => vec![(address, port).into()],
-        Err(_) => (host, port).to_socket_addrs().map(Iterator::collect).unwrap_or_default(),
-    };
-    if addresses.is_empty()
-        && let Ok(output) = machine.probe(&crate::machine::Command::new(["getent", "ahosts", host]))
-    {
-        addresses = output
-            .stdout_text()
-            .lines()
-            .filter_map(|l| l.split_whitespace().next()?.parse::<IpAddr>().ok())
-            .map(|a| (a, port).into())
-            .collect();
-        addresses.dedup();
-    }
+/// Connects, trying every address of a name.
+fn connect(host: &str, port: u16, limit: Duration) -> Option<TcpStream> {
+    let addresses = resolve::addresses(host, port).unwrap_or_default();
     addresses.iter().find_map(|address| TcpStream::connect_timeout(address, limit).ok())
 }
 
@@ -262,9 +248,7 @@ fn open_connections(wait: &WaitFor, host: &str, port: u16) -> usize {
     let codes: Vec<&str> =
         STATES.iter().filter(|(name, _)| wanted.iter().any(|w| w == name)).map(|(_, code)| *code).collect();
     let resolve = |name: &str| -> Vec<IpAddr> {
-        name.parse::<IpAddr>()
-            .map(|a| vec![a])
-            .unwrap_or_else(|_| (name, 0u16).to_socket_addrs().map(|a| a.map(|a| a.ip()).collect()).unwrap_or_default())
+        resolve::addresses(name, 0).unwrap_or_default().into_iter().map(|address| address.ip()).collect()
     };
     let excluded: Vec<IpAddr> = wait.exclude_hosts.0.iter().flat_map(|h| resolve(h)).collect();
     let any = matches!(host, "0.0.0.0" | "::" | "::0");
