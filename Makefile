@@ -6,7 +6,6 @@ BUNDLE := target/agents
 TRIPLE = $(1)-unknown-linux-gnu
 # The agent runs on any Linux of its CPU type, whatever libc that has. It never unwinds, so it carries no tables for that.
 STATIC := -C target-feature=+crt-static -C force-unwind-tables=no
-UNWINDING := .eh_frame .eh_frame_hdr .gcc_except_table
 
 # Another CPU type needs a linker and a Rust compiler whose standard library fits. Debian has both:
 #   apt-get install rustc-web gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstd-rust-web-dev:arm64
@@ -15,6 +14,11 @@ UNWINDING := .eh_frame .eh_frame_hdr .gcc_except_table
 CROSS_RUSTC ?= /usr/bin/rustc
 CROSS_ARCHES := $(filter-out $(HOST_ARCH),$(if $(and $(wildcard $(CROSS_RUSTC)),$(wildcard \
   /usr/lib/rustlib/aarch64-unknown-linux-gnu),$(shell command -v aarch64-linux-gnu-gcc)),aarch64))
+
+# lld can lay out functions so that they compress better (50 kB less); with another linker it is left out.
+LAYOUT := -C link-arg=-Wl,--bp-compression-sort=function
+COMPACT = $(shell mkdir -p target && echo 'fn main() {}' | rustc --crate-name probe $(LAYOUT) -o target/probe - \
+  2>/dev/null && rm -f target/probe && echo '$(LAYOUT)')
 
 AGENT_SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock
 
@@ -28,31 +32,25 @@ agents: $(patsubst %,$(BUNDLE)/agent-%.gz,$(HOST_ARCH) $(CROSS_ARCHES))
 
 # --target, so that build scripts and macros stay ordinary programs.
 $(BUNDLE)/agent-$(HOST_ARCH).gz: $(AGENT_SOURCES)
-	RUSTFLAGS='$(STATIC)' $(CARGO) build --profile agent --no-default-features --bin deploy-agent \
+	RUSTFLAGS='$(STATIC) $(COMPACT)' $(CARGO) build --profile agent --no-default-features --bin deploy-agent \
 	  --target $(call TRIPLE,$(HOST_ARCH))
-	$(call pack,target/$(call TRIPLE,$(HOST_ARCH))/agent/deploy-agent,$@,objcopy)
+	tools/pack-agent target/$(call TRIPLE,$(HOST_ARCH))/agent/deploy-agent $@ objcopy
 
 $(BUNDLE)/agent-aarch64.gz: $(AGENT_SOURCES)
 	RUSTC=$(CROSS_RUSTC) CARGO_TARGET_DIR=target/cross RUSTFLAGS='$(STATIC)' \
 	  CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
 	  $(CARGO) build --profile agent --no-default-features --bin deploy-agent --target $(call TRIPLE,aarch64)
-	$(call pack,target/cross/$(call TRIPLE,aarch64)/agent/deploy-agent,$@,aarch64-linux-gnu-objcopy)
-
-# A program, compressed, with what `deploy` must know of it without unpacking it. Without a time inside, so that the
-# same program is the same file.
-define pack
-	@mkdir -p $(BUNDLE)
-	@$(3) $(addprefix --remove-section ,$(UNWINDING)) $(1) $(2:.gz=)
-	@sha256sum < $(2:.gz=) | cut -d' ' -f1 > $(2:.gz=.sha256)
-	@stat -c %s $(2:.gz=) > $(2:.gz=.size)
-	@gzip -9n < $(2:.gz=) > $(2).new && mv $(2).new $(2)
-endef
+	tools/pack-agent target/cross/$(call TRIPLE,aarch64)/agent/deploy-agent $@ aarch64-linux-gnu-objcopy
 
 # Everything that is checked before a change lands; .ci/run calls exactly this.
-.PHONY: test lab-test
+.PHONY: test lab-test deny
 test:
 	tools/prepare test
 	tools/test
+
+# What we depend on, held against deny.toml; a part of `make test`.
+deny:
+	tools/deny
 
 # Only the scenarios on real hosts whose name contains ONLY.
 lab-test:
