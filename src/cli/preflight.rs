@@ -11,6 +11,13 @@ pub fn check(playbooks: &[Playbook], templar: &Templar, diags: &mut Diags) {
         for (_, node) in &play.keywords.vars {
             values(node, templar, diags);
         }
+        if let Some(rolling) = &play.rolling {
+            let nodes =
+                [&rolling.order, &rolling.max_unavailable, &rolling.group, &rolling.window, &rolling.datacenter];
+            nodes.into_iter().flatten().chain(&rolling.soak).for_each(|node| values(node, templar, diags));
+            rolling.when.iter().for_each(|node| condition(node, templar, diags));
+            rolling.gate.iter().for_each(|gate| walk(&gate.steps, play, templar, diags));
+        }
         for steps in [&play.pre_tasks, &play.roles, &play.tasks, &play.post_tasks, &play.handlers] {
             walk(steps, play, templar, diags);
         }

@@ -27,7 +27,7 @@ pub fn is_include(module: &Module) -> bool {
 
 /// Whether one host does it for all of a batch.
 pub fn is_once(module: &Module) -> bool {
-    matches!(module.name, "ansible.builtin.add_host" | "ansible.builtin.pause")
+    matches!(module.name, "ansible.builtin.add_host" | "ansible.builtin.pause" | "deploy.builtin.galera_gate")
 }
 
 /// Whether its answer sets facts, so that a host must not run ahead of it: whatever reads a variable later may
@@ -45,7 +45,13 @@ pub fn sets_facts(module: &Module) -> bool {
 
 /// Whether hosts must have met before it.
 pub fn meets(module: &Module) -> bool {
-    matches!(module.name, "ansible.builtin.add_host" | "ansible.builtin.group_by" | "ansible.builtin.pause")
+    matches!(
+        module.name,
+        "ansible.builtin.add_host"
+            | "ansible.builtin.group_by"
+            | "ansible.builtin.pause"
+            | "deploy.builtin.galera_gate"
+    )
 }
 
 /// Carries out a control module whose conditions hold.
@@ -76,6 +82,7 @@ pub async fn run(walker: &Walker, call: &Call, module: &'static Module) -> Resul
         "pause" => super::prompts::pause(call, typed::<Pause>(arguments)?).await.map(Prepared::Done),
         "add_host" => add_host(call, arguments).map(Prepared::Done),
         "group_by" => group_by(call, typed(arguments)?).map(Prepared::Done),
+        "galera_gate" => super::gate::task(call, arguments).await.map(Prepared::Done),
         "include_vars" => super::include::vars(call, typed(arguments)?).await.map(Prepared::Done),
         other => Err(Trouble::Failed(format!("the engine does not know how to carry out `{other}`"))),
     }

@@ -96,6 +96,20 @@ pub struct Counters {
     pub unknown: u32,
 }
 
+/// What a gate says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateState {
+    /// Go on.
+    Open,
+    /// It did not open in time; in a check: it is closed now.
+    Closed,
+    /// It is closed, or was not open for long enough, and is looked at again.
+    Waiting,
+    /// A check cannot tell.
+    Unknown,
+}
+
 /// Something that happened.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -158,6 +172,62 @@ pub enum Event {
     Diagnostic {
         /// The text.
         text: String,
+    },
+    /// The order of a rolling play is settled.
+    RollingOrder {
+        /// Its turns: the hosts that are out together.
+        turns: Vec<Vec<Arc<str>>>,
+        /// Hosts of the play that take no turn: the condition of `rolling` is false for them.
+        left_out: Vec<Arc<str>>,
+        /// Hosts that may be out at a time.
+        max_unavailable: usize,
+        /// The gate's name, or `tasks`; nothing where there is none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        gate: Option<String>,
+        /// The members the gate looks at, where it is known.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        members: Vec<Arc<str>>,
+        /// The time window, and whether it is open now.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        window: Option<(String, bool)>,
+    },
+    /// A turn of a rolling play begins.
+    TurnStarted {
+        /// Its number, from 1.
+        turn: u32,
+        /// How many there are.
+        of: u32,
+        /// Its hosts.
+        hosts: Vec<Arc<str>>,
+    },
+    /// A turn of a rolling play is over.
+    TurnDone {
+        /// Its number, from 1.
+        turn: u32,
+        /// Its hosts.
+        hosts: Vec<Arc<str>>,
+        /// Whether all went well, the gate behind it included.
+        ok: bool,
+        /// Seconds it took.
+        seconds: f64,
+    },
+    /// What a gate sees.
+    Gate {
+        /// The cluster: the group's name, or its members'.
+        name: String,
+        /// Open, closed, still waiting, or not to be told in a check.
+        state: GateState,
+        /// One sentence: why, or what was seen.
+        sentence: String,
+        /// Seconds since it began to look.
+        seconds: u64,
+    },
+    /// A rolling play waits on purpose.
+    Waiting {
+        /// For what.
+        reason: String,
+        /// How many seconds.
+        seconds: u64,
     },
     /// A play stopped early.
     PlayStopped {

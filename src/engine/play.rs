@@ -8,7 +8,7 @@ use super::host::{Host, Stamp};
 use super::position::Position;
 use super::run::Run;
 use super::variables::{self, At, HostBase, LayerCache};
-use super::walker::Walker;
+use super::walker::{Part, Walker};
 use crate::inventory::split_patterns;
 use crate::playbook::{Play, Role, Step, Task};
 use crate::source::{Diag, Diags, Node, Span};
@@ -79,6 +79,8 @@ pub struct Batch {
     pub board: Arc<Board>,
     /// Every task is a meeting point: failures must be seen before anybody goes on.
     pub strict: bool,
+    /// The turn of a rolling play, counted from 1; 0 outside of turns.
+    pub turn: u32,
     /// Answers to `--step`.
     pub steps: tokio::sync::Mutex<HashMap<Position, bool>>,
     /// Turns at tasks with `throttle`.
@@ -120,6 +122,7 @@ impl Batch {
             hosts,
             board,
             strict,
+            turn: 0,
             steps: Default::default(),
             turns: Mutex::default(),
             once: Mutex::default(),
@@ -272,7 +275,7 @@ pub fn open_play(run: &Arc<Run>, play: &Arc<Play>, number: usize, quietly: bool)
         let warnings = run.loader.load_inventory_vars(&mut inventory, &play.directory)?;
         warnings.into_iter().filter(|_| !quietly).for_each(|diag| run.warn(diag.one_line()));
     }
-    let bare = Scope::from_layers(&run.templar, vec![vars.clone(), run.extra.clone(), run.magic.clone()]);
+    let bare = bare_scope(run, &vars);
     let hosts = select_hosts(run, play, &bare, quietly)?;
     let name = match &play.name {
         Some(node) => text(&bare, node)?,
@@ -350,7 +353,10 @@ pub async fn run_play(run: &Arc<Run>, play: &Arc<Play>, number: usize) -> Result
     if hosts.is_empty() {
         return Ok(Next::GoOn);
     }
-    let bare = Scope::from_layers(&run.templar, vec![play_run.vars.clone(), run.extra.clone(), run.magic.clone()]);
+    if let Some(rolling) = &play.rolling {
+        return super::rolling::run(&play_run, rolling).await;
+    }
+    let bare = bare_scope(run, &play_run.vars);
     let portions = portions(&bare, play)?;
     let mut next = Next::GoOn;
     for batch in batches::cut(hosts, &portions) {
@@ -377,16 +383,23 @@ pub enum Next {
     Stop,
 }
 
-async fn run_batch(play: &Arc<PlayRun>, hosts: Vec<Arc<Host>>) -> Next {
+/// Walks hosts together through a part of the play that stands at `base`; `turn` is 0 outside of turns.
+pub async fn walk_batch(
+    play: &Arc<PlayRun>,
+    hosts: Vec<Arc<Host>>,
+    part: Part,
+    base: Position,
+    turn: u32,
+) -> Arc<Batch> {
     let run = &play.run;
     let board = Arc::new(Board::new(hosts.len(), !play.free, run.sink.clone()));
     let strict = !play.free && (play.any_errors_fatal || play.max_fail_percentage.is_some());
-    let batch = Arc::new(Batch::new(hosts.clone(), board.clone(), strict));
+    let batch = Arc::new(Batch { turn, ..Batch::new(hosts.clone(), board.clone(), strict) });
     hosts.iter().for_each(|host| host.forget_notified());
     let mut walkers = tokio::task::JoinSet::new();
     for index in 0..hosts.len() {
         let walker = Walker::new(play.clone(), batch.clone(), index);
-        walkers.spawn(walker.walk());
+        walkers.spawn(walker.walk(part.clone(), base.clone()));
     }
     let watcher = tokio::spawn(super::watch::watch(batch.clone(), run.sink.clone()));
     while let Some(done) = walkers.join_next().await {
@@ -411,6 +424,12 @@ async fn run_batch(play: &Arc<PlayRun>, hosts: Vec<Arc<Host>>) -> Next {
         }
         host.forget_notified();
     }
+    batch
+}
+
+async fn run_batch(play: &Arc<PlayRun>, hosts: Vec<Arc<Host>>) -> Next {
+    let run = &play.run;
+    let batch = walk_batch(play, hosts.clone(), Part::Whole, Position::start(), 0).await;
     let failed = hosts.iter().filter(|host| host.gone().is_some()).count();
     let fatal = batch.ending() == Some(Ending::Fatal);
     if fatal || batches::play_ends(hosts.len(), failed, play.max_fail_percentage) {
@@ -455,6 +474,23 @@ fn host_patterns(scope: &Scope, hosts: &Node) -> Result<Vec<String>, Diag> {
         }
     }
     Ok(patterns)
+}
+
+/// What a play's own keywords are evaluated with.
+pub fn bare_scope(run: &Run, vars: &Arc<Layer>) -> Scope {
+    Scope::from_layers(&run.templar, vec![vars.clone(), run.extra.clone(), run.magic.clone()])
+}
+
+/// All hosts that a play's pattern names, `--limit` aside.
+pub fn unlimited_hosts(run: &Run, play: &Play, scope: &Scope) -> Result<Vec<Arc<str>>, Diag> {
+    let patterns = host_patterns(scope, &play.hosts)?;
+    let mut diags = Diags::new();
+    let mut inventory = run.inventory.write().unwrap_or_else(|p| p.into_inner());
+    let selection = inventory.select(&patterns, &[], &play.hosts.span, &mut diags);
+    match diags.into_iter().find(Diag::is_error) {
+        Some(error) => Err(error),
+        None => Ok(selection.hosts.iter().map(|name| name.as_str().into()).collect()),
+    }
 }
 
 /// The hosts of a play that still take part, in the order asked for.

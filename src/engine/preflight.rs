@@ -27,7 +27,7 @@ pub async fn preflight<'a>(run: &Arc<Run>, plays: impl Iterator<Item = &'a Arc<P
         for steps in [&play.pre_tasks, &play.roles, &play.tasks, &play.post_tasks] {
             collect(steps, &frame, &mut tasks);
         }
-        if tasks.is_empty() {
+        if tasks.is_empty() && play.rolling.is_none() {
             continue;
         }
         let opened = match open_play(run, play, number, true) {
@@ -37,6 +37,9 @@ pub async fn preflight<'a>(run: &Arc<Run>, plays: impl Iterator<Item = &'a Arc<P
                 continue;
             }
         };
+        if let Some(rolling) = &play.rolling {
+            found.extend(super::rolling::preflight(&opened, rolling).err());
+        }
         let batch = Arc::new(Batch::new(
             opened.hosts.clone(),
             Arc::new(super::board::Board::new(opened.hosts.len(), false, run.sink.clone())),

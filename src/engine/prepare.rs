@@ -85,7 +85,7 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
         detach,
         label: call.info.name.clone(),
         run: String::new(), // the link knows it
-        turn: 0,
+        turn: call.on.batch.turn,
         unlocked: false,
     };
     let link = if module.reach == Reach::Control { Ok(None) } else { link(call, target.as_deref()).await.map(Some) };

@@ -103,6 +103,7 @@ pub struct Run {
     /// What plays have added to the inventory, to be added again when it is read again.
     pub additions: Mutex<Vec<Addition>>,
     refreshed: Mutex<std::collections::HashSet<(usize, Position)>>,
+    unfinished: AtomicBool,
     /// `--start-at-task` was reached, or not given.
     pub started: AtomicBool,
 }
@@ -198,6 +199,7 @@ impl Run {
             cut_off: Mutex::default(),
             additions: Mutex::default(),
             refreshed: Mutex::default(),
+            unfinished: AtomicBool::new(false),
             started: AtomicBool::new(started),
         })
     }
@@ -272,6 +274,11 @@ impl Run {
         self.stopping.load(Ordering::SeqCst)
     }
 
+    /// A play stopped before its end without any host having failed: that is no success either.
+    pub fn unfinished(&self) {
+        self.unfinished.store(true, Ordering::SeqCst);
+    }
+
     /// Tells the user something.
     pub fn warn(&self, message: impl Into<String>) {
         self.sink.emit(Event::Warning { message: message.into() });
@@ -302,7 +309,8 @@ impl Run {
     /// How it ended.
     pub fn verdict(&self) -> Verdict {
         let hosts = self.hosts.lock().unwrap_or_else(|p| p.into_inner());
-        hosts.values().fold(Verdict::default(), |verdict, host| {
+        let start = Verdict { failed: self.unfinished.load(Ordering::SeqCst), ..Verdict::default() };
+        hosts.values().fold(start, |verdict, host| {
             let counters = host.counters();
             Verdict {
                 failed: verdict.failed || counters.failed > 0 || host.gone() == Some(Gone::Failed),

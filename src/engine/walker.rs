@@ -93,6 +93,19 @@ impl HostRun {
     }
 }
 
+/// What of a play a host is walked through.
+#[derive(Clone)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// Facts alone: a rolling play needs those of all hosts before the first turn.
+    Facts,
+    /// All but the facts.
+    Turn,
+    /// These steps: a gate.
+    Steps(Arc<[Step]>),
+}
+
 /// Walks one host through a play.
 pub struct Walker {
     /// What requests and answers share.
@@ -120,9 +133,9 @@ impl Walker {
         Walker { this }
     }
 
-    /// Through all sections of the play.
-    pub async fn walk(self) {
-        let flow = self.sections().await;
+    /// Through a part of the play, which stands at `base`: what is walked later stands behind what was walked before.
+    pub async fn walk(self, part: Part, base: Position) {
+        let flow = self.sections(&part, &base).await;
         let end = Position::end();
         // A host that leaves for good still finishes what it was asked.
         self.this.batch.board.settle(self.this.index, &end).await;
@@ -154,12 +167,18 @@ impl Walker {
         }
     }
 
-    async fn sections(&self) -> Flow {
+    async fn sections(&self, part: &Part, start: &Position) -> Flow {
         let play = self.this.play.clone();
         let play = &play.play;
-        let start = Position::start();
         let frame = Frame { keywords: vec![play.keywords.clone()], ..Frame::default() };
-        let mut flow = self.gather_facts(&frame, &start.child(0)).await;
+        let mut flow = match part {
+            Part::Whole | Part::Facts => self.gather_facts(&frame, &start.child(0)).await,
+            Part::Turn => Flow::GoOn,
+            Part::Steps(steps) => return self.steps(steps, &frame, &start.child(4)).await,
+        };
+        if matches!(part, Part::Facts) {
+            return flow;
+        }
         if flow == Flow::GoOn {
             flow = self.steps(&play.pre_tasks, &frame, &start.child(1)).await;
         }

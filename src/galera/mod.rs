@@ -22,7 +22,7 @@ pub use certificates::{Certificate, Leaf, Purpose};
 pub use gate::{Expected, Member, Sample, Tolerances, Verdict, gate};
 pub use lints::{Finding, NodeConfig, Severity, lint};
 pub use options::{OptionChange, ProviderOptions};
-pub use quorum::{Votes, stays_primary, sudden_losses_tolerated};
+pub use quorum::{Votes, rolling_slack, stays_primary, sudden_losses_tolerated};
 pub use recovery::{Recovery, Standing, recover, standings, table};
 pub use stability::{Progress, Stability};
 pub use statements::{Statement, holds_up};

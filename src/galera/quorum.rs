@@ -26,6 +26,13 @@ pub fn sudden_losses_tolerated(size: u32, leaving: u32) -> u32 {
         .unwrap_or(0)
 }
 
+/// How many members of `size` (arbitrators included, all of weight 1) may be under change at the same time: as many as
+/// may vanish without a goodbye and leave the rest Primary, because a stop that was meant to be graceful can end as a
+/// crash. One is always allowed: with two members there is no such slack, and still no other way to restart them.
+pub fn rolling_slack(size: u32) -> u32 {
+    sudden_losses_tolerated(size, 0).max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +49,15 @@ mod tests {
             (5, 0, 3, true),
         ] {
             assert_eq!(stays_primary(Votes { before, left, present }), expected, "{before} {left} {present}");
+        }
+    }
+
+    #[test]
+    fn slack() {
+        for (size, expected) in [(1, 1), (2, 1), (3, 1), (4, 1), (5, 2), (6, 2), (7, 3)] {
+            assert_eq!(rolling_slack(size), expected, "{size}");
+            // Whoever vanishes within the slack, the rest goes on.
+            assert!(size < 3 || stays_primary(Votes { before: size, left: 0, present: size - expected }));
         }
     }
 

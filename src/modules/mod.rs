@@ -31,6 +31,8 @@ mod action;
 #[cfg(feature = "controller")]
 pub use action::{Action, ActionError, ActionFuture, ActionHost, FileKind, Prepared, RenderOptions};
 #[cfg(feature = "controller")]
+pub use galera::GaleraGate;
+#[cfg(feature = "controller")]
 pub use pki::{has_preflight, preflight};
 
 pub use arguments::{Argument, Arguments, RawField, decode};

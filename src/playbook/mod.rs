@@ -13,9 +13,11 @@ mod load;
 mod model;
 mod play;
 mod role;
+mod rolling;
 mod steps;
 mod tags;
 mod task;
+mod window;
 
 pub use free_form::{join_args, parse_kv, split_args, unquote};
 pub use index::{ModuleArgument, ModuleIndex, ModuleInfo, RegisteredModules};
@@ -26,7 +28,9 @@ pub use model::{
     Action, Block, BlockKind, LoadedRole, LoopControl, LoopKind, LoopSpec, Play, Playbook, Role, Step, Task, Variables,
 };
 pub use role::{RoleFrom, RoleRequest, find_role, load_role};
+pub use rolling::{Gate, Limit, OnFailure, Rolling};
 pub use tags::TagSelection;
+pub use window::Window;
 
 #[cfg(test)]
 mod tests;

@@ -59,7 +59,7 @@ pub struct Play {
     /// `force_handlers`
     pub force_handlers: Option<Node>,
     /// `rolling`, our own.
-    pub rolling: Option<Node>,
+    pub rolling: Option<Arc<super::rolling::Rolling>>,
     /// `pre_tasks`
     pub pre_tasks: Vec<Step>,
     /// `roles`: a block for each, dependencies before it.

@@ -148,13 +148,7 @@ impl Loader<'_> {
                 "order" => play.order = given(),
                 "max_fail_percentage" => play.max_fail_percentage = given(),
                 "force_handlers" => play.force_handlers = given(),
-                "rolling" => {
-                    play.rolling = given();
-                    self.error(Diag::error("`rolling` is not available yet").at(&key.span).with_help(
-                        "use `serial: 1` with `max_fail_percentage: 0` and a health check as the last task",
-                    ));
-                }
-                "roles" | "pre_tasks" | "tasks" | "post_tasks" | "handlers" => {}
+                "roles" | "pre_tasks" | "tasks" | "post_tasks" | "handlers" | "rolling" => {}
                 _ => strangers.push(key),
             }
         }
@@ -173,6 +167,9 @@ impl Loader<'_> {
         self.roles.clear();
         self.role_handlers.clear();
         let mut handlers = Vec::new();
+        if let Some((key, value)) = map.get_entry("rolling") {
+            play.rolling = self.rolling(key, value, map, file, &context);
+        }
         play.pre_tasks = self.section(map, "pre_tasks", file, &context);
         if let Some(roles) = map.get("roles") {
             for loaded in self.role_list(roles, "roles", &[], &context) {

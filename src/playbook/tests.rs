@@ -21,6 +21,7 @@ const MODULES: &[(&str, bool, &str)] = &[
     ("set_fact", false, "?"),
     ("user", false, "*name state"),
     ("meta", true, "*_raw_params"),
+    ("deploy.builtin.galera_gate", false, "group timeout expected_size"),
     ("import_tasks", true, "*file/_raw_params apply"),
     ("include_tasks", true, "*file/_raw_params apply"),
     ("import_role", false, "*name/role tasks_from vars_from defaults_from handlers_from allow_duplicates"),
@@ -43,7 +44,8 @@ impl ModuleIndex for Index {
                 })
                 .collect()
         });
-        let canonical: &'static str = Box::leak(format!("ansible.builtin.{name}").into_boxed_str());
+        let full = if name.contains('.') { name.to_string() } else { format!("ansible.builtin.{name}") };
+        let canonical: &'static str = Box::leak(full.into_boxed_str());
         Some(Arc::new(ModuleInfo { canonical, args, free_form: *free_form }))
     }
     fn names(&self) -> Vec<&str> {
@@ -246,7 +248,12 @@ fn wrong_plays_as_users_see_them() {
         "- hosts: [a, {b: c}]\n",
         "- hosts: all\n  taks: []\n  when: x\n  command: ls\n",
         "- hosts: all\n  tasks: 7\n  gather_facts: perhaps\n",
-        "- hosts: all\n  rolling: {}\n",
+        "- hosts: all\n  rolling: yes\n",
+        "- hosts: all\n  rolling:\n    max_unavailble: 1\n    gate: galea\n    soak: long\n    on_failure: pray\n",
+        "- hosts: all\n  serial: 1\n  max_fail_percentage: 0\n  rolling: {max_unavailable: 0}\n",
+        "- hosts: all\n  rolling:\n    max_unavailable: 120%\n    order: {a: b}\n    gate: 7\n    window: [Sat 22:00-22:00, 26:00-27:00, 1:00-2:00 Mars/Base]\n",
+        "- hosts: all\n  rolling:\n    gate: {galera: {tiemout: 3}}\n",
+        "- hosts: all\n  rolling:\n    gate: [{frob: }]\n",
         "- hosts: all\n  roles: [nope, {tags: x}, 7x/y]\n",
         "- import_playbook: nope.yml\n  becom: yes\n",
         "- import_playbook: site.yml\n",
@@ -255,6 +262,40 @@ fn wrong_plays_as_users_see_them() {
     ];
     let shown: Vec<String> = cases.iter().map(|case| Tree::new(&format!("=== site.yml\n{case}")).load().1).collect();
     insta::assert_snapshot!(shown.join("\n\n---\n\n"));
+}
+
+#[test]
+fn a_rolling_play() {
+    let tree = Tree::new(
+        "=== site.yml
+- hosts: all
+  rolling:
+    max_unavailable: 30%
+    order: \"{{ is_writer }}\"
+    gate: galera
+    group: db
+    soak: 15
+    on_failure: rollback
+    window: Sat-Sun 22:00-04:00 Europe/Berlin
+    when: due
+- hosts: all
+  rolling:
+    gate:
+      - debug: {msg: well}
+      - import_tasks: more.yml
+=== more.yml
+- debug:
+",
+    );
+    let playbook = tree.good();
+    let rolling = playbook.plays[0].rolling.clone().unwrap();
+    let gate = rolling.gate.as_ref().unwrap();
+    assert_eq!((gate.name, rolling.on_failure, rolling.when.len()), (Some("galera"), OnFailure::Rollback, 1));
+    let [Step::Task(task)] = &gate.steps[..] else { panic!("{:?}", gate.steps) };
+    assert_eq!(&*task.action.name, "deploy.builtin.galera_gate");
+    assert_eq!(task.action.arg("group").and_then(|node| node.scalar_text()), Some("db".into()));
+    let rolling = playbook.plays[1].rolling.clone().unwrap();
+    assert_eq!(rolling.gate.as_ref().map(|gate| gate.steps.len()), Some(2));
 }
 
 #[test]

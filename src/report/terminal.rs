@@ -1,7 +1,7 @@
 //! Plain text for people, in the form of Ansible's default output.
 
 use super::{Mask, Masked, Reporter, diff};
-use crate::engine::event::{Event, HostResult, TaskInfo, TaskStatus};
+use crate::engine::event::{Event, GateState, HostResult, TaskInfo, TaskStatus};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -217,6 +217,48 @@ impl<W: Write + Send> Reporter for Terminal<W> {
             }
             Event::Warning { message } => self.say(&style.magenta(&format!("[WARNING]: {message}\n")))?,
             Event::Diagnostic { text } => self.say(&format!("{}\n", text.trim_end()))?,
+            Event::RollingOrder { turns, left_out, max_unavailable, gate, members, window } => {
+                let turns: Vec<String> = turns.iter().map(|turn| turn.join(" + ")).collect();
+                let mut text = format!("order: {}\n", turns.join(", then "));
+                if !left_out.is_empty() {
+                    text += &format!("no turn for: {}\n", left_out.join(", "));
+                }
+                let gate = match gate {
+                    Some(gate) if members.is_empty() => format!("gate: {gate}"),
+                    Some(gate) => format!("gate: {gate} (all of {})", members.join(", ")),
+                    None => "no gate".to_string(),
+                };
+                text += &format!("at most {max_unavailable} out at a time; {gate}\n");
+                if let Some((window, open)) = window {
+                    text += &format!("window: {window} ({})\n", if *open { "open now" } else { "closed now" });
+                }
+                self.say(&style.cyan(&text))?;
+            }
+            Event::TurnStarted { turn, of, hosts } => {
+                self.header = None;
+                let text = self.heading(&format!("TURN {turn} of {of} [{}]", hosts.join(", ")));
+                self.say(&text)?;
+            }
+            Event::TurnDone { turn, hosts, ok, seconds } => {
+                let hosts = hosts.join(", ");
+                let text = if *ok {
+                    style.green(&format!("turn {turn}: {hosts} done in {seconds:.1} s\n"))
+                } else {
+                    style.red(&format!("turn {turn}: {hosts} failed after {seconds:.1} s\n"))
+                };
+                self.say(&text)?;
+            }
+            Event::Gate { name, state, sentence, seconds } => {
+                let line = match state {
+                    GateState::Open if *seconds == 0 => style.green(&format!("gate {name}: open: {sentence}\n")),
+                    GateState::Open => style.green(&format!("gate {name}: open after {seconds} s: {sentence}\n")),
+                    GateState::Closed => style.red(&format!("gate {name}: closed: {sentence}\n")),
+                    GateState::Waiting => style.yellow(&format!("gate {name}: waiting ({seconds} s): {sentence}\n")),
+                    GateState::Unknown => style.magenta(&format!("gate {name}: not known in a check: {sentence}\n")),
+                };
+                self.say(&line)?;
+            }
+            Event::Waiting { reason, seconds } => self.say(&style.dim(&format!("waiting {seconds} s: {reason}\n")))?,
             Event::PlayStopped { reason } => self.say(&style.red(&format!("\n{reason}\n")))?,
             Event::Recap { hosts, owed } => {
                 let mut text = self.heading("PLAY RECAP");

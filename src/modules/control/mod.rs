@@ -40,7 +40,7 @@ pub const MODULES: &[&Module] = &[
 ];
 
 /// A module of this family.
-const fn control(
+pub(super) const fn control(
     name: &'static str,
     aliases: &'static [&'static str],
     free_form: super::FreeForm,

@@ -54,6 +54,7 @@ macro_rules! login_arguments {
 
         impl $name {
             /// How to log in.
+            #[allow(dead_code)] // the gate hands the arguments on as they are
             fn login(&self) -> $crate::machine::sql::Login {
                 let text = |value: &Option<$crate::modules::scalars::Text>| value.as_ref().map(|t| t.0.clone());
                 let _ = &self.check_hostname;

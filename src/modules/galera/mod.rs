@@ -4,6 +4,7 @@ mod closer;
 mod cluster_lock;
 mod effective;
 mod galera_bootstrap;
+mod galera_gate;
 mod galera_position;
 mod galera_recover;
 mod galera_status;
@@ -15,10 +16,14 @@ mod observe;
 
 use super::Module;
 
+#[cfg(feature = "controller")]
+pub use galera_gate::GaleraGate;
+
 /// The modules of this family.
 pub const MODULES: &[&Module] = &[
     &cluster_lock::CLUSTER_LOCK,
     &galera_bootstrap::GALERA_BOOTSTRAP,
+    &galera_gate::GALERA_GATE,
     &galera_position::GALERA_POSITION,
     &galera_recover::GALERA_RECOVER,
     &galera_status::GALERA_STATUS,

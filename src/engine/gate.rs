@@ -1,0 +1,310 @@
+//! The Galera gate: asks every member of a cluster at the same time, again and again, until all are well.
+
+use super::board::Board;
+use super::call::{Call, Trouble};
+use super::event::{Event, GateState, TaskStatus};
+use super::host::{Host, Kind};
+use super::play::{Batch, PlayRun};
+use super::synthetic;
+use super::walker::{Flow, Walker};
+use crate::galera::{Observation, Sample, Tolerances, Verdict, gate};
+use crate::modules::scalars::Int;
+use crate::modules::{GaleraGate, Outcome, decode};
+use crate::source::Node;
+use crate::template::{Raw, from_json};
+use serde_json::{Map, Value, json};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A member that says nothing for so long is one that cannot be reached.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a gate is asked to make sure of.
+pub struct Plan {
+    /// The group's name, for the user.
+    pub name: String,
+    /// All members.
+    pub members: Vec<Arc<str>>,
+    /// Members that the cluster must have, arbitrators included.
+    pub expected: u32,
+    stable: u32,
+    stable_for: Duration,
+    interval: Duration,
+    timeout: Duration,
+    tolerances: Tolerances,
+    /// Arguments for `galera_status`.
+    status: Vec<(Node, Node)>,
+}
+
+/// How one look, or the waiting, ended.
+enum End {
+    Open { looks: u32 },
+    Closed { reason: String },
+    Unknown { reason: String },
+    Left(Flow),
+}
+
+/// What one look saw.
+struct Look {
+    members: Vec<Observation>,
+    /// Members that could not be asked, with the reason.
+    silent: Vec<(Arc<str>, String)>,
+    unknown: Option<String>,
+}
+
+/// The task `galera_gate`. Boxed, because asking a member is a task in turn.
+pub fn task<'a>(call: &'a Call, arguments: Map<String, Value>) -> Answered<'a> {
+    Box::pin(carry_out(call, arguments))
+}
+
+/// How the task ends.
+type Answered<'a> = Pin<Box<dyn Future<Output = Result<Outcome, Trouble>> + Send + 'a>>;
+
+async fn carry_out(call: &Call, arguments: Map<String, Value>) -> Result<Outcome, Trouble> {
+    let plan = plan(call, arguments).await?;
+    let check = call.checks().await?;
+    let began = Instant::now();
+    let say = |state: GateState, sentence: &str| {
+        let event = Event::Gate {
+            name: plan.name.clone(),
+            state,
+            sentence: sentence.to_string(),
+            seconds: if check { 0 } else { began.elapsed().as_secs() },
+        };
+        call.on.batch.board.emit(call.position(), event);
+    };
+    let (end, seen) = if check { glance(call, &plan).await } else { wait(call, &plan, &say).await };
+    remember(call, &plan, &seen);
+    let outcome = |outcome: Outcome| {
+        let members: Vec<Value> = seen.iter().filter_map(|node| serde_json::to_value(node).ok()).collect();
+        outcome.with("members", members).with("expected_size", plan.expected)
+    };
+    match end {
+        End::Left(flow) => Err(Trouble::Flow(flow)),
+        End::Open { looks } => {
+            let sentence = format!("all {} members are Synced", plan.expected);
+            say(GateState::Open, &sentence);
+            Ok(outcome(Outcome::ok()).with("open", true).with("looks", looks).with("msg", sentence))
+        }
+        End::Closed { reason } if check => {
+            say(GateState::Closed, &format!("{reason} (now; a run would wait up to {} s)", plan.timeout.as_secs()));
+            Ok(outcome(Outcome::ok()).with("open", false).with("reason", reason))
+        }
+        End::Closed { reason } => {
+            say(GateState::Closed, &reason);
+            let failed = Outcome::failed(format!("the gate is closed: {reason}"));
+            Ok(outcome(failed).with("open", false).with("reason", reason))
+        }
+        End::Unknown { reason } => {
+            say(GateState::Unknown, &reason);
+            Ok(outcome(Outcome::ok()).with("open", Value::Null).with("reason", reason))
+        }
+    }
+}
+
+async fn plan(call: &Call, arguments: Map<String, Value>) -> Result<Plan, Trouble> {
+    let play = &call.on.play;
+    let span = &call.task.span;
+    let status: Vec<(Node, Node)> = arguments
+        .iter()
+        .filter(|(name, _)| GaleraGate::STATUS.contains(&name.as_str()))
+        .map(|(name, value)| (Node::string(span.clone(), name.as_str()), Node::from_json(span, value)))
+        .collect();
+    let asked: GaleraGate = decode(arguments).map_err(|error| Trouble::Failed(error.to_string()))?;
+    let group = match &asked.group {
+        Some(group) => Some(group.0.clone()),
+        None => call.variable("galera_group").await?.map(|value| value.to_string()),
+    };
+    let (name, members) = match (&asked.members, group) {
+        (Some(list), _) => (list.0.join(", "), list.0.iter().map(|name| name.as_str().into()).collect()),
+        (None, Some(group)) => {
+            let members = members_of_group(play, &group).map_err(Trouble::Failed)?;
+            (group, members)
+        }
+        (None, None) => {
+            let members = members_of_play(play).map_err(|diag| Trouble::Failed(diag.one_line()))?;
+            (members.join(", "), members)
+        }
+    };
+    let number = |given: Option<Int>, usual: u64| given.map_or(usual, |n| u64::try_from(n.0).unwrap_or(0));
+    let size = members.len() as u64 + number(asked.arbitrators, 0);
+    let interval = Duration::from_secs(number(asked.interval, 1).max(1));
+    Ok(Plan {
+        name,
+        members,
+        expected: number(asked.expected_size, size) as u32,
+        stable: number(asked.stable, 3).max(1) as u32,
+        stable_for: Duration::from_secs(number(asked.stable_for, 10)),
+        interval,
+        timeout: Duration::from_secs(number(asked.timeout, 120)),
+        tolerances: Tolerances {
+            recv_queue: number(asked.recv_queue, 10),
+            interval_ns: interval.as_nanos() as u64,
+            ..Tolerances::default()
+        },
+        status,
+    })
+}
+
+/// All hosts of a group, whatever `--limit` says.
+pub fn members_of_group(play: &PlayRun, group: &str) -> Result<Vec<Arc<str>>, String> {
+    let inventory = play.run.inventory.read().unwrap_or_else(|p| p.into_inner());
+    let members: Vec<Arc<str>> = inventory.group_hosts(group).iter().map(|host| host.as_str().into()).collect();
+    if members.is_empty() {
+        let groups = inventory.groups_map();
+        let near = crate::source::did_you_mean(group, groups.keys().map(|name| &**name));
+        let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        return Err(format!("the inventory has no group `{group}` with hosts in it{hint}"));
+    }
+    Ok(members)
+}
+
+/// All hosts that the play's pattern names, whatever `--limit` says.
+pub fn members_of_play(play: &PlayRun) -> Result<Vec<Arc<str>>, crate::source::Diag> {
+    let bare = super::play::bare_scope(&play.run, &play.vars);
+    super::play::unlimited_hosts(&play.run, &play.play, &bare)
+}
+
+/// One look, in a check.
+async fn glance(call: &Call, plan: &Plan) -> (End, Vec<Observation>) {
+    let look = look(call, plan).await;
+    if let Some(reason) = look.unknown {
+        return (End::Unknown { reason }, look.members);
+    }
+    if look.silent.is_empty() && look.members.iter().any(|node| node.predicted) {
+        let reason = "servers would be started or restarted before".to_string();
+        return (End::Unknown { reason }, look.members);
+    }
+    match judge(&look, plan, &[]) {
+        None => (End::Open { looks: 1 }, look.members),
+        Some(reason) => (End::Closed { reason }, look.members),
+    }
+}
+
+/// Looks until all were well often and long enough.
+async fn wait(call: &Call, plan: &Plan, say: &impl Fn(GateState, &str)) -> (End, Vec<Observation>) {
+    let began = Instant::now();
+    let mut previous: Vec<Sample> = Vec::new();
+    let (mut looks, mut good) = (0, 0);
+    let mut good_since = None;
+    let mut shown = String::new();
+    loop {
+        let since = Instant::now();
+        let look = look(call, plan).await;
+        looks += 1;
+        let state = call.on.state();
+        if state != Flow::GoOn {
+            return (End::Left(state), look.members);
+        }
+        let closed = look.unknown.clone().or_else(|| judge(&look, plan, &previous));
+        previous = look.members.iter().map(Sample::of).collect();
+        match closed {
+            None => {
+                good += 1;
+                let well = good_since.get_or_insert(since).elapsed();
+                if good >= plan.stable && well >= plan.stable_for {
+                    return (End::Open { looks }, look.members);
+                }
+            }
+            Some(reason) => {
+                good = 0;
+                good_since = None;
+                if began.elapsed() >= plan.timeout {
+                    return (End::Closed { reason }, look.members);
+                }
+                if reason != shown {
+                    say(GateState::Waiting, &reason);
+                    shown = reason;
+                }
+            }
+        }
+        tokio::time::sleep(plan.interval.saturating_sub(since.elapsed())).await;
+    }
+}
+
+/// Why the gate is closed; nothing when it is open.
+fn judge(look: &Look, plan: &Plan, previous: &[Sample]) -> Option<String> {
+    if let Some((host, why)) = look.silent.first() {
+        return Some(format!("{host}: it cannot be reached ({why})"));
+    }
+    match gate(&look.members, plan.expected, previous, &plan.tolerances) {
+        Verdict::Open => None,
+        closed => closed.reason(),
+    }
+}
+
+/// Asks all members at the same time.
+async fn look(call: &Call, plan: &Plan) -> Look {
+    let play = &call.on.play;
+    let run = &play.run;
+    let hosts: Vec<Arc<Host>> = plan.members.iter().map(|name| run.host(name)).collect();
+    // Not the play's batch: members are asked whether they take part in the play or not, and nothing that is found
+    // here counts as a host's failure.
+    let board = Arc::new(Board::new(hosts.len(), false, run.sink.clone()));
+    let batch = Arc::new(Batch::new(hosts.clone(), board, false));
+    let span = &call.task.span;
+    let task = synthetic::task(
+        &play.play,
+        span,
+        &format!("{}: the member is asked", call.info.name),
+        "deploy.builtin.galera_status",
+        plan.status.clone(),
+        &[],
+    );
+    let mut asking = Vec::new();
+    for index in 0..hosts.len() {
+        let walker = Walker::new(play.clone(), batch.clone(), index);
+        batch.board.arrive(index, call.position());
+        let one = Call::new(&walker.this, &task, &call.frame, call.position());
+        asking.push(tokio::spawn(async move {
+            let finished = walker.attempts(&one, None).await;
+            finished.map_err(|trouble| super::prepare::explain(&one, trouble))
+        }));
+    }
+    let until = tokio::time::Instant::now() + PATIENCE;
+    let mut look = Look { members: Vec::new(), silent: Vec::new(), unknown: None };
+    for (host, asked) in hosts.iter().zip(asking) {
+        let name = host.name.to_string();
+        let silent = match tokio::time::timeout_at(until, asked).await {
+            Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
+            Ok(Err(error)) => error.to_string(),
+            Ok(Ok(Err(why))) => why,
+            Ok(Ok(Ok(finished))) => match finished.status {
+                TaskStatus::Unreachable => finished.msg.clone().unwrap_or_default(),
+                TaskStatus::Unknown => {
+                    look.unknown = Some(format!("{name}: {}", finished.msg.clone().unwrap_or_default()));
+                    continue;
+                }
+                TaskStatus::Failed => {
+                    let error = Some(finished.msg.clone().unwrap_or_default());
+                    look.members.push(Observation { host: name, error, ..Observation::default() });
+                    continue;
+                }
+                _ => {
+                    let seen = finished.json.get("galera").cloned().unwrap_or(json!({}));
+                    let seen = serde_json::from_value(seen).unwrap_or_default();
+                    look.members.push(Observation { host: name, ..seen });
+                    continue;
+                }
+            },
+        };
+        look.silent.push((host.name.clone(), silent));
+        if !run.options.check {
+            run.fleet.reset(&host.name).await; // the next look tries anew
+        }
+    }
+    look
+}
+
+/// Leaves what was seen where tasks of the play find it.
+fn remember(call: &Call, plan: &Plan, seen: &[Observation]) {
+    let members: Vec<Value> = seen.iter().filter_map(|node| serde_json::to_value(node).ok()).collect();
+    let value = from_json(&Value::Array(members));
+    let play = &call.on.play;
+    let stamp = call.on.stamp(call.position());
+    let others = play.hosts.iter().map(|host| &host.name).filter(|name| !plan.members.contains(name));
+    for name in plan.members.iter().chain(others) {
+        play.run.host(name).set(&stamp, Kind::Fact, "galera_gate_members", Raw::Value(value.clone()));
+    }
+}

@@ -1,0 +1,220 @@
+//! A rolling play: facts of all hosts, their order, the gate, and then turn after turn, each behind the gate. The first
+//! doubt ends it.
+
+mod order;
+mod plan;
+mod rollback;
+
+use super::event::Event;
+use super::host::Host;
+use super::play::{Next, PlayRun, walk_batch};
+use super::position::Position;
+use super::walker::Part;
+use crate::playbook::{OnFailure, Rolling, Step, Window};
+use crate::source::Diag;
+use jiff::Timestamp;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
+
+/// The controller's own clock.
+pub struct WallClock;
+
+impl Clock for WallClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// What is wrong with a rolling play, as far as it can be told before any connection.
+pub fn preflight(play: &Arc<PlayRun>, rolling: &Rolling) -> Result<(), Diag> {
+    plan::settle(play, rolling, WallClock.now())?;
+    plan::check_order(play, rolling)
+}
+
+/// Runs the play. An error is about the play itself, before any of its hosts was touched.
+pub async fn run(play: &Arc<PlayRun>, rolling: &Arc<Rolling>) -> Result<Next, Diag> {
+    Roll::begin(play, rolling, &WallClock)?.run().await
+}
+
+/// A rolling play under way.
+struct Roll<'a> {
+    play: &'a Arc<PlayRun>,
+    rolling: &'a Rolling,
+    clock: &'a dyn Clock,
+    settings: plan::Settings,
+    gate: Option<Arc<[Step]>>,
+    check: bool,
+    /// What is walked later stands behind what was walked before.
+    walked: usize,
+}
+
+impl<'a> Roll<'a> {
+    fn begin(play: &'a Arc<PlayRun>, rolling: &'a Rolling, clock: &'a dyn Clock) -> Result<Roll<'a>, Diag> {
+        let now = clock.now();
+        let settings = plan::settle(play, rolling, now)?;
+        let check = play.run.options.check;
+        if let Some(window) = settings.window.as_ref().filter(|window| !check && !window.is_open(now)) {
+            let span = rolling.window.as_ref().map_or(&rolling.span, |node| &node.span);
+            return Err(Diag::error(closed(window, now)).at(span).with_note("no host was touched"));
+        }
+        let gate = rolling.gate.as_ref().map(|gate| gate.steps.clone().into());
+        Ok(Roll { play, rolling, clock, settings, gate, check, walked: 0 })
+    }
+
+    async fn run(mut self) -> Result<Next, Diag> {
+        let play = self.play;
+        self.walk(play.hosts.clone(), Part::Facts, 0).await;
+        let lost: Vec<&str> = play.hosts.iter().filter(|host| host.gone().is_some()).map(|host| &*host.name).collect();
+        if !lost.is_empty() {
+            return Ok(self.stop(format!("{}: no facts could be had, so no host is touched", lost.join(", "))));
+        }
+        let order = plan::order(play, self.rolling, self.settings.limit)?;
+        self.announce(&order);
+        let Some(first) = order.turns.first().and_then(|turn| turn.first()).cloned() else { return Ok(Next::GoOn) };
+        if play.run.stopping() {
+            return Ok(Next::Stop);
+        }
+        if let Err(why) = self.pass_gate(&first).await {
+            return Ok(self.stop(format!("{why}: no host was touched")));
+        }
+        self.turns(order.turns).await
+    }
+
+    async fn turns(&mut self, turns: Vec<Vec<Arc<Host>>>) -> Result<Next, Diag> {
+        let of = turns.len() as u32;
+        for (index, hosts) in turns.iter().enumerate() {
+            let waiting = || -> String {
+                let rest: Vec<&str> = turns[index..].iter().flatten().map(|host| &*host.name).collect();
+                format!("not touched: {}", rest.join(", "))
+            };
+            if self.play.run.stopping() {
+                return Ok(self.stop(format!("interrupted between two turns; {}", waiting())));
+            }
+            let now = self.clock.now();
+            if let Some(window) = self.settings.window.as_ref().filter(|window| !self.check && !window.is_open(now)) {
+                let why = format!("{}; {}", closed(window, now), waiting());
+                self.play.run.unfinished();
+                return Ok(self.stop(why));
+            }
+            let turn = index as u32 + 1;
+            let began = Instant::now();
+            let sink = &self.play.run.sink;
+            sink.emit(Event::TurnStarted { turn, of, hosts: names(hosts) });
+            let done = self.turn(turn, hosts).await;
+            let seconds = began.elapsed().as_secs_f64();
+            sink.emit(Event::TurnDone { turn, hosts: names(hosts), ok: done.is_ok(), seconds });
+            match done {
+                Ok(Next::GoOn) => {}
+                Ok(other) => return Ok(other),
+                Err(why) => {
+                    let why = match turns.get(index + 1) {
+                        Some(_) => {
+                            let rest: Vec<&str> = turns[index + 1..].iter().flatten().map(|host| &*host.name).collect();
+                            format!("{why}: the play stops; not touched: {}", rest.join(", "))
+                        }
+                        None => format!("{why}: the play stops"),
+                    };
+                    return Ok(self.stop(why));
+                }
+            }
+        }
+        Ok(Next::GoOn)
+    }
+
+    /// One turn, the soak of the first and the gate behind it included. An error is why the play stops.
+    async fn turn(&mut self, turn: u32, hosts: &[Arc<Host>]) -> Result<Next, String> {
+        let run = &self.play.run;
+        let batch = self.walk(hosts.to_vec(), Part::Turn, turn).await;
+        let mut trouble = None;
+        let lost: Vec<&str> = hosts.iter().filter(|host| host.gone().is_some()).map(|host| &*host.name).collect();
+        if !lost.is_empty() {
+            trouble = Some(format!("{} failed in its turn", lost.join(", ")));
+        } else if batch.ending() == Some(super::play::Ending::Fatal) {
+            trouble = Some("the turn ended with a fatal error".to_string());
+        }
+        if trouble.is_none() && !self.check {
+            if turn == 1 && !self.settings.soak.is_zero() {
+                let reason = format!("{} is the first: is it still well after a while", names(hosts).join(", "));
+                run.sink.emit(Event::Waiting { reason, seconds: self.settings.soak.as_secs() });
+                self.pause(self.settings.soak).await;
+            }
+            if let Some(host) = hosts.first()
+                && !run.stopping()
+            {
+                trouble = self.pass_gate(host).await.err();
+            }
+        }
+        let Some(why) = trouble else {
+            return Ok(match batch.ending() {
+                Some(super::play::Ending::Play) => Next::EndPlay,
+                _ => Next::GoOn,
+            });
+        };
+        if self.rolling.on_failure == OnFailure::Rollback && !self.check {
+            self.roll_back(turn, hosts).await;
+        }
+        Err(why)
+    }
+
+    /// Runs the gate, if there is one: a named one for all from one host, tasks on every host of the play.
+    async fn pass_gate(&mut self, host: &Arc<Host>) -> Result<(), String> {
+        let Some(steps) = self.gate.clone() else { return Ok(()) };
+        let named = self.rolling.gate.as_ref().is_some_and(|gate| gate.name.is_some());
+        let hosts = if named { vec![host.clone()] } else { self.play.hosts.clone() };
+        self.walk(hosts.clone(), Part::Steps(steps), 0).await;
+        let closed: Vec<&str> = hosts.iter().filter(|host| host.gone().is_some()).map(|host| &*host.name).collect();
+        match (closed.is_empty(), named) {
+            (true, _) => Ok(()),
+            (false, true) => Err("the gate did not open".into()),
+            (false, false) => Err(format!("the gate did not open on {}", closed.join(", "))),
+        }
+    }
+
+    async fn walk(&mut self, hosts: Vec<Arc<Host>>, part: Part, turn: u32) -> Arc<super::play::Batch> {
+        let base = Position::start().child(self.walked);
+        self.walked += 1;
+        walk_batch(self.play, hosts, part, base, turn).await
+    }
+
+    async fn pause(&self, time: Duration) {
+        let until = Instant::now() + time;
+        while Instant::now() < until && !self.play.run.stopping() {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    fn announce(&self, order: &plan::Order) {
+        let now = self.clock.now();
+        self.play.run.sink.emit(Event::RollingOrder {
+            turns: order.turns.iter().map(|turn| names(turn)).collect(),
+            left_out: order.left_out.clone(),
+            max_unavailable: self.settings.limit.of(self.play.hosts.len()),
+            gate: self.rolling.gate.as_ref().map(|gate| gate.name.unwrap_or("tasks").to_string()),
+            members: self.settings.members.clone(),
+            window: self.settings.window.as_ref().map(|window| (window.to_string(), window.is_open(now))),
+        });
+    }
+
+    fn stop(&self, reason: String) -> Next {
+        self.play.run.sink.emit(Event::PlayStopped { reason });
+        Next::Stop
+    }
+}
+
+fn names(hosts: &[Arc<Host>]) -> Vec<Arc<str>> {
+    hosts.iter().map(|host| host.name.clone()).collect()
+}
+
+/// Why nothing begins now.
+fn closed(window: &Window, now: Timestamp) -> String {
+    match window.next_opening(now) {
+        Some(next) => format!("the window `{window}` is closed; it opens at {}", next.strftime("%Y-%m-%d %H:%M %Z")),
+        None => format!("the window `{window}` is over and does not open again"),
+    }
+}
