@@ -7,7 +7,7 @@ use super::host::{Host, Kind};
 use super::play::{Batch, PlayRun};
 use super::synthetic;
 use super::walker::{Flow, Walker};
-use crate::galera::{Observation, Sample, Tolerances, Verdict, gate};
+use crate::galera::{Expected, Observation, Progress, Stability, Tolerances};
 use crate::modules::scalars::Int;
 use crate::modules::{GaleraGate, Outcome, decode};
 use crate::source::Node;
@@ -21,13 +21,12 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a gate is asked to make sure of.
-pub struct Plan {
+struct Plan {
     /// The group's name, for the user.
-    pub name: String,
+    name: String,
     /// All members.
-    pub members: Vec<Arc<str>>,
-    /// Members that the cluster must have, arbitrators included.
-    pub expected: u32,
+    members: Vec<Arc<str>>,
+    expected: Expected,
     stable: u32,
     stable_for: Duration,
     interval: Duration,
@@ -35,6 +34,12 @@ pub struct Plan {
     tolerances: Tolerances,
     /// Arguments for `galera_status`.
     status: Vec<(Node, Node)>,
+}
+
+impl Plan {
+    fn stability(&self) -> Stability {
+        Stability::new(self.expected, self.tolerances, self.stable, self.stable_for)
+    }
 }
 
 /// How one look, or the waiting, ended.
@@ -51,6 +56,8 @@ struct Look {
     /// Members that could not be asked, with the reason.
     silent: Vec<(Arc<str>, String)>,
     unknown: Option<String>,
+    /// It was a closer look: certificates, option files.
+    close: bool,
 }
 
 /// The task `galera_gate`. Boxed, because asking a member is a task in turn.
@@ -76,14 +83,11 @@ async fn carry_out(call: &Call, arguments: Map<String, Value>) -> Result<Outcome
     };
     let (end, seen) = if check { glance(call, &plan).await } else { wait(call, &plan, &say).await };
     remember(call, &plan, &seen);
-    let outcome = |outcome: Outcome| {
-        let members: Vec<Value> = seen.iter().filter_map(|node| serde_json::to_value(node).ok()).collect();
-        outcome.with("members", members).with("expected_size", plan.expected)
-    };
+    let outcome = |outcome: Outcome| outcome.with("members", shown(&seen)).with("expected_size", plan.expected.size);
     match end {
         End::Left(flow) => Err(Trouble::Flow(flow)),
         End::Open { looks } => {
-            let sentence = format!("all {} members are Synced", plan.expected);
+            let sentence = format!("all {} members are well", plan.expected.size);
             say(GateState::Open, &sentence);
             Ok(outcome(Outcome::ok()).with("open", true).with("looks", looks).with("msg", sentence))
         }
@@ -128,19 +132,27 @@ async fn plan(call: &Call, arguments: Map<String, Value>) -> Result<Plan, Troubl
         }
     };
     let number = |given: Option<Int>, usual: u64| given.map_or(usual, |n| u64::try_from(n.0).unwrap_or(0));
-    let size = members.len() as u64 + number(asked.arbitrators, 0);
+    let nodes = members.len() as u32;
+    let size = asked.expected_size.and_then(|size| u32::try_from(size.0).ok());
+    let arbitrators = match (asked.arbitrators, size) {
+        (Some(given), _) => u32::try_from(given.0).unwrap_or(0),
+        (None, size) => size.unwrap_or(nodes).saturating_sub(nodes),
+    };
+    let expected = Expected { size: size.unwrap_or(nodes + arbitrators), ..Expected::all(nodes, arbitrators) };
     let interval = Duration::from_secs(number(asked.interval, 1).max(1));
     Ok(Plan {
         name,
         members,
-        expected: number(asked.expected_size, size) as u32,
-        stable: number(asked.stable, 3).max(1) as u32,
-        stable_for: Duration::from_secs(number(asked.stable_for, 10)),
+        expected,
+        stable: number(asked.stable, 3) as u32,
+        stable_for: Duration::from_secs(number(asked.stable_for, Stability::USUAL_SPAN.as_secs())),
         interval,
         timeout: Duration::from_secs(number(asked.timeout, 120)),
         tolerances: Tolerances {
             recv_queue: number(asked.recv_queue, 10),
             interval_ns: interval.as_nanos() as u64,
+            certificate_margin_s: number(asked.certificate_days, 7) as i64 * 86_400,
+            refuse_backups: !asked.allow_backups.0,
             ..Tolerances::default()
         },
         status,
@@ -168,48 +180,37 @@ pub fn members_of_play(play: &PlayRun) -> Result<Vec<Arc<str>>, crate::source::D
 
 /// One look, in a check.
 async fn glance(call: &Call, plan: &Plan) -> (End, Vec<Observation>) {
-    let look = look(call, plan).await;
-    if let Some(reason) = look.unknown {
+    let look = look(call, plan, true).await;
+    let predicted = look.silent.is_empty() && look.members.iter().any(|node| node.predicted);
+    let unknown = predicted.then(|| "servers would be started or restarted before".to_string());
+    if let Some(reason) = look.unknown.clone().or(unknown) {
         return (End::Unknown { reason }, look.members);
     }
-    if look.silent.is_empty() && look.members.iter().any(|node| node.predicted) {
-        let reason = "servers would be started or restarted before".to_string();
-        return (End::Unknown { reason }, look.members);
-    }
-    match judge(&look, plan, &[]) {
-        None => (End::Open { looks: 1 }, look.members),
-        Some(reason) => (End::Closed { reason }, look.members),
+    match judge(&look, &mut plan.stability(), Duration::ZERO) {
+        Progress::Closed { host, reason } => (End::Closed { reason: sentence(&host, &reason) }, look.members),
+        _ => (End::Open { looks: 1 }, look.members),
     }
 }
 
 /// Looks until all were well often and long enough.
 async fn wait(call: &Call, plan: &Plan, say: &impl Fn(GateState, &str)) -> (End, Vec<Observation>) {
     let began = Instant::now();
-    let mut previous: Vec<Sample> = Vec::new();
-    let (mut looks, mut good) = (0, 0);
-    let mut good_since = None;
+    let mut stability = plan.stability();
+    let mut looks = 0;
     let mut shown = String::new();
     loop {
-        let since = Instant::now();
-        let look = look(call, plan).await;
+        let since = began.elapsed();
+        let look = look(call, plan, stability.wants_closer_look()).await;
         looks += 1;
         let state = call.on.state();
         if state != Flow::GoOn {
             return (End::Left(state), look.members);
         }
-        let closed = look.unknown.clone().or_else(|| judge(&look, plan, &previous));
-        previous = look.members.iter().map(Sample::of).collect();
-        match closed {
-            None => {
-                good += 1;
-                let well = good_since.get_or_insert(since).elapsed();
-                if good >= plan.stable && well >= plan.stable_for {
-                    return (End::Open { looks }, look.members);
-                }
-            }
-            Some(reason) => {
-                good = 0;
-                good_since = None;
+        match judge(&look, &mut stability, since) {
+            Progress::Stable => return (End::Open { looks }, look.members),
+            Progress::Good { .. } => {}
+            Progress::Closed { host, reason } => {
+                let reason = sentence(&host, &reason);
                 if began.elapsed() >= plan.timeout {
                     return (End::Closed { reason }, look.members);
                 }
@@ -219,23 +220,31 @@ async fn wait(call: &Call, plan: &Plan, say: &impl Fn(GateState, &str)) -> (End,
                 }
             }
         }
-        tokio::time::sleep(plan.interval.saturating_sub(since.elapsed())).await;
+        tokio::time::sleep(plan.interval.saturating_sub(began.elapsed() - since)).await;
     }
 }
 
-/// Why the gate is closed; nothing when it is open.
-fn judge(look: &Look, plan: &Plan, previous: &[Sample]) -> Option<String> {
-    if let Some((host, why)) = look.silent.first() {
-        return Some(format!("{host}: it cannot be reached ({why})"));
+fn sentence(host: &str, reason: &str) -> String {
+    if host.is_empty() { reason.to_string() } else { format!("{host}: {reason}") }
+}
+
+/// Takes a look in; members that could not be asked close the gate before all else.
+fn judge(look: &Look, stability: &mut Stability, at: Duration) -> Progress {
+    if look.close {
+        stability.set_fault(crate::pki::distrust(&look.members, crate::pki::now()));
     }
-    match gate(&look.members, plan.expected, previous, &plan.tolerances) {
-        Verdict::Open => None,
-        closed => closed.reason(),
+    let progress = stability.look(&look.members, at);
+    if let Some((host, why)) = look.silent.first() {
+        return Progress::Closed { host: host.to_string(), reason: format!("it cannot be reached ({why})") };
+    }
+    match &look.unknown {
+        Some(reason) => Progress::Closed { host: String::new(), reason: reason.clone() },
+        None => progress,
     }
 }
 
 /// Asks all members at the same time.
-async fn look(call: &Call, plan: &Plan) -> Look {
+async fn look(call: &Call, plan: &Plan, close: bool) -> Look {
     let play = &call.on.play;
     let run = &play.run;
     let hosts: Vec<Arc<Host>> = plan.members.iter().map(|name| run.host(name)).collect();
@@ -244,12 +253,16 @@ async fn look(call: &Call, plan: &Plan) -> Look {
     let board = Arc::new(Board::new(hosts.len(), false, run.sink.clone()));
     let batch = Arc::new(Batch::new(hosts.clone(), board, false));
     let span = &call.task.span;
+    let mut arguments = plan.status.clone();
+    if close {
+        arguments.push((Node::string(span.clone(), "close"), Node::from_json(span, &json!(true))));
+    }
     let task = synthetic::task(
         &play.play,
         span,
         &format!("{}: the member is asked", call.info.name),
         "deploy.builtin.galera_status",
-        plan.status.clone(),
+        arguments,
         &[],
     );
     let mut asking = Vec::new();
@@ -263,7 +276,7 @@ async fn look(call: &Call, plan: &Plan) -> Look {
         }));
     }
     let until = tokio::time::Instant::now() + PATIENCE;
-    let mut look = Look { members: Vec::new(), silent: Vec::new(), unknown: None };
+    let mut look = Look { members: Vec::new(), silent: Vec::new(), unknown: None, close };
     for (host, asked) in hosts.iter().zip(asking) {
         let name = host.name.to_string();
         let silent = match tokio::time::timeout_at(until, asked).await {
@@ -289,6 +302,8 @@ async fn look(call: &Call, plan: &Plan) -> Look {
                 }
             },
         };
+        let error = Some(silent.clone());
+        look.members.push(Observation { host: name, error, ..Observation::default() });
         look.silent.push((host.name.clone(), silent));
         if !run.options.check {
             run.fleet.reset(&host.name).await; // the next look tries anew
@@ -297,10 +312,22 @@ async fn look(call: &Call, plan: &Plan) -> Look {
     look
 }
 
+/// What was seen, without the certificates' text.
+fn shown(seen: &[Observation]) -> Vec<Value> {
+    let short = |node: &Observation| {
+        let mut node = node.clone();
+        for certificate in node.close.iter_mut().flat_map(|close| &mut close.certificates) {
+            certificate.chain.clear();
+            certificate.trust.clear();
+        }
+        serde_json::to_value(node).ok()
+    };
+    seen.iter().filter_map(short).collect()
+}
+
 /// Leaves what was seen where tasks of the play find it.
 fn remember(call: &Call, plan: &Plan, seen: &[Observation]) {
-    let members: Vec<Value> = seen.iter().filter_map(|node| serde_json::to_value(node).ok()).collect();
-    let value = from_json(&Value::Array(members));
+    let value = from_json(&Value::Array(shown(seen)));
     let play = &call.on.play;
     let stamp = call.on.stamp(call.position());
     let others = play.hosts.iter().map(|host| &host.name).filter(|name| !plan.members.contains(name));

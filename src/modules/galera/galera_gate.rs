@@ -1,7 +1,7 @@
 //! `galera_gate`: waits until all members of a cluster are well; the engine carries it out.
 
 use crate::modules::control::control;
-use crate::modules::scalars::{Int, Text, TextList};
+use crate::modules::scalars::{Flag, Int, Text, TextList};
 use crate::modules::{FreeForm, Module};
 
 /// `deploy.builtin.galera_gate`
@@ -38,6 +38,11 @@ login_arguments! {
         pub timeout: Option<Int>,
         /// Write sets that may wait to be applied. 10 when not given.
         pub recv_queue: Option<Int>,
+        /// Days that the certificates of all members must still hold. 7 when not given.
+        pub certificate_days: Option<Int>,
+        /// Whether a backup may run on a member.
+        #[serde(default)]
+        pub allow_backups: Flag,
         /// The server's unit, found by itself when not given.
         pub unit: Option<Text>,
     }
