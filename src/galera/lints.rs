@@ -195,7 +195,7 @@ fn provider(options: &ProviderOptions) -> Vec<(Severity, &'static str, String)> 
 }
 
 /// An ISO 8601 period (`PT1M30.5S`) in milliseconds.
-fn period_ms(text: &str) -> Option<u64> {
+pub fn period_ms(text: &str) -> Option<u64> {
     let mut rest = text.trim().strip_prefix("PT").or_else(|| text.trim().strip_prefix("pt"))?;
     let mut total = 0.0;
     let mut any = false;

@@ -20,28 +20,52 @@ pub struct OptionChange {
     pub needs_restart: bool,
 }
 
-/// Options that a running provider takes.
-const DYNAMIC: [&str; 21] = [
+/// Options that a running provider takes: those that Galera 26.4.23 itself does not mark as read-only (MariaDB 11.8 shows
+/// its marks as READ_ONLY of the variables `wsrep_provider_…` in information_schema.SYSTEM_VARIABLES), without those that
+/// mean nothing once connections are made (protocol versions, key formats). Where the server shows them, its own word
+/// counts.
+const DYNAMIC: [&str; 42] = [
     "cert.log_conflicts",
     "cert.optimistic_pa",
     "debug",
-    "evs.auto_evict",
+    "evs.causal_keepalive_period",
     "evs.debug_log_mask",
+    "evs.delay_margin",
+    "evs.delayed_keep_period",
+    "evs.evict",
+    "evs.inactive_check_period",
+    "evs.inactive_timeout",
     "evs.info_log_mask",
     "evs.install_timeout",
+    "evs.join_retrans_period",
+    "evs.keepalive_period",
+    "evs.max_install_timeouts",
     "evs.send_window",
     "evs.stats_report_period",
+    "evs.suspect_timeout",
+    "evs.use_aggregate",
     "evs.user_send_window",
+    "gcache.keep_pages_size",
+    "gcache.mem_size",
+    "gcache.page_size",
     "gcs.fc_debug",
     "gcs.fc_factor",
     "gcs.fc_limit",
+    "gcs.fc_master_slave",
+    "gcs.max_packet_size",
     "gcs.max_throttle",
     "gcs.recv_q_hard_limit",
     "gcs.recv_q_soft_limit",
+    "gcs.sync_donor",
+    "gmcast.peer_addr",
     "gmcast.isolate",
     "pc.bootstrap",
+    "pc.checksum",
     "pc.weight",
+    "repl.causal_read_timeout",
     "repl.max_ws_size",
+    "socket.recv_buf_size",
+    "socket.send_buf_size",
     "socket.ssl_reload",
 ];
 
@@ -104,7 +128,7 @@ pub(super) fn is_dynamic(name: &str) -> bool {
 }
 
 /// A number with or without a unit, in units of one.
-pub(super) fn size(value: &str) -> Option<u64> {
+pub fn size(value: &str) -> Option<u64> {
     normal(value).parse().ok().or(match value {
         "1" => Some(1), // which `normal` takes for a switch
         "0" => Some(0),

@@ -7,6 +7,7 @@
 //! that did nothing cannot say `changed`.
 
 pub mod accounts;
+mod balancer;
 pub mod before;
 mod certificates;
 mod change;

@@ -8,13 +8,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Looks closer at a running node. `variables` and `status` are the server's.
-pub fn look(
-    machine: &Machine,
-    variables: &BTreeMap<String, String>,
-    status: &BTreeMap<String, String>,
-    data: &str,
-) -> Result<Closer> {
+/// Looks closer at a running node. `variables` are the server's.
+pub fn look(machine: &Machine, variables: &BTreeMap<String, String>, data: &str) -> Result<Closer> {
     let get = |map: &BTreeMap<String, String>, name: &str| map.get(name).cloned().unwrap_or_default();
     let options = ProviderOptions::parse(&get(variables, "wsrep_provider_options")).unwrap_or_default();
     let mut certificates = Vec::new();
@@ -30,14 +25,11 @@ pub fn look(
     }
     let path = get(variables, "ssl_cert");
     if !path.is_empty() {
-        let date = |name: &str| leaf::status_date(&get(status, name));
-        let served = date("ssl_server_not_after").map(|not_after| Leaf {
-            serial: String::new(),
-            not_before: date("ssl_server_not_before").unwrap_or(0),
-            not_after,
-        });
+        let chain = leaf::served_to_clients(&get(variables, "socket"), Duration::from_secs(2)).ok();
+        let served = chain.as_deref().and_then(|chain| leaf::read(chain.first()?));
+        let chain = chain.as_deref().map(leaf::pem);
         let trust = get(variables, "ssl_ca");
-        certificates.push(certificate(machine, Purpose::Server, &path, &trust, served, None)?);
+        certificates.push(certificate(machine, Purpose::Server, &path, &trust, served, chain)?);
     }
     let (data_bytes, disk_free) = space(data);
     Ok(Closer {
@@ -85,7 +77,7 @@ fn listens(address: &str) -> Option<SocketAddr> {
 
 /// Bytes that a directory takes, and that are free where it is. Links are not followed; a very large number of files
 /// is counted no further.
-fn space(directory: &str) -> (u64, u64) {
+pub fn space(directory: &str) -> (u64, u64) {
     use std::os::unix::fs::MetadataExt;
     let free = rustix::fs::statvfs(directory).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
     let mut used = 0;

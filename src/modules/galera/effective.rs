@@ -104,7 +104,12 @@ fn table(text: &str) -> BTreeMap<String, String> {
             "(No default value)" => "",
             value => value,
         };
-        values.insert(plain(name), value.to_string());
+        // A plugin may be called as a variable is (wsrep_provider); its switch is not the variable's value.
+        let switch = ["ON", "OFF", "FORCE", "FORCE_PLUS_PERMANENT"].contains(&value);
+        let name = plain(name);
+        if !(switch && values.contains_key(&name)) {
+            values.insert(name, value.to_string());
+        }
     }
     values
 }
@@ -131,13 +136,14 @@ mod tests {
     #[test]
     fn the_servers_own_words_are_read() {
         let help = "mariadbd Ver 11\nUsage\n\nVariables (--variable-name=value)\nand boolean options\n\
-                    ---------------- -------\nmax-connections   151\nssl-ca   (No default value)\nwsrep-on  TRUE\n\
+                    ---------------- -------\nmax-connections   151\nwsrep-provider  /x.so\nwsrep-provider  ON\nssl-ca   (No default value)\nwsrep-on  TRUE\n\
                     wsrep-provider-options   a=1; b=2\n\nTo see what variables";
         let values = table(help);
         assert_eq!(values["max_connections"], "151");
         assert_eq!(values["ssl_ca"], "");
         assert_eq!(values["wsrep_provider_options"], "a=1; b=2");
-        assert_eq!(values.len(), 4);
+        assert_eq!(values["wsrep_provider"], "/x.so");
+        assert_eq!(values.len(), 5);
         let said = "mariadbd would have been started with the following arguments:\n--socket=/x --max_connections=1 \
                     --skip-name-resolve --wsrep_provider_options=a=1; b=2 --loose-x=1 ";
         let names: Vec<String> = names(said).into_iter().collect();

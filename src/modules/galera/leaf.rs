@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 /// The certificates of a PEM text, as DER.
@@ -83,26 +84,37 @@ fn seconds(year: i64, month: i64, day: i64) -> i64 {
     days * 86_400
 }
 
-/// What the server's status says: `Feb 20 05:02:38 2027 GMT`.
-pub fn status_date(text: &str) -> Option<i64> {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let mut words = text.split_whitespace();
-    let month = words.next()?;
-    let month = MONTHS.iter().position(|known| *known == month)? as i64 + 1;
-    let day: i64 = words.next()?.parse().ok()?;
-    let mut time = words.next()?.split(':').map(|part| part.parse::<i64>().ok());
-    let (hour, minute, second) = (time.next()??, time.next()??, time.next()??);
-    let year: i64 = words.next()?.parse().ok()?;
-    Some(seconds(year, month, day) + hour * 3600 + minute * 60 + second)
-}
-
 /// The chain that a port serves, leaf first, as DER. Up to TLS 1.2 a server shows it before anything is encrypted, so
 /// a greeting is all that is needed; it is not answered any further.
 pub fn served(address: SocketAddr, limit: Duration) -> std::io::Result<Vec<Vec<u8>>> {
-    let odd = |what: &str| std::io::Error::other(format!("{address} {what}"));
     let mut stream = TcpStream::connect_timeout(&address, limit)?;
     stream.set_read_timeout(Some(limit))?;
     stream.set_write_timeout(Some(limit))?;
+    shown(&mut stream)
+}
+
+/// The chain that a database server serves to its clients, by its socket: the certificate is the same there, and a
+/// handshake that is broken off counts against nobody's address.
+pub fn served_to_clients(socket: &str, limit: Duration) -> std::io::Result<Vec<Vec<u8>>> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(limit))?;
+    stream.set_write_timeout(Some(limit))?;
+    let mut head = [0; 4];
+    stream.read_exact(&mut head)?;
+    let mut hello = vec![0; usize::from(head[0]) | usize::from(head[1]) << 8 | usize::from(head[2]) << 16];
+    stream.read_exact(&mut hello)?;
+    // What a client says that wants TLS: protocol 4.1, TLS, secure connection, plugins; packets of 16 MB; utf8mb4.
+    let mut wish = vec![32, 0, 0, 1];
+    wish.extend(0x0008_8a00_u32.to_le_bytes());
+    wish.extend((1_u32 << 24).to_le_bytes());
+    wish.push(45);
+    wish.extend([0; 23]);
+    stream.write_all(&wish)?;
+    shown(&mut stream)
+}
+
+fn shown(stream: &mut (impl Read + Write)) -> std::io::Result<Vec<Vec<u8>>> {
+    let odd = |what: &str| std::io::Error::other(what.to_string());
     stream.write_all(&greeting()?)?;
     let mut said = Vec::new();
     // A chain of certificates fits into 64 kB, or is none.
@@ -114,14 +126,14 @@ pub fn served(address: SocketAddr, limit: Duration) -> std::io::Result<Vec<Vec<u
         stream.read_exact(&mut body)?;
         match head[0] {
             22 => said.extend(body),
-            21 => return Err(odd("refuses the greeting (TLS alert)")),
-            _ => return Err(odd("does not speak TLS")),
+            21 => return Err(odd("the greeting is refused (TLS alert)")),
+            _ => return Err(odd("TLS is not spoken there")),
         }
         if let Some(chain) = chain(&said) {
             return Ok(chain);
         }
     }
-    Err(odd("shows no certificate"))
+    Err(odd("no certificate is shown"))
 }
 
 /// A client's hello of TLS 1.2, with the suites and curves that servers of today have.
@@ -209,13 +221,6 @@ mod tests {
         for cut in [0, 1, 10, 60, der[0].len() - 1] {
             assert_eq!(read(&der[0][..cut]), None, "{cut}");
         }
-    }
-
-    #[test]
-    fn dates_of_the_status() {
-        assert_eq!(status_date("Feb 20 05:02:38 2027 GMT"), Some(1_803_099_758));
-        assert_eq!(status_date("Jan  1 00:00:00 1970 GMT"), Some(0));
-        assert_eq!(status_date(""), None);
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub fn transfer(log: &str) -> Option<(String, Option<(u64, u64)>)> {
             return Some((format!("receives the whole state (SST): {}", shortened(step)), None));
         }
         if line.contains("Running: 'wsrep_sst_") {
-            return Some(("waits for the whole state (SST)".into(), None));
+            return Some(("asks for what it missed".into(), None));
         }
     }
     None

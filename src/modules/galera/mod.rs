@@ -2,17 +2,23 @@
 
 mod closer;
 mod cluster_lock;
+mod drain;
 mod effective;
+mod evidence;
 mod galera_bootstrap;
+mod galera_drain;
 mod galera_gate;
 mod galera_position;
 mod galera_recover;
+mod galera_restart;
 mod galera_status;
 mod galera_wait;
 mod leaf;
 mod lock_file;
 mod log;
 mod observe;
+mod pending;
+mod restart;
 
 use super::Module;
 
@@ -24,8 +30,10 @@ pub const MODULES: &[&Module] = &[
     &cluster_lock::CLUSTER_LOCK,
     &galera_bootstrap::GALERA_BOOTSTRAP,
     &galera_gate::GALERA_GATE,
+    &galera_drain::GALERA_DRAIN,
     &galera_position::GALERA_POSITION,
     &galera_recover::GALERA_RECOVER,
+    &galera_restart::GALERA_RESTART,
     &galera_status::GALERA_STATUS,
     &galera_wait::GALERA_WAIT,
 ];

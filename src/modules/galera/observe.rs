@@ -20,6 +20,8 @@ pub struct Look {
     pub unit: Unit,
     /// Its own log file, when it does not log to the journal.
     pub log_file: Option<String>,
+    /// Its data directory.
+    pub data: String,
 }
 
 /// Looks at the node.
@@ -45,13 +47,13 @@ fn look_with(machine: &Machine, host: &str, unit: Option<&str>, login: &Login, c
         let login = Login { patience: Some(10), timeout: Some(login.timeout.unwrap_or(5)), ..login.clone() };
         match machine.sql_try(&login)? {
             Ok(mut server) if server.is_live() => {
-                let (status, variables, counters) = read(machine, &mut server)?;
+                let (status, variables) = read(machine, &mut server)?;
                 if let Some(path) = variables.get("datadir").filter(|path| !path.is_empty()) {
                     data = path.clone();
                 }
                 log_file = variables.get("log_error").cloned().filter(|path| !path.is_empty());
                 if close && status.wsrep_on {
-                    seen.close = Some(closer::look(machine, &variables, &counters, &data)?);
+                    seen.close = Some(closer::look(machine, &variables, &data)?);
                 }
                 seen.status = Some(status);
                 if seen.process == Process::Missing {
@@ -81,7 +83,7 @@ fn look_with(machine: &Machine, host: &str, unit: Option<&str>, login: &Login, c
     seen.saved = read_text(machine, &format!("{data}/grastate.dat"))?.as_deref().and_then(SavedState::parse);
     seen.has_view = machine.exists(format!("{data}/gvwstate.dat"))?;
     seen.user_databases = user_databases(machine, data)?;
-    Ok(Look { observation: seen, unit, log_file })
+    Ok(Look { observation: seen, unit, log_file, data: data.to_string() })
 }
 
 /// The server's unit: the named one, else the first that exists.
@@ -148,21 +150,21 @@ fn backup() -> Option<String> {
 
 type Pairs = BTreeMap<String, String>;
 
-/// Reads a running server's status; also its variables and counters by name.
-fn read(machine: &Machine, server: &mut Server) -> Result<(NodeStatus, Pairs, Pairs)> {
+/// Reads a running server's status; also its variables by name.
+fn read(machine: &Machine, server: &mut Server) -> Result<(NodeStatus, Pairs)> {
     machine.sql_session(server, "SET SESSION wsrep_sync_wait = 0")?;
     let pairs = |rows: Rows| -> Pairs {
         rows.rows.iter().map(|row| (Rows::text(row, 0).to_lowercase(), Rows::text(row, 1).to_string())).collect()
     };
-    let counters = pairs(machine.sql_status(
-        server,
-        "SHOW GLOBAL STATUS WHERE Variable_name LIKE 'wsrep\\_%' OR Variable_name IN \
-         ('Uptime', 'Ssl_server_not_before', 'Ssl_server_not_after')",
-    )?);
+    let counters =
+        pairs(machine.sql_status(
+            server,
+            "SHOW GLOBAL STATUS WHERE Variable_name LIKE 'wsrep\\_%' OR Variable_name = 'Uptime'",
+        )?);
     let variables = pairs(machine.sql_status(
         server,
         "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('wsrep_on', 'wsrep_provider', 'wsrep_cluster_name', \
-         'wsrep_node_name', 'wsrep_desync', 'wsrep_provider_options', 'ssl_cert', 'ssl_ca', 'datadir', 'log_error', \
+         'wsrep_node_name', 'wsrep_desync', 'wsrep_provider_options', 'ssl_cert', 'ssl_ca', 'socket', 'datadir', 'log_error', \
          'version')",
     )?);
     // Empty outside of a cluster; not readable without a quorum.
@@ -190,7 +192,7 @@ fn read(machine: &Machine, server: &mut Server) -> Result<(NodeStatus, Pairs, Pa
             })
             .collect();
     }
-    Ok((status, variables, counters))
+    Ok((status, variables))
 }
 
 /// A member as a check foresees it: its ids and its size are not known yet.
