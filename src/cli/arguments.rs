@@ -33,6 +33,19 @@ pub enum Command {
     Doc(DocArguments),
     /// Certificate authorities and certificates.
     Pki(super::pki::PkiArgs),
+    /// Show the clusters of the inventory: the gate's verdict, each member, locks, what is owed, the last runs.
+    ///
+    /// Exit code: 0 when every cluster's gate is open, 1 when one is closed, 4 when the inventory cannot be read.
+    Status(StatusArguments),
+    /// List the runs of this controller, or show one.
+    Runs(RunsArguments),
+    /// Go on with a run that did not come to its end, with the same arguments.
+    ///
+    /// Hosts of rolling plays whose turn came to its good end are left out, if they still are as it left them; everything
+    /// else is run again. Nothing that a host said to the earlier run is believed: hosts are asked anew.
+    Resume(ResumeArguments),
+    /// Remove a cluster's lock whose run is gone. A lock whose heartbeats still come is not removed.
+    Unlock(UnlockArguments),
 }
 
 /// Names of the subcommands.
@@ -172,6 +185,9 @@ pub struct RunArguments {
     /// Run notified handlers even of hosts where a task failed
     #[arg(long = "force-handlers")]
     pub force_handlers: bool,
+    /// Not a run: no playbook is read.
+    #[arg(skip)]
+    pub bare: bool,
     /// Seconds to wait for a cluster that another run has locked, instead of giving up at once
     #[arg(long = "lock-wait", value_name = "SECONDS", default_value_t = 0)]
     pub lock_wait: u64,
@@ -199,6 +215,143 @@ pub struct RunArguments {
     /// Exit with 10 when something was or would be changed, and with 11 when a check could not tell everything
     #[arg(long = "detailed-exitcode")]
     pub detailed_exitcode: bool,
+}
+
+/// How hosts are reached, for commands that run no playbook.
+#[derive(Clone, Debug, Default, Args)]
+pub struct AccessArguments {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub sources: SourceArguments,
+    /// Variables: key=value words, YAML or JSON, or @FILE; may be given several times
+    #[arg(short = 'e', long = "extra-vars", value_name = "VARS")]
+    pub extra_vars: Vec<String>,
+    /// Ask for the become password
+    #[arg(short = 'K', long = "ask-become-pass")]
+    pub ask_become_pass: bool,
+    /// File with the become password
+    #[arg(long = "become-password-file", alias = "become-pass-file", value_name = "FILE")]
+    pub become_password_file: Option<PathBuf>,
+    /// sudo, su or doas
+    #[arg(long = "become-method", value_name = "METHOD")]
+    pub become_method: Option<String>,
+    /// Log in as this user
+    #[arg(short = 'u', long = "user", value_name = "USER")]
+    pub user: Option<String>,
+    /// Ask for the login password
+    #[arg(short = 'k', long = "ask-pass")]
+    pub ask_pass: bool,
+    /// File with the login password
+    #[arg(long = "connection-password-file", alias = "conn-pass-file", value_name = "FILE")]
+    pub connection_password_file: Option<PathBuf>,
+    /// Private key to log in with
+    #[arg(long = "private-key", alias = "key-file", value_name = "FILE")]
+    pub private_key: Option<PathBuf>,
+    /// Seconds to wait for a connection [default: 10]
+    #[arg(short = 'T', long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+    /// Options as for ssh (-o, -J, -i, -p, -F), for every connection
+    #[arg(long = "ssh-common-args", value_name = "ARGS", allow_hyphen_values = true)]
+    pub ssh_common_args: Option<String>,
+}
+
+impl From<AccessArguments> for RunArguments {
+    fn from(access: AccessArguments) -> RunArguments {
+        RunArguments {
+            sources: access.sources,
+            extra_vars: access.extra_vars,
+            become_: true,
+            become_method: access.become_method,
+            ask_become_pass: access.ask_become_pass,
+            become_password_file: access.become_password_file,
+            user: access.user,
+            ask_pass: access.ask_pass,
+            connection_password_file: access.connection_password_file,
+            private_key: access.private_key,
+            timeout: access.timeout,
+            ssh_common_args: access.ssh_common_args,
+            bare: true,
+            ..RunArguments::default()
+        }
+    }
+}
+
+/// How a command writes what it found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Shape {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// Options of `deploy status`.
+#[derive(Clone, Debug, Args)]
+pub struct StatusArguments {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub access: AccessArguments,
+    /// A cluster's group; may be given several times [default: the groups that `galera_group` names, and `galera`]
+    #[arg(short = 'g', long = "group", value_name = "GROUP")]
+    pub groups: Vec<String>,
+    /// Arbitrators that the cluster has beside its hosts [default: the variable `galera_arbitrators`, or none]
+    #[arg(long, value_name = "N")]
+    pub arbitrators: Option<u32>,
+    /// One look without certificates and option files, instead of two a second apart
+    #[arg(long)]
+    pub quick: bool,
+    /// How to write what was found
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Shape,
+}
+
+/// Options of `deploy unlock`.
+#[derive(Clone, Debug, Args)]
+pub struct UnlockArguments {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub access: AccessArguments,
+    /// A cluster's group; may be given several times [default: the groups that `galera_group` names, and `galera`]
+    #[arg(short = 'g', long = "group", value_name = "GROUP")]
+    pub groups: Vec<String>,
+    /// The cluster, as its lock calls it [default: every one that is locked]
+    #[arg(value_name = "CLUSTER")]
+    pub cluster: Option<String>,
+}
+
+/// Options of `deploy runs`.
+#[derive(Clone, Debug, Args)]
+pub struct RunsArguments {
+    /// The run: its name, the beginning or end of it, or `last`; all runs are listed when none is named
+    #[arg(value_name = "RUN")]
+    pub run: Option<String>,
+    /// At most so many
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub number: usize,
+    /// Strike off what this run owes, because it was put right by other means
+    #[arg(long, requires = "run")]
+    pub forgive: bool,
+    /// How to write what was found
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Shape,
+}
+
+/// Options of `deploy resume`.
+#[derive(Clone, Debug, Args)]
+pub struct ResumeArguments {
+    /// The run: its name, the beginning or end of it, or `last`
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    /// Go on although playbooks or inventories have changed since
+    #[arg(long = "force-changed")]
+    pub force_changed: bool,
+    /// Variables in addition to those of the run: secrets are not kept in its journal
+    #[arg(short = 'e', long = "extra-vars", value_name = "VARS")]
+    pub extra_vars: Vec<String>,
+    /// Seconds to wait for a cluster that another run has locked, instead of giving up at once
+    #[arg(long = "lock-wait", value_name = "SECONDS")]
+    pub lock_wait: Option<u64>,
 }
 
 /// Options of `deploy inventory`.

@@ -1,13 +1,20 @@
-//! One file per command: run (the default), inventory, pki, doc.
+//! One file per command: run (the default), inventory, pki, doc, status, runs, resume, unlock.
 
+mod access;
 mod arguments;
+mod assemble;
 mod doc;
 mod extra_vars;
 mod inventory;
 pub mod pki;
 mod preflight;
 mod record;
+mod resume;
 mod run;
+mod runs;
+mod status;
+mod table;
+mod unlock;
 mod vault;
 
 use arguments::{Arguments, Command};
@@ -46,6 +53,10 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
                 ExitCode::from(1)
             }
         },
+        Some(Command::Status(status)) => status::run(status),
+        Some(Command::Runs(runs)) => runs::run(&runs),
+        Some(Command::Resume(resume)) => resume::run(resume),
+        Some(Command::Unlock(unlock)) => unlock::run(unlock),
         None => {
             let words = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
             run::run(arguments.run, record::Order { words, ..Default::default() })

@@ -47,9 +47,18 @@ pub fn new_id() -> String {
 
 /// `alice@control`
 pub fn owner() -> String {
-    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "somebody".into());
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| account());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{user}@{}", host.trim())
+}
+
+/// The name of the account we run as.
+fn account() -> String {
+    let id = rustix::process::geteuid().as_raw().to_string();
+    let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let mut fields = accounts.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let found = fields.find(|fields| fields.get(2) == Some(&id.as_str()));
+    found.and_then(|fields| fields.first().map(|name| name.to_string())).unwrap_or(id)
 }
 
 /// Extra variables whose names say that they are secret are masked, in the journal as everywhere.
@@ -57,7 +66,8 @@ pub fn conceal(vars: &Variables, redactor: &Redactor) {
     for (name, node) in vars {
         let name = name.to_lowercase();
         if ["pass", "secret", "token"].iter().any(|word| name.contains(word))
-            && let Some(text) = node.scalar_text().filter(|text| !text.is_empty())
+            // A resumed run has stars where its first command line had a secret.
+            && let Some(text) = node.scalar_text().filter(|text| text.chars().any(|c| c != '*'))
         {
             redactor.add(&text);
         }
@@ -106,7 +116,8 @@ pub fn begin(
             }
             Some(_) => {}
         }
-        record.resumed = Some(kept.progress());
+        let store = Store::from_environment().map_err(|error| error.to_string())?;
+        record.resumed = Some(kept.progress_with_resumed(&store));
     }
     let inventory_id = inventory_id(&inventory.sources);
     let store = match Store::from_environment() {

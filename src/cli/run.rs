@@ -2,12 +2,11 @@
 
 use super::EXIT_PARSE;
 use super::arguments::{Colour, Format, RunArguments, subcommands};
+use super::assemble::{About, assemble, passwords};
 use super::record::{self, Order};
 use super::{extra_vars, inventory, preflight, vault};
-use crate::connection::agent::AgentOptions;
-use crate::connection::{ConnectionOptions, Connector, TerminalPrompter};
 use crate::engine::event::{Event, Sink};
-use crate::engine::{BecomeOptions, Debts, Fleet, Loader, Next, Options, Parts, Run, run_play};
+use crate::engine::{Next, Run, run_play};
 use crate::engine::{preflight as preflight_plays, report as report_preflight};
 use crate::inventory::{Inventory, split_patterns};
 use crate::journal::Ending;
@@ -16,28 +15,28 @@ use crate::playbook::{
 };
 use crate::redact::Redactor;
 use crate::report::{JsonLines, Mask, Reporter, Reporters, Style, Terminal};
-use crate::secret::Secret;
 use crate::source::{Diag, Diags, Span};
-use crate::template::{Layer, Raw, Scope, Templar, TemplarOptions, Value};
+use crate::template::{Layer, Raw, Scope, Templar, TemplarOptions};
 use crate::vars::vault::Vault;
 use serde_json::json;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What is read before anything is done.
-struct Sources {
-    redactor: Redactor,
-    vault: Arc<Vault>,
-    inventory: Inventory,
-    playbooks: Vec<Playbook>,
-    extra: Arc<Layer>,
-    templar: Templar,
-    roles_path: Vec<PathBuf>,
-    limit: Vec<String>,
-    tags: TagSelection,
+pub(super) struct Sources {
+    /// Masks secrets.
+    pub redactor: Redactor,
+    pub vault: Arc<Vault>,
+    /// Hosts and groups.
+    pub inventory: Inventory,
+    pub playbooks: Vec<Playbook>,
+    pub extra: Arc<Layer>,
+    pub templar: Templar,
+    pub roles_path: Vec<PathBuf>,
+    pub limit: Vec<String>,
+    pub tags: TagSelection,
 }
 
 /// Runs playbooks.
@@ -77,7 +76,7 @@ fn say(redactor: &Redactor, diagnostics: &str) {
     }
 }
 
-fn wants_colour(colour: Colour, terminal: bool) -> bool {
+pub(super) fn wants_colour(colour: Colour, terminal: bool) -> bool {
     match colour {
         Colour::Always => true,
         Colour::Never => false,
@@ -87,7 +86,7 @@ fn wants_colour(colour: Colour, terminal: bool) -> bool {
 }
 
 /// Reads inventory, variables and playbooks; everything that is wrong goes to `diags`.
-fn read(arguments: &RunArguments, redactor: &Redactor, diags: &mut Diags) -> Option<Sources> {
+pub(super) fn read(arguments: &RunArguments, redactor: &Redactor, diags: &mut Diags) -> Option<Sources> {
     let vault = match vault::open(&arguments.sources, redactor) {
         Ok(vault) => Arc::new(vault),
         Err(why) => {
@@ -117,7 +116,7 @@ fn read(arguments: &RunArguments, redactor: &Redactor, diags: &mut Diags) -> Opt
         Some(list) => list.split(':').filter(|path| !path.is_empty()).map(PathBuf::from).collect(),
         None => vec![PathBuf::from("roles")],
     };
-    let names = playbook_names(arguments, diags);
+    let names = if arguments.bare { Vec::new() } else { playbook_names(arguments, diags) };
     let template = name_templar(&templar, &extra);
     let options =
         LoadOptions { modules: &RegisteredModules, vault: &hook, roles_path: roles_path.clone(), template: &template };
@@ -128,6 +127,10 @@ fn read(arguments: &RunArguments, redactor: &Redactor, diags: &mut Diags) -> Opt
     // What is wrong in variable files is said now; those of further playbooks are read again as their plays begin.
     for playbook in playbooks.iter().rev() {
         inventory.load_vars(Some(&playbook.directory), &hook, diags);
+    }
+    let beside = Path::new("playbooks");
+    if arguments.bare && beside.is_dir() {
+        inventory.load_vars(Some(beside), &hook, diags);
     }
     preflight::check(&playbooks, &templar, diags);
     let mut limit = Vec::new();
@@ -186,7 +189,7 @@ fn playbook_names(arguments: &RunArguments, diags: &mut Diags) -> Vec<PathBuf> {
 }
 
 /// Templates the names of static imports, which may use extra variables and those written around them.
-fn name_templar(
+pub(super) fn name_templar(
     templar: &Templar,
     extra: &Arc<Layer>,
 ) -> impl Fn(&str, &Variables) -> Result<String, String> + Send + Sync + 'static {
@@ -230,27 +233,11 @@ fn listing(arguments: &RunArguments, mut sources: Sources) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn secret(ask: bool, question: &str, file: Option<&PathBuf>, redactor: &Redactor) -> Result<Option<Secret>, String> {
-    let secret = match file {
-        Some(file) => Some(vault::from_file(file, "default")?),
-        None if ask => Some(vault::ask(question)?),
-        None => None,
-    };
-    secret.iter().for_each(|secret| {
-        redactor.add(secret.expose());
-    });
-    Ok(secret)
-}
-
 async fn play(arguments: RunArguments, sources: Sources, order: Order, colour: bool) -> ExitCode {
     let redactor = sources.redactor.clone();
-    let file = arguments.connection_password_file.as_ref();
-    let login = secret(arguments.ask_pass, "SSH password: ", file, &redactor);
-    let file = arguments.become_password_file.as_ref();
-    let become_password = secret(arguments.ask_become_pass, "BECOME password: ", file, &redactor);
-    let (login, become_password) = match (login, become_password) {
-        (Ok(login), Ok(become_password)) => (login, become_password),
-        (Err(why), _) | (_, Err(why)) => {
+    let passwords = match passwords(&arguments, &redactor) {
+        Ok(passwords) => passwords,
+        Err(why) => {
             eprintln!("error: {why}");
             return ExitCode::from(1);
         }
@@ -278,76 +265,16 @@ async fn play(arguments: RunArguments, sources: Sources, order: Order, colour: b
     let mut reporters = vec![reporter];
     reporters.extend(kept.events.map(|log| Box::new(JsonLines::new(log, mask)) as Box<dyn Reporter>));
     let sink: Arc<dyn Sink> = Arc::new(Reporters::new(reporters));
-    let connection = ConnectionOptions {
-        connection: arguments.connection.clone(),
-        user: arguments.user.clone(),
-        password: login,
-        private_key: arguments.private_key.clone(),
-        timeout: arguments.timeout.map(Duration::from_secs),
-        ssh_common_args: arguments.ssh_common_args.clone(),
-        ssh_extra_args: arguments.ssh_extra_args.clone(),
-        ssh_args: std::env::var("ANSIBLE_SSH_ARGS").ok(),
-        host_key_checking: std::env::var("ANSIBLE_HOST_KEY_CHECKING")
-            .ok()
-            .and_then(|text| crate::modules::scalars::Flag::parse(&text.into())),
-        batch: !std::io::stdin().is_terminal(),
-        ..ConnectionOptions::default()
-    };
-    let agent = AgentOptions {
-        run: id.clone(),
-        who: format!("{} running {}", record::owner(), names.join(" ")),
-        ..AgentOptions::default()
-    };
-    let connector = Connector::new(Arc::new(TerminalPrompter));
-    let forks = arguments.forks.unwrap_or(0);
-    let options = Options {
-        check: arguments.check,
-        diff: arguments.diff,
-        verbosity: arguments.verbose,
-        limit: sources.limit.clone(),
-        start_at_task: arguments.start_at_task.clone(),
-        step: arguments.step,
-        forks,
-        force_handlers: arguments.force_handlers,
-        lock_wait: arguments.lock_wait,
-        become_: BecomeOptions {
-            become_: arguments.become_,
-            user: arguments.become_user.clone(),
-            method: arguments.become_method.clone(),
-            password: become_password,
-        },
-    };
-    let (vault, roles_path) = (sources.vault.clone(), sources.roles_path.clone());
-    let (vault_again, inventory_sources) = (vault.clone(), inventory::sources(&arguments.sources.inventory));
-    let template = name_templar(&sources.templar, &sources.extra);
-    let loader = Loader {
-        roles_path,
-        vault: Box::new(move |bytes, _| vault.decrypt(bytes).map_err(|error| error.to_string())),
-        template: Box::new(template),
-        inventory: Box::new(move |diags| {
-            let hook = |bytes: &[u8], _: &Path| vault_again.decrypt(bytes).map_err(|error| error.to_string());
-            Inventory::load(&inventory_sources, &hook, diags)
-        }),
-    };
-    let magic = magic(&arguments, &sources.inventory, forks);
-    let run = Run::new(Parts {
-        options,
-        loader: Arc::new(loader),
-        tags: sources.tags.clone(),
-        inventory: sources.inventory,
-        templar: sources.templar.clone(),
-        redactor: redactor.clone(),
-        sink: sink.clone(),
-        fleet: Fleet::new(connector, connection, agent, forks),
-        extra: sources.extra.clone(),
-        magic,
+    let about = About {
         id,
-        owner: record::owner(),
         journal: kept.journal.clone(),
         resumed: kept.resumed,
-        debts: Debts::new(kept.debts),
-    });
-    let code = drive(&run, &sources.playbooks, names, &arguments, &kept.remarks, colour).await;
+        debts: kept.debts,
+        exclusive: true,
+        doing: format!("running {}", names.join(" ")),
+    };
+    let (run, playbooks) = assemble(&arguments, sources, passwords, sink, about);
+    let code = drive(&run, &playbooks, names, &arguments, &kept.remarks, colour).await;
     if let Some(journal) = &kept.journal {
         let _ = kept.hashing.map(|hashing| hashing.join());
         let ending = if run.stopping() { Ending::Interrupted } else { Ending::Finished };
@@ -433,36 +360,4 @@ async fn interrupts(run: Arc<Run>) {
         asked = true;
         run.interrupt();
     }
-}
-
-/// Variables of the run itself.
-fn magic(arguments: &RunArguments, inventory: &Inventory, forks: usize) -> Arc<Layer> {
-    let mut layer = Layer::new();
-    let mut set = |name: &str, value: Value| {
-        layer.insert(name.into(), Raw::Value(value));
-    };
-    let list = |items: &[String]| items.iter().map(|item| Value::from(item.as_str())).collect::<Value>();
-    set("ansible_check_mode", Value::from(arguments.check));
-    set("ansible_diff_mode", Value::from(arguments.diff));
-    set("ansible_verbosity", Value::from(arguments.verbose));
-    set("ansible_forks", Value::from(if forks == 0 { 5 } else { forks }));
-    let tags = if arguments.tags.is_empty() { vec!["all".to_string()] } else { arguments.tags.clone() };
-    set("ansible_run_tags", list(&tags));
-    set("ansible_skip_tags", list(&arguments.skip_tags));
-    if !arguments.sources.limit.is_empty() {
-        set("ansible_limit", Value::from(arguments.sources.limit.join(",")));
-    }
-    set("ansible_inventory_sources", list(&inventory.sources));
-    if let Some(first) = inventory.sources.first() {
-        let path = std::path::absolute(first).unwrap_or_else(|_| PathBuf::from(first));
-        let directory =
-            if path.is_dir() { path.clone() } else { path.parent().map(Path::to_path_buf).unwrap_or_default() };
-        set("inventory_dir", Value::from(directory.to_string_lossy().into_owned()));
-        set("inventory_file", Value::from(path.to_string_lossy().into_owned()));
-    }
-    // Roles ask for the version of the language; it is that of the release that is our oracle.
-    let version = [("full", Value::from("2.19.0")), ("major", 2.into()), ("minor", 19.into()), ("revision", 0.into())];
-    let version = version.into_iter().chain([("string", Value::from("2.19.0"))]);
-    set("ansible_version", Value::from_pairs(version.map(|(key, value)| (Value::from(key), value))));
-    Arc::new(layer)
 }

@@ -39,6 +39,6 @@ pub use ask::Respondent;
 pub use fleet::Fleet;
 pub use include::Loader;
 pub use owed::Debts;
-pub use play::{Next, run_play};
+pub use play::{Next, PlayRun, open_play, run_play};
 pub use preflight::{preflight, report};
 pub use run::{BecomeOptions, Options, Parts, Run, Verdict};
