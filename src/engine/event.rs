@@ -179,6 +179,9 @@ pub enum Event {
         turns: Vec<Vec<Arc<str>>>,
         /// Hosts of the play that take no turn: the condition of `rolling` is false for them.
         left_out: Vec<Arc<str>>,
+        /// Hosts whose turn the resumed run had finished.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        finished: Vec<Arc<str>>,
         /// Hosts that may be out at a time.
         max_unavailable: usize,
         /// The gate's name, or `tasks`; nothing where there is none.
@@ -210,6 +213,21 @@ pub enum Event {
         ok: bool,
         /// Seconds it took.
         seconds: f64,
+    },
+    /// A failed turn was rolled back on a host.
+    RolledBack {
+        /// The turn's number, from 1.
+        turn: u32,
+        /// The host.
+        host: Arc<str>,
+        /// What was put back.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        changes: Vec<Change>,
+        /// What could not be, and why.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        not_undone: Vec<String>,
+        /// What becomes of the host.
+        sentence: String,
     },
     /// What a gate sees.
     Gate {

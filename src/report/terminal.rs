@@ -217,11 +217,15 @@ impl<W: Write + Send> Reporter for Terminal<W> {
             }
             Event::Warning { message } => self.say(&style.magenta(&format!("[WARNING]: {message}\n")))?,
             Event::Diagnostic { text } => self.say(&format!("{}\n", text.trim_end()))?,
-            Event::RollingOrder { turns, left_out, max_unavailable, gate, members, window } => {
+            Event::RollingOrder { turns, left_out, finished, max_unavailable, gate, members, window } => {
                 let turns: Vec<String> = turns.iter().map(|turn| turn.join(" + ")).collect();
-                let mut text = format!("order: {}\n", turns.join(", then "));
+                let turns = if turns.is_empty() { "nobody has a turn".to_string() } else { turns.join(", then ") };
+                let mut text = format!("order: {turns}\n");
                 if !left_out.is_empty() {
                     text += &format!("no turn for: {}\n", left_out.join(", "));
+                }
+                if !finished.is_empty() {
+                    text += &format!("done by the resumed run: {}\n", finished.join(", "));
                 }
                 let gate = match gate {
                     Some(gate) if members.is_empty() => format!("gate: {gate}"),
@@ -246,6 +250,17 @@ impl<W: Write + Send> Reporter for Terminal<W> {
                 } else {
                     style.red(&format!("turn {turn}: {hosts} failed after {seconds:.1} s\n"))
                 };
+                self.say(&text)?;
+            }
+            Event::RolledBack { turn, host, changes, not_undone, sentence } => {
+                let mut text = self.heading(&format!("ROLLBACK of turn {turn} [{host}]"));
+                for change in changes {
+                    text += &style.yellow(&format!("put back: {}\n", change.subject.name));
+                }
+                for what in not_undone {
+                    text += &style.red(&format!("not put back: {what}\n"));
+                }
+                text += &format!("{sentence}\n");
                 self.say(&text)?;
             }
             Event::Gate { name, state, sentence, seconds } => {

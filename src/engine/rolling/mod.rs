@@ -5,11 +5,13 @@ mod order;
 mod plan;
 mod rollback;
 
+use super::cluster_lock::{self, Held, Terms};
 use super::event::Event;
 use super::host::Host;
 use super::play::{Next, PlayRun, walk_batch};
 use super::position::Position;
 use super::walker::Part;
+use crate::journal::TurnOutcome;
 use crate::playbook::{OnFailure, Rolling, Step, Window};
 use crate::source::Diag;
 use jiff::Timestamp;
@@ -80,56 +82,92 @@ impl<'a> Roll<'a> {
         if play.run.stopping() {
             return Ok(Next::Stop);
         }
-        if let Err(why) = self.pass_gate(&first).await {
-            return Ok(self.stop(format!("{why}: no host was touched")));
+        let lock = match self.lock().await {
+            Ok(lock) => lock,
+            Err(why) => {
+                play.run.unfinished();
+                return Ok(self.stop(format!("{why}; no host was touched")));
+            }
+        };
+        let next = match self.pass_gate(&first).await {
+            Ok(()) => self.turns(order.turns, lock.as_ref()).await,
+            Err(why) => self.stop(format!("{why}: no host was touched")),
+        };
+        if let Some(lock) = lock {
+            lock.release().await;
         }
-        self.turns(order.turns).await
+        Ok(next)
     }
 
-    async fn turns(&mut self, turns: Vec<Vec<Arc<Host>>>) -> Result<Next, Diag> {
+    /// Locks the cluster, where the play is about one. A check takes no lock.
+    async fn lock(&self) -> Result<Option<Held>, String> {
+        if self.check || self.settings.members.is_empty() {
+            return Ok(None);
+        }
+        let options = &self.play.run.options;
+        let name = self.play.play.name.as_ref().and_then(|name| name.scalar_text());
+        let terms = Terms {
+            cluster: self.settings.cluster.clone(),
+            reason: name.unwrap_or_else(|| "a rolling play".into()),
+            wait: Duration::from_secs(options.lock_wait),
+            minority: false,
+        };
+        let held = cluster_lock::acquire(self.play, &self.settings.members, terms).await;
+        held.map(Some).map_err(|error| error.to_string())
+    }
+
+    async fn turns(&mut self, turns: Vec<Vec<Arc<Host>>>, lock: Option<&Held>) -> Next {
         let of = turns.len() as u32;
         for (index, hosts) in turns.iter().enumerate() {
-            let waiting = || -> String {
-                let rest: Vec<&str> = turns[index..].iter().flatten().map(|host| &*host.name).collect();
-                format!("not touched: {}", rest.join(", "))
-            };
-            if self.play.run.stopping() {
-                return Ok(self.stop(format!("interrupted between two turns; {}", waiting())));
-            }
-            let now = self.clock.now();
-            if let Some(window) = self.settings.window.as_ref().filter(|window| !self.check && !window.is_open(now)) {
-                let why = format!("{}; {}", closed(window, now), waiting());
+            if let Some(why) = self.obstacle(lock).await {
                 self.play.run.unfinished();
-                return Ok(self.stop(why));
+                return self.stop(format!("{why}; not touched: {}", list(&turns[index..])));
             }
             let turn = index as u32 + 1;
             let began = Instant::now();
-            let sink = &self.play.run.sink;
-            sink.emit(Event::TurnStarted { turn, of, hosts: names(hosts) });
+            let run = self.play.run.clone();
+            run.sink.emit(Event::TurnStarted { turn, of, hosts: names(hosts) });
+            for host in hosts.iter().filter(|_| !self.check) {
+                run.journal.iter().for_each(|journal| journal.turn_began(self.play.number, &host.name));
+            }
             let done = self.turn(turn, hosts).await;
             let seconds = began.elapsed().as_secs_f64();
-            sink.emit(Event::TurnDone { turn, hosts: names(hosts), ok: done.is_ok(), seconds });
+            run.sink.emit(Event::TurnDone { turn, hosts: names(hosts), ok: done.is_ok(), seconds });
             match done {
+                Ok(Next::GoOn) if run.stopping() => return Next::Stop,
                 Ok(Next::GoOn) => {}
-                Ok(other) => return Ok(other),
+                Ok(other) => return other,
                 Err(why) => {
-                    let why = match turns.get(index + 1) {
-                        Some(_) => {
-                            let rest: Vec<&str> = turns[index + 1..].iter().flatten().map(|host| &*host.name).collect();
-                            format!("{why}: the play stops; not touched: {}", rest.join(", "))
-                        }
-                        None => format!("{why}: the play stops"),
-                    };
-                    return Ok(self.stop(why));
+                    let rest = list(&turns[index + 1..]);
+                    let rest = if rest.is_empty() { rest } else { format!("; not touched: {rest}") };
+                    return self.stop(format!("{why}: the play stops{rest}"));
                 }
             }
         }
-        Ok(Next::GoOn)
+        Next::GoOn
+    }
+
+    /// Why no turn may begin now.
+    async fn obstacle(&self, lock: Option<&Held>) -> Option<String> {
+        if self.check {
+            return None;
+        }
+        if self.play.run.stopping() {
+            return Some("interrupted between two turns".into());
+        }
+        let now = self.clock.now();
+        if let Some(window) = self.settings.window.as_ref().filter(|window| !window.is_open(now)) {
+            return Some(closed(window, now));
+        }
+        match lock {
+            Some(lock) => lock.confirm().await.err().map(|error| error.to_string()),
+            None => None,
+        }
     }
 
     /// One turn, the soak of the first and the gate behind it included. An error is why the play stops.
     async fn turn(&mut self, turn: u32, hosts: &[Arc<Host>]) -> Result<Next, String> {
-        let run = &self.play.run;
+        let run = self.play.run.clone();
         let batch = self.walk(hosts.to_vec(), Part::Turn, turn).await;
         let mut trouble = None;
         let lost: Vec<&str> = hosts.iter().filter(|host| host.gone().is_some()).map(|host| &*host.name).collect();
@@ -151,15 +189,37 @@ impl<'a> Roll<'a> {
             }
         }
         let Some(why) = trouble else {
+            if !run.stopping() {
+                self.ended(hosts, TurnOutcome::Done, "open");
+            }
             return Ok(match batch.ending() {
                 Some(super::play::Ending::Play) => Next::EndPlay,
                 _ => Next::GoOn,
             });
         };
-        if self.rolling.on_failure == OnFailure::Rollback && !self.check {
-            self.roll_back(turn, hosts).await;
+        // With the gate closed nobody knows which of them it was.
+        let mut failed: Vec<Arc<Host>> = match lost.is_empty() {
+            true => hosts.to_vec(),
+            false => hosts.iter().filter(|host| host.gone().is_some()).cloned().collect(),
+        };
+        failed.sort_by(|a, b| a.name.cmp(&b.name));
+        for host in hosts {
+            let mut outcome = TurnOutcome::Failed;
+            if self.rolling.on_failure == OnFailure::Rollback
+                && !self.check
+                && failed.iter().any(|other| other.name == host.name)
+                && self.roll_back(turn, host).await
+            {
+                outcome = TurnOutcome::RolledBack;
+            }
+            self.ended(std::slice::from_ref(host), outcome, &why);
         }
         Err(why)
+    }
+
+    fn ended(&self, hosts: &[Arc<Host>], outcome: TurnOutcome, gate: &str) {
+        let Some(journal) = self.play.run.journal.as_ref().filter(|_| !self.check) else { return };
+        hosts.iter().for_each(|host| journal.turn_ended(self.play.number, &host.name, outcome, gate));
     }
 
     /// Runs the gate, if there is one: a named one for all from one host, tasks on every host of the play.
@@ -194,6 +254,7 @@ impl<'a> Roll<'a> {
         self.play.run.sink.emit(Event::RollingOrder {
             turns: order.turns.iter().map(|turn| names(turn)).collect(),
             left_out: order.left_out.clone(),
+            finished: order.finished.clone(),
             max_unavailable: self.settings.limit.of(self.play.hosts.len()),
             gate: self.rolling.gate.as_ref().map(|gate| gate.name.unwrap_or("tasks").to_string()),
             members: self.settings.members.clone(),
@@ -205,6 +266,10 @@ impl<'a> Roll<'a> {
         self.play.run.sink.emit(Event::PlayStopped { reason });
         Next::Stop
     }
+}
+
+fn list(turns: &[Vec<Arc<Host>>]) -> String {
+    turns.iter().flatten().map(|host| &*host.name).collect::<Vec<_>>().join(", ")
 }
 
 fn names(hosts: &[Arc<Host>]) -> Vec<Arc<str>> {

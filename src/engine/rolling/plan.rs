@@ -24,8 +24,10 @@ pub struct Settings {
     pub soak: Duration,
     /// `window`
     pub window: Option<Window>,
-    /// All members of the cluster, where the gate is that of one.
+    /// All members of the cluster: where the gate is that of one, or a group is named.
     pub members: Vec<Arc<str>>,
+    /// The cluster's name, for its lock.
+    pub cluster: String,
 }
 
 /// Who goes when.
@@ -34,6 +36,8 @@ pub struct Order {
     pub turns: Vec<Vec<Arc<Host>>>,
     /// Hosts for which `when` is false.
     pub left_out: Vec<Arc<str>>,
+    /// Hosts whose turn the run that is resumed had finished.
+    pub finished: Vec<Arc<str>>,
 }
 
 /// The variables of a host, outside of any task.
@@ -84,9 +88,13 @@ pub fn settle(play: &Arc<PlayRun>, rolling: &Rolling, now: Timestamp) -> Result<
         None => Duration::ZERO,
     };
     let window = rolling.window.as_ref().map(|node| window(&scope, node, now)).transpose()?;
-    let members = match rolling.gate.as_ref().filter(|gate| gate.name.is_some()) {
+    let named = rolling.gate.as_ref().filter(|gate| gate.name.is_some());
+    let (group, members) = match named.is_some() || rolling.group.is_some() {
+        true => members(play, rolling, &scope)?,
+        false => (None, Vec::new()),
+    };
+    match named {
         Some(gate) => {
-            let members = members(play, rolling, &scope)?;
             let count = |name: &str| -> Result<Option<u32>, Diag> {
                 let found = gate.arguments.iter().find(|(key, _)| key.as_str() == Some(name));
                 let Some((_, node)) = found else { return Ok(None) };
@@ -99,11 +107,14 @@ pub fn settle(play: &Arc<PlayRun>, rolling: &Rolling, now: Timestamp) -> Result<
                 None => members.len() as u32 + count("arbitrators")?.unwrap_or(0),
             };
             quorum(rolling, limit.of(play.hosts.len()), size)?;
-            members
         }
-        None => Vec::new(),
-    };
-    Ok(Settings { limit, soak, window, members })
+        None => {}
+    }
+    let named = scope.templar().variable("galera_cluster_name", &scope).ok().flatten();
+    let named =
+        named.filter(|found| found.is_known() && !found.value.is_undefined()).map(|found| found.value.to_string());
+    let cluster = named.or(group).unwrap_or_else(|| members.join(","));
+    Ok(Settings { limit, soak, window, members, cluster })
 }
 
 fn window(scope: &Scope, node: &Node, now: Timestamp) -> Result<Window, Diag> {
@@ -125,7 +136,7 @@ fn window(scope: &Scope, node: &Node, now: Timestamp) -> Result<Window, Diag> {
 }
 
 /// The members of the cluster: of the group that is named, of `galera_group`, or all hosts that the play names.
-fn members(play: &Arc<PlayRun>, rolling: &Rolling, scope: &Scope) -> Result<Vec<Arc<str>>, Diag> {
+fn members(play: &Arc<PlayRun>, rolling: &Rolling, scope: &Scope) -> Result<(Option<String>, Vec<Arc<str>>), Diag> {
     let (group, span) = match &rolling.group {
         Some(node) => (Some(text(scope, node)?), &node.span),
         None => {
@@ -134,10 +145,11 @@ fn members(play: &Arc<PlayRun>, rolling: &Rolling, scope: &Scope) -> Result<Vec<
             (found.map(|found| found.value.to_string()), &rolling.span)
         }
     };
-    match group {
-        Some(group) => members_of_group(play, &group).map_err(|why| Diag::error(why).at(span)),
-        None => members_of_play(play),
-    }
+    let members = match &group {
+        Some(group) => members_of_group(play, group).map_err(|why| Diag::error(why).at(span))?,
+        None => members_of_play(play)?,
+    };
+    Ok((group, members))
 }
 
 /// Whether so many may be out at a time.
@@ -233,8 +245,12 @@ pub fn order(play: &Arc<PlayRun>, rolling: &Rolling, limit: Limit) -> Result<Ord
     let hosts: Vec<Arc<Host>> = play.hosts.iter().filter(|host| host.gone().is_none()).cloned().collect();
     let mut taking = Vec::new();
     let mut left_out = Vec::new();
+    let mut finished = Vec::new();
     for host in hosts {
-        if wanted(play, rolling, &host)? {
+        let resumed = play.run.resumed.as_ref();
+        if resumed.is_some_and(|progress| progress.finished(play.number, &host.name).is_some()) {
+            finished.push(host.name.clone());
+        } else if wanted(play, rolling, &host)? {
             taking.push(host);
         } else {
             left_out.push(host.name.clone());
@@ -271,7 +287,7 @@ pub fn order(play: &Arc<PlayRun>, rolling: &Rolling, limit: Limit) -> Result<Ord
     let centres: Vec<&str> = centres.iter().map(String::as_str).collect();
     let turns = cut(&centres, limit);
     let turns = turns.into_iter().map(|turn| turn.into_iter().map(|index| hosts[index].clone()).collect()).collect();
-    Ok(Order { turns, left_out })
+    Ok(Order { turns, left_out, finished })
 }
 
 /// Whether the conditions of `when` hold for a host; one that a check cannot tell is taken to hold.
