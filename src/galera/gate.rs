@@ -1,6 +1,6 @@
 //! The gate: whether every member is well enough for one of them to be touched.
 
-use super::status::{NodeStatus, Observation, Process, is_null_uuid};
+use super::status::{Links, NodeStatus, Observation, Process, is_null_uuid};
 use serde::Serialize;
 
 /// A member as it was seen.
@@ -80,6 +80,8 @@ pub struct Tolerances {
     pub refuse_backups: bool,
     /// Seconds that the hosts' clocks may differ: certificates are judged by them.
     pub clock_skew_s: i64,
+    /// Members may let peers in without TLS beside those with it, as while a cluster is on its way to TLS.
+    pub mixed_links: bool,
 }
 
 impl Default for Tolerances {
@@ -92,6 +94,7 @@ impl Default for Tolerances {
             certificate_margin_s: 7 * 86_400,
             refuse_backups: true,
             clock_skew_s: 30,
+            mixed_links: false,
         }
     }
 }
@@ -299,6 +302,13 @@ fn own_fault(status: &NodeStatus, expected: u32, tolerances: &Tolerances) -> Opt
     if !status.evs_delayed.is_empty() {
         return Some(format!("the connection to a peer is unsteady (wsrep_evs_delayed {})", status.evs_delayed));
     }
+    if status.links == Links::Mixed && !tolerances.mixed_links {
+        return Some(
+            "it lets peers in without TLS beside those with it (socket.dynamic): its way to TLS was not finished, \
+             playbooks/enable-tls.yml goes on with it"
+                .into(),
+        );
+    }
     if status.local_recv_queue > tolerances.recv_queue {
         return Some(format!("{} write sets wait to be applied", status.local_recv_queue));
     }
@@ -365,7 +375,7 @@ pub(super) mod tests {
 
     #[test]
     fn each_condition_closes_the_gate_by_itself() {
-        let spoils: [(Spoil, &str); 14] = [
+        let spoils: [(Spoil, &str); 15] = [
             (|s| s.wsrep_on = false, "without Galera"),
             (|s| s.cluster_status = "non-Primary".into(), "quorum"),
             (|s| s.ready = false, "wsrep_ready OFF"),
@@ -386,6 +396,7 @@ pub(super) mod tests {
             (|s| s.evs_state = "GATHER".into(), "reforming"),
             (|s| s.evs_delayed = "x:1".into(), "unsteady"),
             (|s| s.local_recv_queue = 11, "11 write sets"),
+            (|s| s.links = Links::Mixed, "socket.dynamic"),
         ];
         let members = [synced("a"), synced("b"), synced("c")];
         assert!(gate(&members, 3, &[], &Tolerances::default()).is_open());

@@ -35,5 +35,5 @@ pub use settings::{
 };
 pub use stability::{Progress, Stability};
 pub use statements::{Statement, holds_up};
-pub use status::{Closer, NodeStatus, Observation, Process, SavedState, is_null_uuid};
+pub use status::{Closer, Links, NodeStatus, Observation, Process, SavedState, is_null_uuid};
 pub use transfer::{Transfer, ist_progress, predict};

@@ -11,6 +11,35 @@ pub fn is_null_uuid(uuid: &str) -> bool {
     uuid.is_empty() || uuid.bytes().all(|b| b == b'0' || b == b'-')
 }
 
+/// Whom a node lets in as a peer, by its provider's options.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Links {
+    /// It does not say.
+    #[default]
+    Unknown,
+    /// Peers without TLS only.
+    Plain,
+    /// Peers with TLS and peers without (`socket.dynamic`): whoever reaches the port gets in.
+    Mixed,
+    /// Peers with TLS only.
+    Tls,
+}
+
+impl Links {
+    fn of(options: &ProviderOptions) -> Links {
+        let on = |name: &str| {
+            options.get(name).map(|value| ["yes", "true", "on", "1"].contains(&value.to_ascii_lowercase().as_str()))
+        };
+        match (on("socket.dynamic"), on("socket.ssl")) {
+            (Some(true), _) => Links::Mixed,
+            (_, Some(true)) => Links::Tls,
+            (_, Some(false)) => Links::Plain,
+            (_, None) => Links::Unknown,
+        }
+    }
+}
+
 /// A running node's status variables, typed. What a server does not say keeps its default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -63,6 +92,8 @@ pub struct NodeStatus {
     pub weight: u32,
     /// Number of its data centre (`gmcast.segment`).
     pub segment: u32,
+    /// Whom it lets in as a peer.
+    pub links: Links,
     /// Votes of the component (`wsrep_cluster_weight`).
     pub cluster_weight: u32,
     /// Statements that hold up the whole cluster, or would hold up a stop.
@@ -131,6 +162,7 @@ impl NodeStatus {
             gcache_size: option("gcache.size").unwrap_or(0),
             weight: option("pc.weight").map_or(1, |weight| weight as u32),
             segment: option("gmcast.segment").unwrap_or(0) as u32,
+            links: Links::of(&options),
             cluster_weight: count("wsrep_cluster_weight") as u32,
             statements: Vec::new(),
             node_name: text(variables, "wsrep_node_name"),
@@ -288,6 +320,20 @@ mod tests {
         let null = "uuid:    00000000-0000-0000-0000-000000000000\nseqno:   -1\nsafe_to_bootstrap: 1\n";
         assert!(!SavedState::parse(null).unwrap().exists());
         assert_eq!(SavedState::parse("torn"), None);
+    }
+
+    #[test]
+    fn links_are_what_the_provider_lets_in() {
+        for (text, expected) in [
+            ("socket.ssl = NO; socket.dynamic = false", Links::Plain),
+            ("socket.ssl = YES; socket.dynamic = false", Links::Tls),
+            ("socket.ssl = YES", Links::Tls),
+            ("socket.ssl = YES; socket.dynamic = true", Links::Mixed),
+            ("socket.dynamic = YES; socket.ssl = NO", Links::Mixed),
+            ("gcache.size = 1M", Links::Unknown),
+        ] {
+            assert_eq!(Links::of(&ProviderOptions::parse(text).unwrap()), expected, "{text}");
+        }
     }
 
     #[test]

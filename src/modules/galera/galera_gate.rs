@@ -43,6 +43,10 @@ login_arguments! {
         /// Whether a backup may run on a member.
         #[serde(default)]
         pub allow_backups: Flag,
+        /// Whether members may let peers in without TLS beside those with it (`socket.dynamic`): only while a cluster is
+        /// on its way to TLS.
+        #[serde(default)]
+        pub allow_mixed_links: Flag,
         /// The server's unit, found by itself when not given.
         pub unit: Option<Text>,
     }

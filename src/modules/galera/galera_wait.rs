@@ -4,7 +4,7 @@ use super::log;
 use super::observe::{Look, look, observations};
 use crate::galera::{Observation, Process, Sample, Tolerances, Verdict, gate};
 use crate::machine::{Machine, MachineError};
-use crate::modules::scalars::{Int, Text};
+use crate::modules::scalars::{Flag, Int, Text};
 use crate::modules::{Context, FreeForm, Module, ModuleError, Outcome, Reach, decode};
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
@@ -41,6 +41,10 @@ login_arguments! {
         pub interval: Option<Int>,
         /// Write sets that may wait to be applied. 10 when not given.
         pub recv_queue: Option<Int>,
+        /// Whether nodes may let peers in without TLS beside those with it (`socket.dynamic`): only while a cluster is on
+        /// its way to TLS.
+        #[serde(default)]
+        pub allow_mixed_links: Flag,
         /// Registered results of `galera_status` of the other members: all of them must be well too, in the same
         /// cluster and the same view.
         pub members: Option<Vec<Value>>,
@@ -80,6 +84,7 @@ fn run(
         tolerances: Tolerances {
             recv_queue: number(arguments.recv_queue, 10),
             interval_ns: interval.as_nanos() as u64,
+            mixed_links: arguments.allow_mixed_links.0,
             ..Tolerances::default()
         },
     };
