@@ -33,6 +33,8 @@ pub enum Command {
     Doc(DocArguments),
     /// Certificate authorities and certificates.
     Pki(super::pki::PkiArgs),
+    /// Undo on its hosts what a run changed.
+    Rollback(Box<RollbackArguments>),
     /// Show the clusters of the inventory: the gate's verdict, each member, locks, what is owed, the last runs.
     ///
     /// Exit code: 0 when every cluster's gate is open, 1 when one is closed, 4 when the inventory cannot be read.
@@ -378,6 +380,50 @@ pub struct InventoryArguments {
     /// The group the tree starts from
     #[arg(value_name = "GROUP", default_value = "all")]
     pub group: String,
+}
+
+/// What `deploy rollback` does with units that the run started, stopped, restarted or reloaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum RollbackUnits {
+    /// Bring them back to their state before; database servers are left to their cluster.
+    #[default]
+    Restore,
+    /// Database servers too.
+    All,
+    /// Leave them as they are.
+    Leave,
+}
+
+impl RollbackUnits {
+    /// The module's word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            RollbackUnits::Restore => "restore",
+            RollbackUnits::All => "all",
+            RollbackUnits::Leave => "leave",
+        }
+    }
+}
+
+/// Options of `deploy rollback`: its own, and those of a run.
+#[derive(Clone, Debug, Args)]
+#[command(mut_arg("playbooks", |playbooks| playbooks.hide(true)))]
+pub struct RollbackArguments {
+    /// The run; the beginning of its name is enough, and `last` is the newest
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    /// Only these hosts instead of all that the run had; may be given several times
+    #[arg(long, value_name = "HOST", value_delimiter = ',')]
+    pub host: Vec<String>,
+    /// Put back also what somebody else has changed since
+    #[arg(long)]
+    pub force: bool,
+    /// What to do with units that the run started, stopped, restarted or reloaded
+    #[arg(long, value_name = "WHAT", default_value = "restore")]
+    pub units: RollbackUnits,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub options: RunArguments,
 }
 
 /// Options of `deploy doc`.

@@ -1,4 +1,4 @@
-//! One file per command: run (the default), inventory, pki, doc, status, runs, resume, unlock.
+//! One file per command: run (the default), inventory, pki, doc, status, runs, resume, unlock, rollback.
 
 mod access;
 mod arguments;
@@ -10,6 +10,7 @@ pub mod pki;
 mod preflight;
 mod record;
 mod resume;
+mod rollback;
 mod run;
 mod runs;
 mod status;
@@ -57,9 +58,12 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
         Some(Command::Runs(runs)) => runs::run(&runs),
         Some(Command::Resume(resume)) => resume::run(resume),
         Some(Command::Unlock(unlock)) => unlock::run(unlock),
-        None => {
-            let words = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-            run::run(arguments.run, record::Order { words, ..Default::default() })
-        }
+        Some(Command::Rollback(rollback)) => rollback::rollback(*rollback, spoken(&words)),
+        None => run::run(arguments.run, record::Order { words: spoken(&words), ..Default::default() }),
     }
+}
+
+/// The command line without the program.
+fn spoken(words: &[OsString]) -> Vec<String> {
+    words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect()
 }

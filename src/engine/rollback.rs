@@ -7,7 +7,9 @@ use crate::connection::agent::Blobs;
 use crate::machine::history::{Rollback, UnitLeft};
 use crate::machine::units::UnitAction;
 use crate::machine::{Change, Domain, Mode};
-use crate::modules::{Outcome, Status};
+use crate::modules::{self, Outcome, Status};
+use crate::playbook::{Play, Step};
+use crate::source::Node;
 use crate::wire::{Become, OnFailure, Reply, TaskRequest};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -122,6 +124,65 @@ fn report(outcome: Outcome) -> Report {
     };
     let host = serde_json::from_value(Value::Object(outcome.data)).unwrap_or_default();
     Report { host, changes: outcome.changes, failure, warnings: outcome.warnings }
+}
+
+/// A step of a play that no rollback undoes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastingStep {
+    /// The task's name as written, or its module.
+    pub name: String,
+    /// Its module.
+    pub module: &'static str,
+    /// Where it stands.
+    pub place: String,
+    /// Why it cannot be undone.
+    pub why: &'static str,
+}
+
+impl LastingStep {
+    /// A line for the user.
+    pub fn sentence(&self) -> String {
+        format!("`{}` ({}, {}) cannot be rolled back: {}", self.name, self.module, self.place, self.why)
+    }
+}
+
+/// The steps of a play that cannot be undone, in its order, as far as reading tells: what is included while it runs is
+/// not known before. Tasks that say `changed_when: false` or `check_mode: true` change nothing.
+pub fn lasting_steps(play: &Play) -> Vec<LastingStep> {
+    let mut found = Vec::new();
+    for steps in [&play.pre_tasks, &play.roles, &play.tasks, &play.post_tasks, &play.handlers] {
+        collect(steps, &mut found);
+    }
+    found
+}
+
+fn collect(steps: &[Step], found: &mut Vec<LastingStep>) {
+    for step in steps {
+        let task = match step {
+            Step::Task(task) => task,
+            Step::Block(block) => {
+                [&block.block, &block.rescue, &block.always].into_iter().for_each(|steps| collect(steps, found));
+                continue;
+            }
+        };
+        let Some(module) = modules::find(&task.action.name) else { continue };
+        let known = |node: &Node| node.scalar_text().or_else(|| Some(node.raw().to_string()));
+        let mut arguments: Map<String, Value> = Map::new();
+        for (key, value) in &task.action.args {
+            if let (Some(key), Some(value)) = (key.scalar_text(), known(value)) {
+                arguments.insert(key, Value::String(value));
+            }
+        }
+        let never =
+            task.changed_when.as_ref().is_some_and(|nodes| nodes.iter().any(|node| node.as_bool() == Some(false)));
+        let looks = task.keywords.check_mode.as_ref().and_then(Node::as_bool) == Some(true);
+        let Some(why) = modules::lasting(module, &arguments).filter(|_| !never && !looks) else { continue };
+        let name = task.name.as_ref().and_then(known).unwrap_or_else(|| task.action.name.to_string());
+        let step = LastingStep { name, module: module.name, place: task.span.to_string(), why };
+        if !found.contains(&step) {
+            found.push(step);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod control;
 mod database;
 mod files;
 mod galera;
+mod lasting;
 mod network;
 mod outcome;
 mod packages;
@@ -36,6 +37,7 @@ pub use galera::GaleraGate;
 pub use pki::{has_preflight, preflight};
 
 pub use arguments::{Argument, Arguments, RawField, decode};
+pub use lasting::lasting;
 pub use outcome::{ModuleError, Outcome, Status};
 pub use registry::{find, names};
 

@@ -11,6 +11,7 @@ mod inputs;
 mod killed;
 mod lab;
 mod language;
+mod rollback;
 mod rolling;
 mod secrets;
 mod site;
@@ -35,6 +36,7 @@ fn scenarios() {
         site::SCENARIOS,
         tls::SCENARIOS,
         rolling::SCENARIOS,
+        rollback::SCENARIOS,
         killed::SCENARIOS,
     ];
     // The long ones are a suite of their own.

@@ -319,7 +319,7 @@ impl Machine {
         }
         let only = |one: &str, other: &str| {
             let lines: Vec<&str> = one.lines().filter(|line| other.lines().all(|o| o != *line)).collect();
-            (!lines.is_empty()).then(|| lines.join("\n"))
+            (!lines.is_empty()).then(|| lines.join("; "))
         };
         let (gone, back) = (only(&present, wanted), only(wanted, &present));
         self.set_crontab(user, wanted, "as before", gone.as_deref(), back.as_deref())
