@@ -328,6 +328,7 @@ fn an_inventory_is_read_again_and_what_plays_added_stays() {
   gather_facts: false
   tasks:
     - add_host: {name: added, groups: late, colour: blue}
+    - assert: {that: "groups.late == ['added']"}
     - copy:
         content: "all: {hosts: {here: {ansible_connection: local, size: 2}, fresh: {ansible_connection: local}}}\n"
         dest: "{{ here }}/hosts.yml"

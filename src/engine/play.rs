@@ -69,6 +69,7 @@ pub struct PlayRun {
     layers: LayerCache,
     roles: Mutex<HashMap<usize, (Arc<Role>, RoleLayers)>>,
     bases: Mutex<HashMap<Arc<str>, Arc<HostBase>>>,
+    groups: Mutex<Arc<Layer>>,
 }
 
 /// The hosts that go through the play together.
@@ -185,6 +186,12 @@ impl PlayRun {
     /// Forgets what the inventory said: it changed.
     pub fn forget_bases(&self) {
         self.bases.lock().unwrap_or_else(|p| p.into_inner()).clear();
+        *self.groups.lock().unwrap_or_else(|p| p.into_inner()) = groups(&self.run);
+    }
+
+    /// The layer of `groups`: `add_host`, `group_by` and `meta: refresh_inventory` change it.
+    pub fn groups(&self) -> Arc<Layer> {
+        self.groups.lock().unwrap_or_else(|p| p.into_inner()).clone()
     }
 
     /// The layer of a keyword set's `vars`.
@@ -340,6 +347,7 @@ pub fn open_play(run: &Arc<Run>, play: &Arc<Play>, number: usize, quietly: bool)
         layers: LayerCache::default(),
         roles: Mutex::default(),
         bases: Mutex::default(),
+        groups: Mutex::new(groups(run)),
     });
     let outer = Frame { keywords: vec![play.keywords.clone()], handler: true, ..Frame::default() };
     play_run.add_handlers(&play.handlers, &outer);
@@ -554,7 +562,6 @@ fn portions(scope: &Scope, play: &Play) -> Result<Vec<Portion>, Diag> {
 
 /// Magic variables that are the same for all hosts of a play.
 fn play_magic(run: &Run, play: &Play, name: &str, hosts: &[Arc<Host>]) -> Arc<Layer> {
-    let inventory = run.inventory.read().unwrap_or_else(|p| p.into_inner());
     let mut layer = Layer::new();
     let mut set = |key: &str, value: Value| {
         layer.insert(key.into(), Raw::Value(value));
@@ -562,18 +569,20 @@ fn play_magic(run: &Run, play: &Play, name: &str, hosts: &[Arc<Host>]) -> Arc<La
     set("playbook_dir", Value::from(play.directory.to_string_lossy().into_owned()));
     set("ansible_play_name", Value::from(name));
     set("ansible_play_hosts_all", hosts.iter().map(|h| Value::from(&*h.name)).collect());
-    let groups: Vec<(Value, Value)> = inventory
-        .groups_map()
-        .iter()
-        .map(|(group, hosts)| {
-            (Value::from(&**group), hosts.iter().map(|host| Value::from(host.as_str())).collect::<Value>())
-        })
-        .collect();
-    set("groups", Value::from_pairs(groups));
     let names = || play.all_roles.iter().map(|role| Value::from(&*role.name)).collect::<Value>();
     set("ansible_role_names", names());
     set("role_names", names());
     Arc::new(layer)
+}
+
+/// `groups`, as the inventory is now.
+fn groups(run: &Run) -> Arc<Layer> {
+    let inventory = run.inventory.read().unwrap_or_else(|p| p.into_inner());
+    let groups = inventory.groups_map();
+    let groups = groups.iter().map(|(group, hosts)| {
+        (Value::from(&**group), hosts.iter().map(|host| Value::from(host.as_str())).collect::<Value>())
+    });
+    Arc::new(Layer::from_iter([("groups".into(), Raw::Value(Value::from_pairs(groups)))]))
 }
 
 /// The variables of a host in a play outside of any task.

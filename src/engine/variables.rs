@@ -124,6 +124,7 @@ pub fn scope(at: At<'_>) -> Scope {
     all.push(play.run.extra.clone()); // 22 extra vars
     all.push(play.run.magic.clone());
     all.push(play.magic.clone());
+    all.push(play.groups());
     all.push(magic(at));
     let view = View { play: play.clone(), batch: at.batch.cloned(), me: at.host.name.clone(), stamp: at.stamp.clone() };
     Scope::from_layers(&play.run.templar, all).with_hostvars(Arc::new(view)).with_paths(paths(at))
@@ -240,6 +241,7 @@ impl View {
         all.extend([layers.facts, layers.included, layers.assigned, self.play.run.extra.clone()]);
         all.push(self.play.run.magic.clone());
         all.push(self.play.magic.clone());
+        all.push(self.play.groups());
         let frame = Frame::default();
         all.push(magic(At {
             play: &self.play,

@@ -140,7 +140,7 @@ fn errors_name_what_is_undefined() {
         ("{{ ", "syntax error in template: unexpected end of input, expected expression"),
         ("{{ other | default(1) }} {{ nope }}", "'nope' is undefined"),
         ("{{ (other | default(1)) + nope }}", "'nope' is undefined"),
-        ("{{ other is defined and nope }}", "'nope' is undefined"),
+        ("{{ other is not defined and nope }}", "'nope' is undefined"),
         ("{{ 'a' < 1 }}", "'<' not supported between instances of 'str' and 'int'"),
     ] {
         let error = eval(text).expect_err(text);
