@@ -38,7 +38,7 @@ pub async fn preflight<'a>(run: &Arc<Run>, plays: impl Iterator<Item = &'a Arc<P
             }
         };
         if let Some(rolling) = &play.rolling {
-            found.extend(super::rolling::preflight(&opened, rolling).err());
+            found.extend(super::rolling::preflight(&opened, rolling));
         }
         let batch = Arc::new(Batch::new(
             opened.hosts.clone(),

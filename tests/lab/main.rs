@@ -16,6 +16,7 @@ mod rolling;
 mod secrets;
 mod site;
 mod tls;
+mod turns;
 
 /// One test, so that the hosts are booted once, taken down at the end, and never shared by two scenarios at a time.
 #[test]
@@ -37,6 +38,7 @@ fn scenarios() {
         tls::SCENARIOS,
         rolling::SCENARIOS,
         rollback::SCENARIOS,
+        turns::SCENARIOS,
         killed::SCENARIOS,
     ];
     // The long ones are a suite of their own.

@@ -34,9 +34,9 @@ impl Clock for WallClock {
 }
 
 /// What is wrong with a rolling play, as far as it can be told before any connection.
-pub fn preflight(play: &Arc<PlayRun>, rolling: &Rolling) -> Result<(), Diag> {
-    plan::settle(play, rolling, WallClock.now())?;
-    plan::check_order(play, rolling)
+pub fn preflight(play: &Arc<PlayRun>, rolling: &Rolling) -> Vec<Diag> {
+    let settled = plan::settle(play, rolling, WallClock.now());
+    settled.err().into_iter().chain(plan::check_order(play, rolling).err()).collect()
 }
 
 /// Runs the play. An error is about the play itself, before any of its hosts was touched.

@@ -9,6 +9,7 @@ use crate::engine::rollback::{Report, Wish, roll_back};
 use crate::engine::synthetic;
 use crate::engine::walker::Part;
 use crate::galera::rollback::{Decision, Situation, after_rollback};
+use crate::journal::Due;
 use crate::machine::Domain;
 use crate::playbook::Step;
 use crate::source::Node;
@@ -57,6 +58,9 @@ impl Roll<'_> {
                 Some(why) => format!("{name}: not everything could be put back: {why}"),
             };
             self.tell(turn, host, &report, sentence);
+            if report.is_complete() {
+                self.forgive(&name);
+            }
             return report.is_complete();
         }
         let unit = self.unit();
@@ -73,6 +77,9 @@ impl Roll<'_> {
             reachable: true,
         });
         self.tell(turn, host, &report, decision.sentence(&name));
+        if report.is_complete() {
+            self.forgive(&name);
+        }
         match decision {
             Decision::Restart => self.restart(host, &unit).await && report.is_complete(),
             Decision::Keep { owed } => {
@@ -82,6 +89,18 @@ impl Roll<'_> {
                 report.is_complete()
             }
             Decision::StayOut(_) => false,
+        }
+    }
+
+    /// Handlers that the turn owed would have brought into effect what is gone now.
+    fn forgive(&self, name: &str) {
+        let Some(journal) = &self.play.run.journal else { return };
+        for (host, due, _) in journal.progress().owed {
+            if let Due::Handler(handler) = due
+                && host == name
+            {
+                journal.ran(&host, handler);
+            }
         }
     }
 
