@@ -13,6 +13,7 @@ mod lab;
 mod language;
 mod rollback;
 mod rolling;
+mod runs;
 mod secrets;
 mod site;
 mod tls;
@@ -40,6 +41,7 @@ fn scenarios() {
         rollback::SCENARIOS,
         turns::SCENARIOS,
         killed::SCENARIOS,
+        runs::SCENARIOS,
     ];
     // The long ones are a suite of their own.
     let chosen: Vec<&(&str, fn())> = match faults::wanted() {
