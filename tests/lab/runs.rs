@@ -170,8 +170,7 @@ const ROLLING: &str = "
 /// A rolling play that stands still on a host.
 fn standing(lab: &Lab, journal: &Path, on: &str, nap: &str) -> Child {
     let play = lab.file("rolling.yml", ROLLING);
-    let words =
-        [play.to_str().unwrap(), "-e", "who=first", "-e", &format!("slow={on}"), "-e", &format!("nap={nap}")];
+    let words = [play.to_str().unwrap(), "-e", "who=first", "-e", &format!("slow={on}"), "-e", &format!("nap={nap}")];
     let child = command(lab, journal, &words).spawn().unwrap();
     until("it stands", 90, || lab.ssh(on, "cat /tmp/runs-work").contains("first"));
     child

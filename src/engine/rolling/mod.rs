@@ -70,6 +70,23 @@ impl<'a> Roll<'a> {
     }
 
     async fn run(mut self) -> Result<Next, Diag> {
+        // Before anything else: what is asked of a host while another run works there waits for that run's end.
+        let lock = match self.lock().await {
+            Ok(lock) => lock,
+            Err(why) => {
+                self.play.run.unfinished();
+                return Ok(self.stop(format!("{why}; no host was touched")));
+            }
+        };
+        let next = self.locked(lock.as_ref()).await;
+        if let Some(lock) = lock {
+            lock.release().await;
+        }
+        next
+    }
+
+    /// The play, with the cluster to itself.
+    async fn locked(&mut self, lock: Option<&Held>) -> Result<Next, Diag> {
         let play = self.play;
         self.walk(play.hosts.clone(), Part::Facts, 0).await;
         let lost: Vec<&str> = play.hosts.iter().filter(|host| host.gone().is_some()).map(|host| &*host.name).collect();
@@ -82,21 +99,10 @@ impl<'a> Roll<'a> {
         if play.run.stopping() {
             return Ok(Next::Stop);
         }
-        let lock = match self.lock().await {
-            Ok(lock) => lock,
-            Err(why) => {
-                play.run.unfinished();
-                return Ok(self.stop(format!("{why}; no host was touched")));
-            }
-        };
-        let next = match self.pass_gate(&first).await {
-            Ok(()) => self.turns(order.turns, lock.as_ref()).await,
+        Ok(match self.pass_gate(&first).await {
+            Ok(()) => self.turns(order.turns, lock).await,
             Err(why) => self.stop(format!("{why}: no host was touched")),
-        };
-        if let Some(lock) = lock {
-            lock.release().await;
-        }
-        Ok(next)
+        })
     }
 
     /// Locks the cluster, where the play is about one. A check takes no lock.
