@@ -235,7 +235,7 @@ mod tests {
         for (rate, transfer, warned) in [
             (0.0, Kind::None, false),
             (1e6, Kind::Ist, false),
-            (4e6, Kind::Ist, true),  // 29 s of window, 6.5 s away
+            (5e6, Kind::Ist, true),  // 23 s of window, 7 s away
             (8e6, Kind::Sst, false), // 15 s of window
             (50e6, Kind::Sst, false),
         ] {

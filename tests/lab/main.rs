@@ -11,6 +11,7 @@ mod inputs;
 mod killed;
 mod lab;
 mod language;
+mod restart;
 mod rollback;
 mod rolling;
 mod runs;
@@ -37,6 +38,7 @@ fn scenarios() {
         firewall::SCENARIOS,
         site::SCENARIOS,
         tls::SCENARIOS,
+        restart::SCENARIOS,
         rolling::SCENARIOS,
         rollback::SCENARIOS,
         turns::SCENARIOS,

@@ -21,9 +21,26 @@ pub fn has_clustercheck(machine: &Machine) -> Result<bool> {
     Ok(false)
 }
 
-/// Makes clustercheck answer 503. Says whether that is new.
+/// What a restart writes into it: what somebody else has written there is not ours to remove.
+const OURS: &str = "drained by deploy for a restart\n";
+
+/// Makes clustercheck answer 503.
 pub fn disable(machine: &mut Machine, why: &str) -> Result<bool> {
     machine.write_file(DISABLED, format!("{why}\n").as_bytes(), &WriteOptions::default())
+}
+
+/// The same for a restart; a drain by hand is left as it is. Says whether it is ours to undo.
+pub fn disable_for_restart(machine: &mut Machine) -> Result<bool> {
+    if machine.exists(DISABLED)? {
+        return is_ours(machine);
+    }
+    disable(machine, OURS.trim_end())?;
+    Ok(true)
+}
+
+/// Whether a restart of ours has left it.
+pub fn is_ours(machine: &Machine) -> Result<bool> {
+    Ok(machine.read_file_if_exists(DISABLED, 4096)?.is_some_and(|text| text == OURS.as_bytes()))
 }
 
 /// Makes it tell the truth again.

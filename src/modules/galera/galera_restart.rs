@@ -118,9 +118,17 @@ fn run(
         )));
     }
     due.around.force = arguments.force.0;
+    // What a restart that failed has left, once the node is well again.
+    let left_drained = look.observation.status.as_ref().is_some_and(|s| s.is_synced()) && drain::is_ours(machine)?;
     let (action, reasons) = choose(&due.pending, &due.around).map_err(ModuleError::Failed)?;
     match action {
         Action::Nothing => {
+            pending::remember(machine, option_file)?;
+            if left_drained {
+                drain::enable(machine)?;
+                let msg = "nothing but the drain that an earlier restart has left".to_string();
+                return Ok(answer(action, reasons, None).with("transfer", "none").with_message(msg));
+            }
             let later = due.pending.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             let msg = match later.as_str() {
                 "" => "nothing: everything is in force".to_string(),
@@ -133,6 +141,10 @@ fn run(
             pending::reload(machine, &login, &due)?;
             if !machine.predicted() {
                 confirm(machine, &login, &arguments, &host, option_file)?;
+            }
+            pending::remember(machine, option_file)?;
+            if left_drained {
+                drain::enable(machine)?;
             }
             return Ok(answer(action, reasons, None).with("transfer", "none").with_message(msg));
         }

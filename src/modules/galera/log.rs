@@ -68,7 +68,11 @@ pub fn transfer(log: &str) -> Option<(String, Option<(u64, u64)>)> {
         }
         if line.contains("WSREP_SST: [INFO]") {
             let step = line.split_once("WSREP_SST: [INFO]").map_or("", |(_, rest)| rest).trim();
-            return Some((format!("receives the whole state (SST): {}", shortened(step)), None));
+            // The script of a full transfer runs for each, until the donor says which of the two it is.
+            return Some(match log.contains("Proceeding with SST") {
+                true => (format!("receives the whole state (SST): {}", shortened(step)), None),
+                false => (format!("asks for what it missed: {}", shortened(step)), None),
+            });
         }
         if line.contains("Running: 'wsrep_sst_") {
             return Some(("asks for what it missed".into(), None));

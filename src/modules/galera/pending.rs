@@ -5,6 +5,7 @@ use super::observe::Look;
 use crate::galera::{
     Circumstances, Effect, NodeConfig, Pending, ProviderOptions, Running, Wanted, pending, pending_options, same_value,
 };
+use crate::machine::files::{Attributes, WriteOptions};
 use crate::machine::sql::{Login, Rows, Server, quote};
 use crate::machine::{Machine, MachineError, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -160,6 +161,24 @@ fn replaced(machine: &Machine, pid: u32, version: &str) -> Result<Vec<String>> {
         ));
     }
     Ok(found)
+}
+
+/// Everything that the option file says is in force: the copy of what the server was started with says the same from
+/// now on, so that nobody takes it for a restart that is due.
+pub fn remember(machine: &mut Machine, option_file: &str) -> Result<()> {
+    let Some(bytes) = machine.read_file_if_exists(option_file, 1 << 20)? else {
+        return Ok(());
+    };
+    if let Some(directory) = std::path::Path::new(STARTED_WITH).parent() {
+        machine.make_directories(directory, &Attributes::default())?;
+    }
+    let attributes = Attributes { mode: Some(0o600), ..Attributes::default() };
+    machine.write_file(
+        STARTED_WITH,
+        &bytes,
+        &WriteOptions { attributes, sensitive: true, ..WriteOptions::default() },
+    )?;
+    Ok(())
 }
 
 /// Puts in force what the running server takes.

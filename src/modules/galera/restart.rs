@@ -100,7 +100,7 @@ pub fn carry_out(
     let mut drained = false;
     let mut connections_left = 0;
     if plan.drains {
-        drained = drain::disable(machine, "drained by deploy for a restart")?;
+        drained = drain::disable_for_restart(machine)?;
         if before.observation.status.is_some() {
             connections_left = drain::wait(machine, context, plan.login, plan.ignored, plan.drain_limit);
         }
@@ -192,6 +192,7 @@ fn come_back(
     let mut next_log = started + Duration::from_secs(1);
     let mut transfer = Kind::None;
     let mut said = String::from("starts");
+    let mut numbers = None;
     loop {
         let now = look(machine, plan.host, Some(&before.unit.name), plan.login)?;
         let seen = &now.observation;
@@ -226,16 +227,15 @@ fn come_back(
                 &format!("its server ({}) is {}", now.unit.name, now.unit.active),
             ));
         }
-        let mut numbers = None;
         if Instant::now() >= next_log {
             next_log = Instant::now() + Duration::from_secs(1);
             let log = log::recent(machine, &now.unit, now.log_file.as_deref());
             transfer = transfer.max(received(&log));
             if let Some((text, steps)) = log::transfer(&log) {
                 said = text;
-                numbers = steps;
+                numbers = steps.or(numbers);
             }
-            if transfer == Kind::Sst && numbers.is_none() && !synced {
+            if transfer == Kind::Sst && !log.contains("Receiving IST") && !synced {
                 let bytes = super::closer::space(&before.data).0;
                 numbers = plan.sst_bytes.filter(|total| *total > 0).map(|total| (bytes.min(total), total));
                 said = format!("receives the whole state (SST): {}", crate::galera::human(bytes as f64));
