@@ -10,7 +10,7 @@ node that answers (waiting for causality) and prints one JSON summary:
   longest_gap (seconds between two acknowledged writes, when, the node before and after), gaps (the longest five),
   errors (node -> error -> count), writes (node -> acknowledged there), seconds
 
-Usage: writer.py --nodes 10.0.0.1,10.0.0.2 --ca F --cert F --key F --user U --password-file F --database D --table T
+Usage: writer.py --nodes 10.0.0.1,10.0.0.2 [--ca F --cert F --key F] --user U --password-file F --database D --table T
                  [--patience 0.3] [--pause 0.005] [--stop FILE] [--ready FILE]
 Needs python3-pymysql.
 """
@@ -30,8 +30,10 @@ DUPLICATE = 1062
 
 def arguments():
     parser = argparse.ArgumentParser()
-    for name in ["nodes", "ca", "cert", "key", "user", "password-file", "database", "table"]:
+    for name in ["nodes", "user", "password-file", "database", "table"]:
         parser.add_argument(f"--{name}", required=True)
+    for name in ["ca", "cert", "key"]:
+        parser.add_argument(f"--{name}", help="all three, or a client without TLS")
     parser.add_argument("--patience", type=float, default=0.3, help="seconds without an answer before the next node")
     parser.add_argument("--pause", type=float, default=0.005, help="seconds between two writes")
     parser.add_argument("--stop", help="ends when this file appears")
@@ -54,10 +56,11 @@ class Writer:
 
     def connect(self, node, patience):
         options = self.options
+        tls = {"ca": options.ca, "cert": options.cert, "key": options.key, "check_hostname": True} if options.ca else None
         return pymysql.connect(
             host=node, user=options.user, password=self.password, database=options.database, autocommit=True,
             connect_timeout=patience, read_timeout=patience, write_timeout=patience,
-            ssl={"ca": options.ca, "cert": options.cert, "key": options.key, "check_hostname": True},
+            ssl=tls, ssl_disabled=tls is None,
         )
 
     def attempt(self, node, statement, retried):
