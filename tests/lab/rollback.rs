@@ -1,8 +1,8 @@
 //! `deploy rollback`: what a run changed on real hosts is put back, and what somebody else changed since is respected.
 
-use super::lab::{Lab, Ran, lab};
+use super::lab::{Lab, Ran, lab, script};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// The scenarios of this file.
@@ -62,8 +62,9 @@ fn runs(lab: &Lab) -> PathBuf {
 }
 
 fn command(lab: &Lab, arguments: &[&str]) -> Command {
-    let mut command = lab.command(arguments);
-    command.env("DEPLOY_RUNS_DIR", runs(lab));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_deploy"));
+    command.args(arguments).arg("-i").arg(&lab.inventory).env("DEPLOY_RUNS_DIR", runs(lab)).env("NO_COLOR", "1");
+    command.env_remove("DEPLOY_INVENTORY").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
@@ -170,13 +171,16 @@ fn killed_agent() {
             .collect();
         let text = format!("- hosts: box1\n  gather_facts: false\n  become: true\n  tasks:\n{tasks}");
         let path = lab.file("killed-agent.yml", &text);
-        let child = command(&lab, &[path.to_str().unwrap()]).spawn().unwrap();
-        // As soon as the first file is changed.
+        // As soon as the first file is changed, and a bit later.
         let wait = format!(
-            "for i in $(seq 1 400); do grep -q new /srv/rb/f1 2>/dev/null && break; sleep 0.02; done; sleep 0.{milliseconds:03}; kill -9 $(pgrep -f deploy-agent) $(pgrep -f 'agent.*--child'); true"
+            "until grep -qs new /srv/rb/f1; do sleep 0.005; done; sleep 0.{milliseconds:03}; \
+             kill -9 $(pgrep -f '^/var/lib/deploy-agent/agent')"
         );
-        lab.ssh("box1", &wait);
+        let killer = script("ssh").args(["box1", &wait]).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        let child = command(&lab, &[path.to_str().unwrap()]).spawn().unwrap();
         let output = child.wait_with_output().unwrap();
+        killer.wait_with_output().unwrap();
         assert_ne!(output.status.code(), Some(0), "the run came to its end before it was killed");
         std::thread::sleep(Duration::from_millis(200));
         let changed = lab.ssh("box1", LOOK);
