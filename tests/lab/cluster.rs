@@ -44,6 +44,19 @@ pub fn site_command(lab: &Lab, more: &[&str]) -> Command {
     lab.command(&[&["playbooks/site.yml"], &arguments[..], more].concat())
 }
 
+/// Another playbook about to be started, with the suite's variables and more arguments.
+pub fn playbook(lab: &Lab, name: &str, more: &[&str]) -> Command {
+    let arguments = arguments(lab);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let path = format!("playbooks/{name}.yml");
+    lab.command(&[&[path.as_str()], &arguments[..], more].concat())
+}
+
+/// Runs another playbook.
+pub fn run_playbook(lab: &Lab, name: &str, more: &[&str]) -> Ran {
+    Ran::of(playbook(lab, name, more).output().unwrap())
+}
+
 /// Runs the site.
 pub fn deploy_site(lab: &Lab, more: &[&str]) -> Ran {
     Ran::of(site_command(lab, more).output().unwrap())
@@ -158,8 +171,25 @@ impl Writer {
         let variables: Vec<&str> = variables.iter().map(String::as_str).collect();
         let ran = lab.play(&play, &variables);
         assert_eq!(ran.code, 0, "{}", ran.all());
+        let current = certificate.join("current");
+        Writer::spawn(lab, "passbolt", table, Some(&current))
+    }
+
+    /// The same as an application that knows no TLS: database and account are called `app`.
+    pub fn start_plain(lab: &Lab, table: &str) -> Writer {
+        let password = PASSWORD.replace('\'', "''").replace('\\', "\\\\");
+        let account = format!(
+            "create database if not exists app; create user if not exists app@'%' identified by '{password}'; grant all \
+             on app.* to app@'%';"
+        );
+        lab.ssh(NODES[0], &format!("mariadb <<'SQL'\n{account}\nSQL"));
+        Writer::spawn(lab, "app", table, None)
+    }
+
+    fn spawn(lab: &Lab, account: &str, table: &str, certificate: Option<&std::path::Path>) -> Writer {
+        let work = lab.file("writer/.keep", "").parent().unwrap().to_path_buf();
         let create = format!(
-            "mariadb passbolt -e 'create or replace table {table} (id int primary key, node varchar(64), at timestamp(6) \
+            "mariadb {account} -e 'create or replace table {table} (id int primary key, node varchar(64), at timestamp(6) \
              default current_timestamp(6))'"
         );
         lab.ssh(NODES[0], &create);
@@ -168,22 +198,16 @@ impl Writer {
         let nodes = NODES.map(|host| lab.address(host)).join(",");
         let password = lab.file("writer/password", &format!("{PASSWORD}\n"));
         std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o600)).unwrap();
-        let current = certificate.join("current");
         let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/writer.py");
         // Debian's Python has the driver; another one, first in PATH, may not.
         let mut command = Command::new("/usr/bin/python3");
-        command.arg(program).args([
-            "--nodes",
-            &nodes,
-            "--user",
-            "passbolt",
-            "--database",
-            "passbolt",
-            "--table",
-            table,
-        ]);
-        command.arg("--ca").arg(current.join("ca.pem")).arg("--cert").arg(current.join("cert.pem"));
-        command.arg("--key").arg(current.join("key.pem")).arg("--password-file").arg(password);
+        command.arg(program).args(["--nodes", &nodes, "--user", account, "--database", account, "--table", table]);
+        for (word, file) in [("--ca", "ca.pem"), ("--cert", "cert.pem"), ("--key", "key.pem")] {
+            if let Some(directory) = certificate {
+                command.arg(word).arg(directory.join(file));
+            }
+        }
+        command.arg("--password-file").arg(password);
         command.arg("--ready").arg(&ready).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut writer = Writer { child: command.spawn().unwrap() };
         let limit = Instant::now() + Duration::from_secs(20);

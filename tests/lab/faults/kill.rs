@@ -24,8 +24,19 @@ pub fn killed(
     limit: Duration,
     moment: &mut dyn FnMut(&Lab) -> bool,
 ) -> (Option<Ran>, Duration) {
+    cut(lab, site_command(lab, more), what, limit, moment)
+}
+
+/// The same with any other run.
+pub fn cut(
+    lab: &Lab,
+    mut command: std::process::Command,
+    what: Kill,
+    limit: Duration,
+    moment: &mut dyn FnMut(&Lab) -> bool,
+) -> (Option<Ran>, Duration) {
     let began = Instant::now();
-    let mut child = site_command(lab, more).spawn().unwrap();
+    let mut child = command.spawn().unwrap();
     // Its pipes are read all the time, or it would stop when they are full.
     let readers = [
         drain(child.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn std::io::Read + Send>)),

@@ -7,6 +7,8 @@
 pub mod kill;
 pub mod kills;
 pub mod recovery;
+pub mod tls;
+pub mod upgrade;
 
 use std::fmt::Write;
 use std::sync::Mutex;
@@ -14,7 +16,7 @@ use std::time::Duration;
 
 /// The scenarios of `make test-faults`.
 pub fn all() -> impl Iterator<Item = &'static (&'static str, fn())> {
-    kills::SCENARIOS.iter().chain(recovery::SCENARIOS)
+    kills::SCENARIOS.iter().chain(recovery::SCENARIOS).chain(tls::SCENARIOS).chain(upgrade::SCENARIOS)
 }
 
 /// Whether they were asked for.
