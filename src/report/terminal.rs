@@ -117,9 +117,12 @@ impl<W: Write> Terminal<W> {
         {
             return text; // its items were shown
         }
+        // What a node's restart costs is what a check of it is asked for.
+        let tells = matches!(result.task.action.rsplit('.').next(), Some("galera_restart")) && !msg.is_empty();
+        let said = if tells { format!(" => {msg}") } else { String::new() };
         text += &match result.status {
-            TaskStatus::Ok => style.green(&format!("ok: {host}{item}")),
-            TaskStatus::Changed => style.yellow(&format!("changed: {host}{item}")),
+            TaskStatus::Ok => style.green(&format!("ok: {host}{item}{said}")),
+            TaskStatus::Changed => style.yellow(&format!("changed: {host}{item}{said}")),
             TaskStatus::Skipped => style.cyan(&format!("skipping: {host}{item}")),
             TaskStatus::Unknown => style.magenta(&format!("unknown: {host}{item} => {msg}")),
             TaskStatus::Failed => style.red(&format!("failed: {host}{item} => {msg}")),

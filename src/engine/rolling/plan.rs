@@ -93,22 +93,19 @@ pub fn settle(play: &Arc<PlayRun>, rolling: &Rolling, now: Timestamp) -> Result<
         true => members(play, rolling, &scope)?,
         false => (None, Vec::new()),
     };
-    match named {
-        Some(gate) => {
-            let count = |name: &str| -> Result<Option<u32>, Diag> {
-                let found = gate.arguments.iter().find(|(key, _)| key.as_str() == Some(name));
-                let Some((_, node)) = found else { return Ok(None) };
-                let written = text(&scope, node)?;
-                let bad = || Diag::error(format!("`{name}` is a whole number, not `{written}`")).at(&node.span);
-                Ok(Some(written.trim().parse().map_err(|_| bad())?))
-            };
-            let size = match count("expected_size")? {
-                Some(size) => size,
-                None => members.len() as u32 + count("arbitrators")?.unwrap_or(0),
-            };
-            quorum(rolling, limit.of(play.hosts.len()), size)?;
-        }
-        None => {}
+    if let Some(gate) = named {
+        let count = |name: &str| -> Result<Option<u32>, Diag> {
+            let found = gate.arguments.iter().find(|(key, _)| key.as_str() == Some(name));
+            let Some((_, node)) = found else { return Ok(None) };
+            let written = text(&scope, node)?;
+            let bad = || Diag::error(format!("`{name}` is a whole number, not `{written}`")).at(&node.span);
+            Ok(Some(written.trim().parse().map_err(|_| bad())?))
+        };
+        let size = match count("expected_size")? {
+            Some(size) => size,
+            None => members.len() as u32 + count("arbitrators")?.unwrap_or(0),
+        };
+        quorum(rolling, limit.of(play.hosts.len()), size)?;
     }
     let named = scope.templar().variable("galera_cluster_name", &scope).ok().flatten();
     let named =
