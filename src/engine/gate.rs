@@ -44,7 +44,7 @@ impl Plan {
 
 /// How one look, or the waiting, ended.
 enum End {
-    Open { looks: u32 },
+    Open { looks: u32, write_rate: Option<f64> },
     Closed { reason: String },
     Unknown { reason: String },
     Left(Flow),
@@ -86,7 +86,10 @@ async fn carry_out(call: &Call, arguments: Map<String, Value>) -> Result<Outcome
     let outcome = |outcome: Outcome| outcome.with("members", shown(&seen)).with("expected_size", plan.expected.size);
     match end {
         End::Left(flow) => Err(Trouble::Flow(flow)),
-        End::Open { looks } => {
+        End::Open { looks, write_rate } => {
+            if let Some(rate) = write_rate {
+                set_everywhere(call, &plan, "galera_gate_write_rate", from_json(&json!(rate.ceil() as u64)));
+            }
             let sentence = format!("all {} members are well", plan.expected.size);
             say(GateState::Open, &sentence);
             Ok(outcome(Outcome::ok()).with("open", true).with("looks", looks).with("msg", sentence))
@@ -189,7 +192,7 @@ async fn glance(call: &Call, plan: &Plan) -> (End, Vec<Observation>) {
     }
     match judge(&look, &mut plan.stability(), Duration::ZERO) {
         Progress::Closed { host, reason } => (End::Closed { reason: sentence(&host, &reason) }, look.members),
-        _ => (End::Open { looks: 1 }, look.members),
+        _ => (End::Open { looks: 1, write_rate: None }, look.members),
     }
 }
 
@@ -208,7 +211,9 @@ async fn wait(call: &Call, plan: &Plan, say: &impl Fn(GateState, &str)) -> (End,
             return (End::Left(state), look.members);
         }
         match judge(&look, &mut stability, since) {
-            Progress::Stable => return (End::Open { looks }, look.members),
+            Progress::Stable => {
+                return (End::Open { looks, write_rate: stability.write_rate() }, look.members);
+            }
             Progress::Good { .. } => {}
             Progress::Closed { host, reason } => {
                 let reason = sentence(&host, &reason);
@@ -328,11 +333,15 @@ fn shown(seen: &[Observation]) -> Vec<Value> {
 
 /// Leaves what was seen where tasks of the play find it.
 fn remember(call: &Call, plan: &Plan, seen: &[Observation]) {
-    let value = from_json(&Value::Array(shown(seen)));
+    set_everywhere(call, plan, "galera_gate_members", from_json(&Value::Array(shown(seen))));
+}
+
+/// Sets a variable on all members and all hosts of the play.
+fn set_everywhere(call: &Call, plan: &Plan, variable: &str, value: crate::template::Value) {
     let play = &call.on.play;
     let stamp = call.on.stamp(call.position());
     let others = play.hosts.iter().map(|host| &host.name).filter(|name| !plan.members.contains(name));
     for name in plan.members.iter().chain(others) {
-        play.run.host(name).set(&stamp, Kind::Fact, "galera_gate_members", Raw::Value(value.clone()));
+        play.run.host(name).set(&stamp, Kind::Fact, variable, Raw::Value(value.clone()));
     }
 }

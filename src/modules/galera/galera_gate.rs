@@ -14,7 +14,7 @@ login_arguments! {
     ///
     /// All members of the inventory group are asked, whatever `--limit` or tags say; one that cannot be reached closes
     /// the gate. It runs once for all hosts of a play, changes nothing, and sets `galera_gate_members` (what was
-    /// seen of each member) on all of them. In a check it looks once and never waits. It is what `gate: galera` of
+    /// seen of each member) and `galera_gate_write_rate` (bytes that the cluster writes in a second) on all of them. In a check it looks once and never waits. It is what `gate: galera` of
     /// a play with `rolling` runs.
     pub struct GaleraGate {
         /// The inventory group of the members. `galera_group` when not given, and without that the play's hosts,
