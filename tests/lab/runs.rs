@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 pub const SCENARIOS: &[(&str, fn())] = &[
     ("runs: a handler owed by a failed run is paid by the next", owed_handler),
     ("runs: a handler owed by a killed run is paid, and the run resumed", killed),
+    ("runs: an owed restart is known to playbooks and paid by whoever restarts", owed_restart),
     ("runs: a changed playbook is not resumed", changed),
     ("runs: of two controllers the second is refused, or waits", two_controllers),
     ("runs: the lock of a killed run is taken over by its own controller alone", takeover),
@@ -124,6 +125,39 @@ fn killed() {
     assert_eq!(lab.ssh("box1", "cat /tmp/runs-said"), "said");
     let nothing = deploy(&lab, &journal, &["resume", "last"]);
     assert!(nothing.code == 4 && nothing.err.contains("good end"), "{}", nothing.all());
+}
+
+const RESTARTING: &str = "
+- hosts: box1
+  become: true
+  gather_facts: false
+  tasks:
+    - name: what is owed
+      ansible.builtin.debug: {msg: 'owed: {{ deploy_owed_restarts | join(\" \") }}.'}
+    - name: restart
+      ansible.builtin.systemd: {name: ssh, state: restarted}
+      when: deploy_owed_restarts != []
+";
+
+fn owed_restart() {
+    let lab = lab();
+    clean(&lab);
+    let dir = tempfile::tempdir().unwrap();
+    let journal = dir.path().join("alice");
+    std::fs::create_dir(&journal).unwrap();
+    let inventory = std::fs::canonicalize(&lab.inventory).unwrap();
+    // As a rolling play leaves it that put a node's files back while the node served.
+    let debt = serde_json::json!([{"host": "box1", "due": "restart", "unit": "ssh.service", "reason": "a test",
+                                   "run": "20261122-000000-aaaaaa", "since": 1_795_000_000, "inventory": [inventory]}]);
+    std::fs::write(journal.join("owed.json"), debt.to_string()).unwrap();
+    let play = lab.file("restarting.yml", RESTARTING);
+    let play = play.to_str().unwrap();
+    let check = deploy(&lab, &journal, &[play, "--check"]);
+    assert!(check.out.contains("owed: ssh.service."), "{}", check.all());
+    let ran = deploy(&lab, &journal, &[play]);
+    assert!(ran.code == 0 && ran.out.contains("a restart of ssh.service (a test) is owed"), "{}", ran.all());
+    let again = deploy(&lab, &journal, &[play]);
+    assert!(again.out.contains("owed: .") && !again.out.contains("is owed"), "{}", again.all());
 }
 
 fn changed() {

@@ -20,7 +20,7 @@ pub const GALERA_RESTART: Module = Module {
     arguments: Restart::ARGUMENTS,
     run: Some(run),
     #[cfg(feature = "controller")]
-    action: Some(super::name_host),
+    action: Some(super::name_host_and_debts),
 };
 
 login_arguments! {
@@ -52,7 +52,8 @@ login_arguments! {
         pub write_rate: Option<Value>,
         /// Seconds that the node is away beside its restart: for an upgrade of its packages.
         pub away: Option<Int>,
-        /// Restart it whatever its files say.
+        /// Restart it whatever its files say. Taken for true when an earlier run owes this node a restart
+        /// (`deploy_owed_restarts`).
         #[serde(default)]
         pub force: Flag,
         /// Restart it even when it will get the whole database again.
