@@ -139,7 +139,11 @@ async fn plan(call: &Call, arguments: Map<String, Value>) -> Result<Plan, Troubl
     let size = asked.expected_size.and_then(|size| u32::try_from(size.0).ok());
     let arbitrators = match (asked.arbitrators, size) {
         (Some(given), _) => u32::try_from(given.0).unwrap_or(0),
-        (None, size) => size.unwrap_or(nodes).saturating_sub(nodes),
+        (None, Some(size)) => size.saturating_sub(nodes),
+        (None, None) => {
+            let counted = call.variable("galera_arbitrators").await?.map(|value| value.to_string());
+            counted.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+        }
     };
     let expected = Expected { size: size.unwrap_or(nodes + arbitrators), ..Expected::all(nodes, arbitrators) };
     let interval = Duration::from_secs(number(asked.interval, 1).max(1));

@@ -6,7 +6,11 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// The scenarios of this file.
-pub const SCENARIOS: &[(&str, fn())] = &[("a node's restart: foreseen, done, refused", restart)];
+pub const SCENARIOS: &[(&str, fn())] = &[
+    ("a node's restart: foreseen, done, refused", restart),
+    ("an arbitrator votes under the same TLS, and every gate counts it", arbitrator),
+    ("HAProxy lets go of a node and takes it back", balancer),
+];
 
 const FILE: &str = "/etc/mysql/mariadb.conf.d/70-galera.cnf";
 
@@ -154,4 +158,76 @@ fn restart() {
         assert_whole(&lab, Duration::from_secs(30));
     }
     lab.ssh("galera1", "mariadb -e 'drop database suite'");
+}
+
+/// An inventory beside the lab's, in which box1 only votes.
+fn arbitrators(lab: &Lab) -> String {
+    let path = lab.file("arbitrators.yml", "all: {children: {arbitrators: {hosts: {box1: {}}}}}\n");
+    path.to_str().unwrap().to_string()
+}
+
+fn arbitrator() {
+    let lab = lab();
+    up(&lab, &[]);
+    assert_whole(&lab, Duration::from_secs(30));
+    let also = arbitrators(&lab);
+    let gate = |more: &[&str]| {
+        let text = "- hosts: galera\n  gather_facts: false\n  become: true\n  vars: {galera_arbitrators: \"{{ groups['arbitrators'] | \
+                    default([]) | length }}\"}\n  tasks:\n    - deploy.builtin.galera_gate: {group: galera, timeout: 15}\n";
+        lab.play(text, more)
+    };
+    let before = super::cluster::processes(&lab);
+    up(&lab, &["-i", also.as_str()]);
+    let size = "mariadb -Ne \"show global status like 'wsrep_cluster_size'\" | cut -f2";
+    assert_eq!(NODES.map(|host| lab.ssh(host, size)), ["4", "4", "4"]);
+    assert_eq!(super::cluster::processes(&lab), before, "the arbitrator cost a restart");
+    // A certificate of its own, of the cluster's authority, and nobody else may read the key.
+    let subject = "openssl x509 -noout -subject -in /etc/garbd/tls/current/cert.pem; openssl verify -CAfile \
+                   /etc/garbd/tls/current/ca.pem /etc/garbd/tls/current/cert.pem; stat -Lc '%a %U' /etc/garbd/tls/current/key.pem";
+    let seen = lab.ssh("box1", subject);
+    assert!(seen.contains("box1") && seen.contains("cert.pem: OK") && seen.contains("400 _galera"), "{seen}");
+    let again = super::cluster::deploy_site(&lab, &["-i", also.as_str()]);
+    assert_eq!((again.code, again.count("box1", "changed"), again.count("galera1", "changed")), (0, 0, 0));
+
+    // It is counted, and one that the inventory does not know is a stranger.
+    let counted = gate(&["-i", also.as_str()]);
+    assert_eq!(counted.code, 0, "{}", tail(&counted.all()));
+    let stranger = gate(&[]);
+    assert!(stranger.code != 0 && stranger.all().contains("4 members, not 3"), "{}", tail(&stranger.all()));
+    lab.ssh("box1", "systemctl stop garb");
+    let gone = gate(&["-i", also.as_str()]);
+    assert!(gone.code != 0 && gone.all().contains("3 members, not 4"), "{}", tail(&gone.all()));
+    lab.ssh("box1", "systemctl disable garb");
+    assert_whole(&lab, Duration::from_secs(30));
+}
+
+fn balancer() {
+    let lab = lab();
+    lab.ssh(
+        "box2",
+        "DEBIAN_FRONTEND=noninteractive apt-get -qq install -y haproxy socat >/dev/null 2>&1; printf '%s\\n' 'global' '  stats socket \
+         /run/haproxy/admin.sock mode 660 level admin' 'defaults' '  mode tcp' '  timeout connect 1s' '  timeout client 1m' \
+         '  timeout server 1m' 'listen galera' '  bind :3307' '  server galera1 127.0.0.1:22' '  server galera2 127.0.0.1:22' \
+         > /etc/haproxy/haproxy.cfg; mkdir -p /run/haproxy; systemctl restart haproxy",
+    );
+    let state = || {
+        lab.ssh("box2", "echo 'show stat' | socat - /run/haproxy/admin.sock | grep '^galera,galera1,' | cut -d, -f18")
+    };
+    let drain = |state: &str, server: &str, more: &[&str]| {
+        let text = format!(
+            "- hosts: box2\n  gather_facts: false\n  become: true\n  tasks:\n    - deploy.builtin.galera_drain: {{kind: haproxy, \
+             server: {server}, state: {state}, wait: 5}}\n"
+        );
+        lab.play(&text, more)
+    };
+    assert_eq!(state(), "no check");
+    let check = drain("drained", "galera1", &["--check"]);
+    assert_eq!((check.code, check.count("box2", "changed"), state().as_str()), (0, 1, "no check"), "{}", check.all());
+    assert_eq!(drain("drained", "galera1", &[]).count("box2", "changed"), 1);
+    assert_eq!(state(), "DRAIN");
+    assert_eq!(drain("drained", "galera1", &[]).count("box2", "changed"), 0);
+    assert_eq!(drain("ready", "galera1", &[]).count("box2", "changed"), 1);
+    assert_eq!(state(), "no check");
+    let wrong = drain("drained", "galera9", &[]);
+    assert!(wrong.code != 0 && wrong.all().contains("no server `galera9`"), "{}", wrong.all());
 }

@@ -103,7 +103,12 @@ pub fn settle(play: &Arc<PlayRun>, rolling: &Rolling, now: Timestamp) -> Result<
         };
         let size = match count("expected_size")? {
             Some(size) => size,
-            None => members.len() as u32 + count("arbitrators")?.unwrap_or(0),
+            None => {
+                let counted = scope.templar().variable("galera_arbitrators", &scope).ok().flatten();
+                let counted = counted.filter(|found| found.is_known()).map(|found| found.value.to_string());
+                let counted = counted.and_then(|text| text.trim().parse().ok());
+                members.len() as u32 + count("arbitrators")?.or(counted).unwrap_or(0)
+            }
         };
         quorum(rolling, limit.of(play.hosts.len()), size)?;
     }

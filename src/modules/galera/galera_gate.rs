@@ -25,7 +25,7 @@ login_arguments! {
         /// Members that the cluster must have, arbitrators included. All of the group and the arbitrators when not
         /// given.
         pub expected_size: Option<Int>,
-        /// Arbitrators (garbd) that are members beside the group. None when not given.
+        /// Arbitrators (garbd) that are members beside the group. The variable `galera_arbitrators`, or none, when not given.
         pub arbitrators: Option<Int>,
         /// Good looks in a row that are needed. 3 when not given.
         pub stable: Option<Int>,
