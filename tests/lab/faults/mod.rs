@@ -6,6 +6,7 @@
 
 pub mod kill;
 pub mod kills;
+pub mod membership;
 pub mod recovery;
 pub mod tls;
 pub mod upgrade;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 /// The scenarios of `make test-faults`.
 pub fn all() -> impl Iterator<Item = &'static (&'static str, fn())> {
-    kills::SCENARIOS.iter().chain(recovery::SCENARIOS).chain(tls::SCENARIOS).chain(upgrade::SCENARIOS)
+    [kills::SCENARIOS, recovery::SCENARIOS, membership::SCENARIOS, tls::SCENARIOS, upgrade::SCENARIOS].into_iter().flatten()
 }
 
 /// Whether they were asked for.
