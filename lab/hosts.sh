@@ -33,6 +33,9 @@ make_network() {
         touch "$STATE_ROOT/ip_forward-was-off"
         echo 1 >/proc/sys/net/ipv4/ip_forward
     fi
+    # Each host's systemd takes several of these, and they are counted for the whole machine: with the usual 128 the
+    # units of the twentieth host fail.
+    [ "$(cat /proc/sys/fs/inotify/max_user_instances)" -ge 1024 ] || echo 1024 >/proc/sys/fs/inotify/max_user_instances
     unlock_machine
 
     local net4 net6 mtu

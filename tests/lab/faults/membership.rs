@@ -59,7 +59,12 @@ fn comings() {
     assert_eq!(lab.ssh(FOURTH, "pidof mariadbd || systemctl is-enabled mariadb"), "disabled");
     assert_eq!(cluster::processes(&lab), ours, "somebody was restarted");
 
-    // The plug of galera3 is pulled, and it never comes back.
+    let summary = writer.stop();
+    note(format!("a node added and removed: {}", summary.line()));
+    summary.assert_nothing_lost();
+    assert!(summary.longest_gap() <= 1.0, "{}", summary.line());
+
+    // The plug of galera3 is pulled, and it never comes back. The group misses it only after its timeout of 5 s.
     lab.reset(FOURTH);
     assert!(script("power").args(["galera3", "off"]).status().unwrap().success());
     let limit = std::time::Instant::now() + std::time::Duration::from_secs(60);
@@ -67,6 +72,7 @@ fn comings() {
         assert!(std::time::Instant::now() < limit, "the others still count galera3");
         std::thread::sleep(std::time::Duration::from_millis(300));
     }
+    let writer = Writer::start(&lab, "replacement");
     let replaced = run(&lab, &inventory, "playbooks/replace-node.yml", &["-e", "old=galera3 new=galera4"]);
     assert_eq!(replaced.code, 0, "{}", tail(&replaced.all()));
     assert_size(&lab, &["galera1", "galera2", "galera4"], 3);
@@ -75,7 +81,7 @@ fn comings() {
     assert!(addresses.split(',').count() == 3, "{addresses}");
 
     let summary = writer.stop();
-    note(format!("added, removed, a dead one replaced: {}", summary.line()));
+    note(format!("a dead node replaced: {}", summary.line()));
     assert_eq!(summary.0["lost"], 0, "{}", summary.0);
     assert!(summary.acknowledged() > 100, "{}", summary.0);
     // The suite's own three again.
