@@ -333,7 +333,7 @@ pub fn open_play(run: &Arc<Run>, play: &Arc<Play>, number: usize, quietly: bool)
         run: run.clone(),
         play: play.clone(),
         number,
-        magic: play_magic(run, play, &name, &hosts),
+        magic: play_magic(play, &name, &hosts),
         any_errors_fatal: truth(&play.keywords.any_errors_fatal)?,
         hosts: hosts.clone(),
         prompts: super::prompts::ask(run, prompts, &bare)?,
@@ -561,7 +561,7 @@ fn portions(scope: &Scope, play: &Play) -> Result<Vec<Portion>, Diag> {
 }
 
 /// Magic variables that are the same for all hosts of a play.
-fn play_magic(run: &Run, play: &Play, name: &str, hosts: &[Arc<Host>]) -> Arc<Layer> {
+fn play_magic(play: &Play, name: &str, hosts: &[Arc<Host>]) -> Arc<Layer> {
     let mut layer = Layer::new();
     let mut set = |key: &str, value: Value| {
         layer.insert(key.into(), Raw::Value(value));

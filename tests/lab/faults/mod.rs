@@ -17,7 +17,9 @@ use std::time::Duration;
 
 /// The scenarios of `make test-faults`.
 pub fn all() -> impl Iterator<Item = &'static (&'static str, fn())> {
-    [kills::SCENARIOS, recovery::SCENARIOS, membership::SCENARIOS, tls::SCENARIOS, upgrade::SCENARIOS].into_iter().flatten()
+    [kills::SCENARIOS, recovery::SCENARIOS, membership::SCENARIOS, tls::SCENARIOS, upgrade::SCENARIOS]
+        .into_iter()
+        .flatten()
 }
 
 /// Whether they were asked for.
