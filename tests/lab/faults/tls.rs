@@ -90,7 +90,7 @@ fn finished(lab: &Lab, more: &[&str]) {
     // A joiner without data gets everything under TLS.
     lab.ssh(NODES[2], "systemctl stop mariadb; rm -rf /var/lib/mysql/*; systemctl start mariadb");
     assert_whole(lab, Duration::from_secs(60));
-    let said = lab.ssh(NODES[2], "journalctl -u mariadb -n 400 --no-pager | grep -c \"encrypt='3'\"");
+    let said = lab.ssh(NODES[2], "journalctl -u mariadb -n 3000 --no-pager | grep -c \"encrypt='3'\"");
     assert_ne!(said, "0", "the state transfer was not encrypted");
 }
 

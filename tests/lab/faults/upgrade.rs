@@ -77,7 +77,7 @@ fn upgrade(lab: &Lab, from: &str, to: &str, table: &str) {
     assert_eq!(restarts(&history), NODES, "each node once, never two out: {history:?}");
     assert!(versions(lab).iter().all(|version| version.starts_with(to)), "{:?}", versions(lab));
     for host in NODES {
-        let received = lab.ssh(host, "journalctl -u mariadb --no-pager -n 600 | grep -c 'Receiving IST... 100.0%'");
+        let received = lab.ssh(host, "journalctl -u mariadb --no-pager -n 3000 | grep -c 'Receiving IST... 100.0%'");
         assert_ne!(received, "0", "{host} did not catch up incrementally");
         assert_eq!(lab.ssh(host, "test -e /var/tmp/clustercheck.disabled && echo drained"), "");
     }
