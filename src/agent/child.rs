@@ -153,7 +153,7 @@ fn run_task<R: Read, W: Write>(
     // A module that panics ends this process; the hub tells it as a failed task and starts another.
     let result = run(request.arguments.clone(), machine, &mut context);
     let mut outcome = result.unwrap_or_else(Outcome::from);
-    if limit.is_some_and(Limit::is_over) {
+    if limit.is_some_and(Limit::ended_late) {
         outcome = Outcome { warnings: outcome.warnings, ..Outcome::timed_out(request.timeout, &request.module) };
     }
     if request.detach.is_some() {
@@ -202,7 +202,7 @@ impl Limit {
     }
 
     /// The task is over; whether that was too late.
-    fn is_over(self) -> bool {
+    fn ended_late(self) -> bool {
         self.over.store(true, Ordering::SeqCst);
         Instant::now() >= self.deadline
     }

@@ -545,7 +545,7 @@ pub(super) mod tests {
         member.at_ms = 20_000;
         member.status.as_mut().unwrap().flow_control_paused_ns = 50_000_000;
         // 50 ms of 10 s are half a per cent.
-        assert!(gate(&[member.clone()], 3, &[before.clone()], &Tolerances::default()).is_open());
+        assert!(gate(&[member.clone()], 3, std::slice::from_ref(&before), &Tolerances::default()).is_open());
         member.at_ms = 11_000;
         assert!(!gate(&[member], 3, &[before], &Tolerances::default()).is_open());
     }

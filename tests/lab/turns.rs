@@ -25,7 +25,7 @@ fn play(more: &str, tasks: &str) -> String {
 const TOUCH: &str = "    - file: {path: /run/suite-touched, state: touch}\n";
 
 fn touched(lab: &Lab) -> Vec<&'static str> {
-    NODES.into_iter().filter(|host| lab.ssh(host, "ls /run/suite-touched 2>/dev/null") != "").collect()
+    NODES.into_iter().filter(|host| !lab.ssh(host, "ls /run/suite-touched 2>/dev/null").is_empty()).collect()
 }
 
 fn clean(lab: &Lab) {

@@ -3,7 +3,7 @@
 use super::super::cluster::{self, NODES, Writer, tail};
 use super::super::lab::{Lab, Ran, lab, script};
 use super::note;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The scenarios of this file.
 pub const SCENARIOS: &[(&str, fn())] = &[("membership: a node is added, one removed, a dead one replaced", comings)];
@@ -21,7 +21,7 @@ fn four(lab: &Lab) -> PathBuf {
     path
 }
 
-fn run(lab: &Lab, inventory: &PathBuf, playbook: &str, more: &[&str]) -> Ran {
+fn run(lab: &Lab, inventory: &Path, playbook: &str, more: &[&str]) -> Ran {
     let arguments = cluster::arguments(lab);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let all = [&[playbook], &arguments[..], more].concat();
