@@ -110,13 +110,18 @@ fn rollback() {
     let before = processes(&lab);
     let file = "/etc/mysql/mariadb.conf.d/99-suite.cnf";
     let tasks = format!(
-        "    - copy: {{content: \"[mysqld]\\nnonsense_option = 1\\n\", dest: {file}}}\n      notify: restart\n  handlers:\n    \
+        "    - name: a command\n      command: /bin/true\n    - copy: {{content: \"[mysqld]\\nnonsense_option = 1\\n\", dest: {file}}}\n      notify: restart\n  handlers:\n    \
          - name: restart\n      systemd: {{name: mariadb, state: restarted}}\n"
     );
     let ran = lab.play(&play("    on_failure: rollback\n", &tasks), &["--format", "json"]);
     assert_eq!(ran.code, 2, "{}", ran.all());
     let rolled = of_kind(&ran, "rolled_back");
     assert_eq!(rolled.len(), 1, "{}", ran.all());
+    assert!(
+        ran.all().contains("`a command` (ansible.builtin.command"),
+        "what cannot be undone is named: {}",
+        ran.all()
+    );
     assert_eq!(rolled[0]["host"], "galera1");
     assert!(
         ran.all().contains("nonsense_option") || ran.all().contains("Aborting"),

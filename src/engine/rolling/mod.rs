@@ -266,6 +266,11 @@ impl<'a> Roll<'a> {
             members: self.settings.members.clone(),
             window: self.settings.window.as_ref().map(|window| (window.to_string(), window.is_open(now))),
         });
+        if self.rolling.on_failure == OnFailure::Rollback {
+            for step in crate::engine::rollback::lasting_steps(&self.play.play) {
+                self.play.run.warn(step.sentence());
+            }
+        }
     }
 
     fn stop(&self, reason: String) -> Next {

@@ -2,7 +2,9 @@
 
 use super::store::directory_of;
 use super::{Entry, History, Leave, Rollback};
+use crate::machine::accounts::GroupWish;
 use crate::machine::files::{Attributes, Kind, WriteOptions};
+use crate::machine::units::{Unit, UnitAction};
 use crate::machine::{Machine, Mode, Undo};
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -267,5 +269,51 @@ fn nobody_else_is_believed() {
     assert_eq!((report, changes), (Rollback::default(), 0));
     let mut machine = Machine::new(Mode::Live);
     assert!(machine.roll_back("../../etc", None, false, Leave::Servers, &mut |_| {}).is_err());
-    let _ = Path::new("/");
+}
+
+/// One row: what is done, and whether it can be undone.
+type Row = (&'static str, fn(&mut Machine), &'static [Undo]);
+
+#[test]
+fn a_change_says_truly_whether_it_can_be_undone() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    fn unit(running: bool) -> Unit {
+        let state = if running { "active" } else { "inactive" };
+        Unit { name: "rb.service".into(), load: "loaded".into(), active: state.into(), ..Unit::default() }
+    }
+    fn act(machine: &mut Machine, running: bool, action: UnitAction) {
+        machine.act_on_unit(&unit(running), action, &Default::default(), &mut |_| {}).unwrap();
+    }
+    use Undo::*;
+    let table: &[Row] = &[
+        (
+            "a new file",
+            |m| drop(m.write_file("/tmp/rb-no-such", b"x", &Default::default())),
+            &[Exact, Exact, Exact, Exact],
+        ),
+        ("a directory with something in it", |m| drop(m.remove("/etc")), &[None]),
+        ("a temporary file", |m| drop(m.make_temporary(Path::new("/tmp"), "rb", "", false)), &[None]),
+        ("a link", |m| drop(m.make_link("/tmp/rb-no-such-link", "x")), &[Exact]),
+        ("started", |m| act(m, false, UnitAction::Start), &[Compensating]),
+        ("stopped", |m| act(m, true, UnitAction::Stop), &[Compensating]),
+        ("restarted", |m| act(m, true, UnitAction::Restart), &[Compensating]),
+        ("reloaded", |m| act(m, true, UnitAction::Reload), &[Compensating]),
+        ("enabled", |m| drop(m.set_unit_enabled(&unit(true), true, &Default::default())), &[Exact]),
+        ("masked", |m| drop(m.set_unit_masked(&unit(true), true, &Default::default())), &[Exact]),
+        ("the host's name", |m| drop(m.set_kernel_hostname("rb-other")), &[Exact]),
+        ("a crontab", |m| m.set_crontab("root", "x\n", "e", Option::None, Some("x")).unwrap(), &[Exact]),
+        (
+            "a group",
+            |m| drop(m.set_group(&GroupWish { name: "rb-none".into(), gid: Some(54321), ..Default::default() })),
+            &[None],
+        ),
+    ];
+    for (what, change, expected) in table {
+        let mut machine = Machine::new(Mode::Predicted);
+        change(&mut machine);
+        let undo: Vec<Undo> = machine.take_changes().iter().map(|change| change.undo).collect();
+        assert_eq!(undo, *expected, "{what}");
+    }
 }
