@@ -89,7 +89,9 @@ fn restart() {
         let pid_before = pid(&lab, host);
         let (ran, result) = run(&lab, host, &[]);
         assert_eq!(ran.code, 0, "{}", tail(&ran.all()));
-        assert_eq!((field(&result, "action"), field(&result, "transfer")), ("restart", "ist"), "{result}");
+        // Nobody writes, so that a quick restart may have missed nothing at all.
+        assert_eq!(field(&result, "action"), "restart", "{result}");
+        assert!(["ist", "none"].contains(&field(&result, "transfer")), "{result}");
         let (expected, took) = (foreseen["foreseen"]["seconds"].as_f64().unwrap(), result["seconds"].as_f64().unwrap());
         eprintln!("  {host}: IST, {took} s ({expected:.1} s foreseen)");
         assert!(took < expected * 3.0 + 5.0, "{took} s instead of {expected} s");
