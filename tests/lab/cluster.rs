@@ -37,11 +37,14 @@ pub fn store(lab: &Lab) -> PathBuf {
     lab.file("pki/.keep", "").parent().unwrap().to_path_buf()
 }
 
-/// `deploy playbooks/site.yml` about to be started, with the suite's variables and more arguments.
+/// `deploy playbooks/site.yml` about to be started, with the suite's variables and more arguments. It keeps a journal: the
+/// next run takes a killed one's lock of the cluster over only because the journal proves that it is dead.
 pub fn site_command(lab: &Lab, more: &[&str]) -> Command {
     let arguments = arguments(lab);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    lab.command(&[&["playbooks/site.yml"], &arguments[..], more].concat())
+    let mut command = lab.command(&[&["playbooks/site.yml"], &arguments[..], more].concat());
+    command.env("DEPLOY_RUNS_DIR", lab.file("site-runs/.keep", "").parent().unwrap());
+    command
 }
 
 /// Another playbook about to be started, with the suite's variables and more arguments.

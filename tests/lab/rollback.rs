@@ -20,7 +20,7 @@ const LOOK: &str = "cd /srv/rb && find . -printf '%p %y %m %u:%g %l\\n' | sort; 
     cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/all/log_martians; \
     crontab -l 2>&1; nft -s list table inet deploy_rb 2>&1; hostname; cat /etc/hostname";
 
-const SETUP: &str = "command -v crontab nft >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -qy cron nftables >/dev/null 2>&1; \
+const SETUP: &str = "{ command -v crontab && command -v nft; } >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -qy cron nftables >/dev/null 2>&1; \
     systemctl start cron; rm -rf /srv/rb /etc/sysctl.d/90-rb.conf; mkdir -p /srv/rb/dir /srv/rb/empty; cd /srv/rb; \
     echo old >conf; chmod 640 conf; chown games:mail conf; echo gone >removed; chmod 4711 removed; \
     chmod 2750 empty; ln -s conf link; head -c 300000 /dev/urandom >big; \
