@@ -38,6 +38,7 @@ impl Play {
         command.args(["-i", "hosts.yml", "play.yml", "-e"]).arg(format!("here={}", self.path().display()));
         command.args(["-e"]).arg(format!("deploy_agent_dir={}", self.path().join("agent").display()));
         command.args(arguments).current_dir(self.path()).env("NO_COLOR", "1").stdin(Stdio::null());
+        command.env("DEPLOY_RUNS_DIR", "off");
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -366,4 +367,37 @@ fn keywords_without_a_meaning_here_are_told_once() {
     assert_eq!(ran.err.matches("`debugger` has no effect").count(), 1, "{}", ran.all());
     assert_eq!(ran.err.matches("`collections` has no effect").count(), 1, "{}", ran.all());
     assert!(ran.out.contains("\"msg\": false") && !ran.out.contains("\"msg\": true"), "{}", ran.all());
+}
+
+#[test]
+fn what_is_done_on_the_controller_is_not_done_behind_a_failure_either() {
+    let play = Play::new(
+        r#"
+- hosts: here
+  gather_facts: false
+  tasks:
+    - block:
+        - {name: the cause, command: /bin/false}
+        - set_fact: {reached: true}
+        - debug: msg=never
+        - {name: another, set_fact: {x: "{{ nope.y }}"}}
+      rescue:
+        - debug: msg="{{ ansible_failed_task.name }}, reached {{ reached | default('not') }}"
+    - {name: left out, command: /bin/true, when: false, register: left_out}
+    - command: touch {{ here }}/after
+      when: left_out is skipped
+    - command: /bin/false
+    - copy: {content: "{{ nope }}", dest: "{{ here }}/never"}
+    - include_tasks: nowhere.yml
+    - {name: skipped, command: /bin/true, when: false}
+"#,
+    );
+    let ran = play.run(&[]);
+    assert_eq!(ran.code, 2, "{}", ran.all());
+    assert!(ran.out.contains("the cause, reached not"), "{}", ran.all());
+    assert!(!ran.out.contains("never") && !ran.out.contains("nowhere"), "{}", ran.all());
+    for count in ["ok=2 ", "failed=1 ", "skipped=1 ", "rescued=1 "] {
+        assert!(ran.recap().contains(count), "{count}: {}", ran.all());
+    }
+    assert!(play.path().join("after").exists());
 }

@@ -3,7 +3,7 @@
 use super::call::Call;
 use super::finish::{self, Answer};
 use super::fleet::ReplyFuture;
-use super::walker::HostRun;
+use super::walker::{Flow, HostRun};
 use crate::machine::Change;
 use crate::modules::{Outcome, Status};
 use crate::wire::Reply;
@@ -58,6 +58,8 @@ pub struct InFlight {
 pub enum Work {
     /// One request.
     Task(Sent),
+    /// A result that is known, of a task that did nothing; it counts when everything before it ended well.
+    Known(Arc<super::task::Finished>),
     /// The items of a loop.
     Loop(Box<super::loops::Under>),
 }
@@ -72,6 +74,13 @@ pub async fn serve(host: Weak<HostRun>, mut queue: UnboundedReceiver<InFlight>) 
                     let mut finished = finish::finish(&call, answer, Some(changes), seconds).await;
                     finished.delegated_to = delegated_to;
                     finish::publish(&call, Arc::new(finished));
+                }
+            }
+            Work::Known(finished) => {
+                let reached =
+                    host.upgrade().is_some_and(|host| !matches!(host.state(), Flow::Failed | Flow::Unreachable));
+                if reached {
+                    finish::publish(&call, finished);
                 }
             }
             Work::Loop(under) => {

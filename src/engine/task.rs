@@ -56,11 +56,20 @@ impl Walker {
         match self.selected(&call).await {
             Ok(true) => {}
             Ok(false) => return Flow::GoOn,
-            Err(trouble) => return self.trouble(&call, trouble),
+            Err(trouble) => return self.trouble_in_turn(&call, trouble).await,
         }
         match self.run(&call).await {
             Ok(flow) => flow,
-            Err(trouble) => self.trouble(&call, trouble),
+            Err(trouble) => self.trouble_in_turn(&call, trouble).await,
+        }
+    }
+
+    /// A failure before anything was sent, unless a task before this one has failed meanwhile: then this one was never
+    /// reached.
+    async fn trouble_in_turn(&self, call: &Call, trouble: Trouble) -> Flow {
+        match self.this.settle(call.position()).await {
+            Flow::GoOn => self.trouble(call, trouble),
+            flow => flow,
         }
     }
 
@@ -133,6 +142,14 @@ impl Walker {
             let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
             return Err(Trouble::Failed(format!("there is no module `{}`{hint}", call.task.action.name)));
         };
+        // What is done here and not on the host has no queue that would drop it behind a failure: it waits until all that
+        // is in flight has ended well.
+        if module.run.is_none() {
+            let state = this.settle(call.position()).await;
+            if state != Flow::GoOn {
+                return Ok(state);
+            }
+        }
         if control::is_include(module) {
             return self.include(call).await;
         }
@@ -219,7 +236,7 @@ impl Walker {
         }
         if task.loop_.is_some() {
             return match super::loops::run(self, call, true).await? {
-                Begun::Finished(finished) => Ok(self.conclude(call, finished)),
+                Begun::Finished(finished) => self.conclude_in_turn(call, finished).await,
                 Begun::Under(under) => {
                     self.run_ahead(call, Work::Loop(under));
                     Ok(Flow::GoOn)
@@ -227,11 +244,8 @@ impl Walker {
             };
         }
         match self.prepare(call).await? {
-            Prepared::Done(outcome) => {
-                let finished = finish::quick(call, outcome);
-                Ok(self.conclude(call, finished))
-            }
-            Prepared::Finished(finished) => Ok(self.conclude(call, *finished)),
+            Prepared::Done(outcome) => self.conclude_in_turn(call, finish::quick(call, outcome)).await,
+            Prepared::Finished(finished) => self.conclude_in_turn(call, *finished).await,
             Prepared::Flow(flow) => Ok(flow),
             Prepared::Sent(sent) => {
                 self.this.batch.board.submitted(self.this.index, &call.info);
@@ -241,12 +255,34 @@ impl Walker {
         }
     }
 
+    /// A result that did not come from the host's queue: it counts only when everything before it has ended well. The
+    /// host does not wait for that where the task did nothing.
+    async fn conclude_in_turn(&self, call: &Call, finished: Finished) -> Result<Flow, Trouble> {
+        if finished.status == TaskStatus::Skipped {
+            self.this.batch.board.submitted(self.this.index, &call.info);
+            self.run_ahead(call, Work::Known(Arc::new(finished)));
+            return Ok(Flow::GoOn);
+        }
+        match self.this.settle(call.position()).await {
+            Flow::GoOn => Ok(self.conclude(call, finished)),
+            flow => Ok(flow),
+        }
+    }
+
     /// The host goes on without the answer.
     fn run_ahead(&self, call: &Call, work: Work) {
         let number = self.this.play.run.next_number();
         finish::register_pending(call, number);
         // The receiver lives as long as this host's run.
         let _ = self.this.completions.send(InFlight { call: call.clone(), work });
+    }
+
+    /// Waits for what is in flight before this task; a failure there means that this task is never reached.
+    async fn settled(&self, call: &Call) -> Result<(), Trouble> {
+        match self.this.settle(call.position()).await {
+            Flow::GoOn => Ok(()),
+            flow => Err(Trouble::Flow(flow)),
+        }
     }
 
     async fn prepare(&self, call: &Call) -> Result<Prepared, Trouble> {
@@ -283,8 +319,14 @@ impl Walker {
         loop {
             attempts += 1;
             let mut finished = match self.prepare(call).await? {
-                Prepared::Done(outcome) => finish::finish(call, Answer::Outcome(outcome), None, 0.0).await,
-                Prepared::Finished(finished) => *finished,
+                Prepared::Done(outcome) => {
+                    self.settled(call).await?;
+                    finish::finish(call, Answer::Outcome(outcome), None, 0.0).await
+                }
+                Prepared::Finished(finished) => {
+                    self.settled(call).await?;
+                    *finished
+                }
                 Prepared::Flow(flow) => return Err(Trouble::Flow(flow)),
                 Prepared::Sent(sent) => {
                     this.batch.board.submitted(this.index, &call.info);

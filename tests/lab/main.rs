@@ -42,7 +42,6 @@ fn scenarios() {
         rolling::SCENARIOS,
         rollback::SCENARIOS,
         turns::SCENARIOS,
-        killed::SCENARIOS,
         runs::SCENARIOS,
     ];
     // The long ones are a suite of their own.

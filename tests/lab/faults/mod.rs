@@ -17,9 +17,16 @@ use std::time::Duration;
 
 /// The scenarios of `make test-faults`.
 pub fn all() -> impl Iterator<Item = &'static (&'static str, fn())> {
-    [kills::SCENARIOS, recovery::SCENARIOS, membership::SCENARIOS, tls::SCENARIOS, upgrade::SCENARIOS]
-        .into_iter()
-        .flatten()
+    let every = [
+        kills::SCENARIOS,
+        super::killed::SCENARIOS,
+        super::rollback::FAULTS,
+        recovery::SCENARIOS,
+        membership::SCENARIOS,
+        tls::SCENARIOS,
+        upgrade::SCENARIOS,
+    ];
+    every.into_iter().flatten()
 }
 
 /// Whether they were asked for.
