@@ -347,6 +347,10 @@ fn regex_differential(data: &[u8]) {
     if set(pattern) {
         return;
     }
+    // Possessive only for Python.
+    if ["*+", "++", "?+", "}+"].iter().any(|greedy| pattern.contains(greedy)) {
+        return;
+    }
     // A loop around something that can be empty ends differently by definition.
     if ["*)", "?)", "})", "|)", "(|", "()", "||"].iter().any(|inner| pattern.contains(inner)) {
         return;
