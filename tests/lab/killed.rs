@@ -1,4 +1,4 @@
-//! One cut of a first deployment for every `make test`; `make test-faults` makes many.
+//! One cut of a first deployment; the many of `kills` take longer.
 
 use super::faults::{self, kill::Kill};
 use super::lab::lab;
