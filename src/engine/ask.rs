@@ -33,7 +33,7 @@ impl Respondent {
         let frame = super::frame::Frame { keywords: vec![play.play.keywords.clone()], ..Default::default() };
         let call = Call::new(&walker.this, &task, &frame, &Position::end());
         let in_words = |trouble: Trouble| prepare::explain(&call, trouble);
-        let become_user = prepare::become_user(&call).await.map_err(in_words)?;
+        let become_user = prepare::become_user(&call, None).await.map_err(in_words)?;
         let link = prepare::link(&call, None).await.map_err(|none| none.why)?;
         Ok(Respondent { host: host.into(), link, become_user })
     }

@@ -2,6 +2,7 @@
 
 use super::event::TaskInfo;
 use super::frame::Frame;
+use super::host::Host;
 use super::position::Position;
 use super::variables::{self, At, Awaited};
 use super::walker::{Flow, HostRun};
@@ -110,11 +111,16 @@ impl Call {
 
     /// The variables it sees now.
     pub fn scope(&self) -> Scope {
+        self.scope_of(&self.on.host)
+    }
+
+    /// The same for another host, to which the task is delegated.
+    fn scope_of(&self, host: &Arc<Host>) -> Scope {
         let stamp = self.on.stamp(self.position());
         let scope = variables::scope(At {
             play: &self.on.play,
             batch: Some(&self.on.batch),
-            host: &self.on.host,
+            host,
             frame: &self.frame,
             task: Some(&self.task),
             stamp: &stamp,
@@ -220,11 +226,16 @@ impl Call {
 
     /// A variable, templated; nothing where it is not defined.
     pub async fn variable(&self, name: &str) -> Result<Option<Value>, Trouble> {
-        if !self.scope().contains(name) {
+        self.variable_of(&self.on.host, name).await
+    }
+
+    /// The same as another host sees it, to which the task is delegated.
+    pub async fn variable_of(&self, host: &Arc<Host>, name: &str) -> Result<Option<Value>, Trouble> {
+        if !self.scope_of(host).contains(name) {
             return Ok(None);
         }
         let templar = &self.on.play.run.templar;
-        match self.evaluate(|scope| templar.expression(name, scope)).await? {
+        match self.evaluate(|_| templar.expression(name, &self.scope_of(host))).await? {
             Known::Value(value) if value.is_undefined() || value.is_none() => Ok(None),
             Known::Value(value) => Ok(Some(value)),
             Known::Unknown(touches) => Err(Trouble::Failed(format!("{} cannot be predicted", touched(&touches)))),

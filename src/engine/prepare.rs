@@ -73,7 +73,7 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
     let request = TaskRequest {
         module: module.name.to_string(),
         arguments,
-        become_user: become_user(call).await?,
+        become_user: become_user(call, target.as_deref()).await?,
         mode,
         diff: finish::shows_diff(call).await?,
         no_log: call.flag(|k| k.no_log.as_ref()).await?.unwrap_or(false),
@@ -298,13 +298,16 @@ async fn environment(call: &Call) -> Result<BTreeMap<String, String>, Trouble> {
     Ok(all)
 }
 
-/// Whom to become: variables before keywords before the command line, as in Ansible.
-pub async fn become_user(call: &Call) -> Result<Option<Become>, Trouble> {
-    let options = &call.on.play.run.options.become_;
+/// Whom to become: variables before keywords before the command line, as in Ansible. The variables are those of the host
+/// where it happens: the one to which the task is delegated.
+pub async fn become_user(call: &Call, target: Option<&str>) -> Result<Option<Become>, Trouble> {
+    let run = &call.on.play.run;
+    let options = &run.options.become_;
+    let host = target.map_or_else(|| call.on.host.clone(), |name| run.host(name));
     let text = async |name: &str| -> Result<Option<String>, Trouble> {
-        Ok(call.variable(name).await?.map(|value| display(&value)))
+        Ok(call.variable_of(&host, name).await?.map(|value| display(&value)))
     };
-    let wanted = match call.variable("ansible_become").await? {
+    let wanted = match call.variable_of(&host, "ansible_become").await? {
         Some(value) => crate::modules::scalars::Flag::parse(&to_json(&value)),
         None => call.flag(|k| k.become_.as_ref()).await?,
     };
@@ -330,7 +333,7 @@ pub async fn become_user(call: &Call) -> Result<Option<Become>, Trouble> {
     let mut password = None;
     for name in ["ansible_become_password", "ansible_become_pass", "ansible_sudo_pass"] {
         if let Some(value) = text(name).await? {
-            call.on.play.run.redactor.add(&value);
+            run.redactor.add(&value);
             password = Some(Secret::new(value));
             break;
         }

@@ -9,6 +9,7 @@ pub const SCENARIOS: &[(&str, fn())] = &[
     ("hosts read each other's results", cross_host),
     ("batches stop at a failure", batches),
     ("run_once, delegate_to, loops, includes", once_and_includes),
+    ("a delegated task becomes root as the other host wants it", delegated_password),
     ("check equals apply", check_equals_apply),
 ];
 
@@ -190,6 +191,19 @@ fn once_and_includes() {
     assert!(!names[0].is_empty() && names.iter().all(|name| *name == names[0]), "{names:?}");
     assert_eq!(lab.ssh("box1", "ls /srv/once | grep from"), "from-box1\nfrom-box2\nfrom-box3");
     assert_eq!(lab.ssh("box2", "cat /srv/once/one /srv/once/two /srv/once/role"), "one ONEtwo TWObox1,box2,box3 given");
+}
+
+/// sudo asks a password on galera3 alone, and only that host's variables have it.
+fn delegated_password() {
+    let lab = lab();
+    assert_ne!(lab.ssh("galera3", "runuser -u deploy -- sudo -n true && echo asks nothing"), "asks nothing");
+    let ran = lab.play(
+        "- hosts: box1\n  gather_facts: false\n  become: true\n  tasks:\n    - command: id -un\n      delegate_to: \"{{ item }}\"\n      \
+         loop: [galera3, box2]\n      register: who\n      changed_when: false\n    - assert: {that: \"who.results | \
+         map(attribute='stdout') | list == ['root', 'root']\"}\n",
+        &[],
+    );
+    assert_eq!(ran.code, 0, "{}", ran.all());
 }
 
 fn check_equals_apply() {
