@@ -307,11 +307,9 @@ fn collect_base64(secret: &[u8], forms: &mut BTreeSet<String>) {
         let from = [0, 2, 3].get(shift).copied().unwrap_or(3);
         let to = data.len() * 8 / 6;
         for text in [STANDARD_NO_PAD.encode(&data), URL_SAFE_NO_PAD.encode(&data)] {
-            if let Some(part) = text.get(from..to)
-                && part.len() >= MIN_LENGTH
-            {
-                forms.insert(part.to_owned());
-            }
+            // Whole, where the secret ends the data: its last character is then the secret's alone, too.
+            let parts = [text.get(from..to), text.get(from..)];
+            forms.extend(parts.into_iter().flatten().filter(|part| part.len() >= MIN_LENGTH).map(str::to_owned));
         }
     }
 }
@@ -421,6 +419,12 @@ mod tests {
                 let masked = r.mask(&text);
                 assert!(masked.contains(MASK), "{prefix}: {text}");
             }
+        }
+        // At the end of the data the last character is the secret's, too, however it is aligned.
+        for prefix in ["", "x", "xy"] {
+            let r = redactor(&["sup3r$ecret"]);
+            let text = STANDARD_NO_PAD.encode(format!("{prefix}sup3r$ecret"));
+            assert!(r.mask(&text).ends_with(MASK), "{prefix}: {}", r.mask(&text));
         }
     }
 
