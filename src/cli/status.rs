@@ -64,7 +64,7 @@ pub fn run(arguments: StatusArguments) -> ExitCode {
             format!("{document:#}\n")
         }
     };
-    print!("{}", access.redactor.mask(&text));
+    super::show(&access.redactor.mask(&text));
     ExitCode::from(u8::from(clusters.iter().any(|cluster| !cluster.verdict.is_open())))
 }
 
@@ -119,7 +119,11 @@ async fn look_at(access: &Arc<Access>, name: &str, hosts: &[Arc<str>], arguments
         None => {
             let seen: Vec<Observation> = members.iter().filter_map(|m| m.seen.as_ref().ok().cloned()).collect();
             let expected = Expected::all(hosts.len() as u32, arbitrators);
-            gate(&seen, expected, &previous, &Tolerances::default())
+            let distrust = crate::pki::distrust(&seen, crate::pki::now());
+            match (gate(&seen, expected, &previous, &Tolerances::default()), distrust) {
+                (Verdict::Open, Some(reason)) => Verdict::Closed { host: String::new(), reason },
+                (verdict, _) => verdict,
+            }
         }
     };
     Cluster { name: name.to_string(), verdict, members, locks }

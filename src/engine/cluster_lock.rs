@@ -129,9 +129,6 @@ pub struct Terms {
     pub reason: String,
     /// How long to wait for another run.
     pub wait: Duration,
-    /// Be content with fewer than a majority: for the recovery of a cluster whose members are gone, when the user says
-    /// so.
-    pub minority: bool,
 }
 
 /// The locks that a run holds, so that none outlives it.
@@ -228,7 +225,7 @@ async fn attempt(
             Err(why) => *respondent = Err(why),
         }
     }
-    let enough = terms.minority && taken > 0 || taken * 2 > members.len();
+    let enough = taken * 2 > members.len();
     if refused.is_none() && enough {
         return Ok(());
     }
@@ -340,7 +337,7 @@ impl Held {
                 Err(why) => *respondent = Err(why),
             }
         }
-        if terms.minority && held > 0 || held * 2 > members.len() {
+        if held * 2 > members.len() {
             return Ok(());
         }
         let missing = members.iter().filter_map(|(host, r)| r.as_ref().err().map(|why| format!("{host}: {why}")));
@@ -370,11 +367,13 @@ impl Held {
     }
 }
 
-/// How long a member may take to answer. One that is at work for us answers later, and has our lock.
+/// How long a member may take to answer. Between two turns nothing of ours is under way there.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// A member that says nothing is none that has our lock: it may be cut off, and somebody else's by now.
 async fn patiently(work: impl Future<Output = Result<Option<Refusal>, String>>) -> Result<Option<Refusal>, String> {
-    tokio::time::timeout(PATIENCE, work).await.unwrap_or(Ok(None))
+    let silence = || Err(format!("no answer within {} s", PATIENCE.as_secs()));
+    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| silence())
 }
 
 #[cfg(test)]

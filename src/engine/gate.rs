@@ -121,7 +121,7 @@ async fn plan(call: &Call, arguments: Map<String, Value>) -> Result<Plan, Troubl
     let asked: GaleraGate = decode(arguments).map_err(|error| Trouble::Failed(error.to_string()))?;
     let group = match &asked.group {
         Some(group) => Some(group.0.clone()),
-        None => call.variable("galera_group").await?.map(|value| value.to_string()),
+        None => call.variable("galera_group").await?.map(|value| crate::template::display(&value)),
     };
     let (name, members) = match (&asked.members, group) {
         (Some(list), _) => (list.0.join(", "), list.0.iter().map(|name| name.as_str().into()).collect()),
@@ -141,7 +141,7 @@ async fn plan(call: &Call, arguments: Map<String, Value>) -> Result<Plan, Troubl
         (Some(given), _) => u32::try_from(given.0).unwrap_or(0),
         (None, Some(size)) => size.saturating_sub(nodes),
         (None, None) => {
-            let counted = call.variable("galera_arbitrators").await?.map(|value| value.to_string());
+            let counted = call.variable("galera_arbitrators").await?.map(|value| crate::template::display(&value));
             counted.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
         }
     };

@@ -1,8 +1,6 @@
 //! Rolling a host's turn back, for `on_failure: rollback`.
 
-use super::ask::Respondent;
 use super::fleet::Link;
-use super::play::PlayRun;
 use crate::connection::agent::Blobs;
 use crate::machine::history::{Rollback, UnitLeft};
 use crate::machine::units::UnitAction;
@@ -66,20 +64,6 @@ impl Report {
         let packages = self.host.not_undone.iter().filter(|step| step.domain == Domain::Package);
         packages.map(|step| format!("{}: {}", step.name, step.what)).collect()
     }
-}
-
-/// Undoes what this run changed on a host of the play in that turn. Units are left to the caller, which decides by
-/// [`crate::galera::rollback::after_rollback`].
-pub async fn roll_back_turn(play: &Arc<PlayRun>, host: &str, turn: u32) -> Result<Report, String> {
-    let respondent = Respondent::reach(play, host).await?;
-    let wish = Wish {
-        run: play.run.id.clone(),
-        turn,
-        become_user: respondent.become_user(),
-        diff: play.run.options.diff,
-        ..Wish::default()
-    };
-    roll_back(respondent.link(), &wish).await
 }
 
 /// Undoes on one host what `wish` says. An error is why the host could not be asked; then nothing is known.

@@ -224,6 +224,11 @@ impl Run {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Whether the task of `--start-at-task` was reached, if one was named.
+    pub fn has_started(&self) -> bool {
+        self.started.load(Ordering::SeqCst)
+    }
+
     /// No further request is to be made (Ctrl-C).
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);

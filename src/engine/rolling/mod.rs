@@ -116,7 +116,6 @@ impl<'a> Roll<'a> {
             cluster: self.settings.cluster.clone(),
             reason: name.unwrap_or_else(|| "a rolling play".into()),
             wait: Duration::from_secs(options.lock_wait),
-            minority: false,
         };
         let held = cluster_lock::acquire(self.play, &self.settings.members, terms).await;
         held.map(Some).map_err(|error| error.to_string())

@@ -72,7 +72,8 @@ impl Roll<'_> {
             touched,
             put_back: !report.changes.is_empty(),
             upgraded,
-            newer_started: touched,
+            // The package's own scripts may have started it.
+            newer_started: upgraded,
             complete: report.is_complete(),
             reachable: true,
         });
