@@ -401,3 +401,50 @@ fn what_is_done_on_the_controller_is_not_done_behind_a_failure_either() {
     }
     assert!(play.path().join("after").exists());
 }
+
+#[test]
+fn a_run_that_is_terminated_ends_in_order() {
+    let play = Play::new(
+        "- hosts: here\n  gather_facts: false\n  tasks:\n    - shell: touch {{ here }}/began; sleep 2; touch {{ here }}/ended\n    \
+         - shell: touch {{ here }}/after\n",
+    );
+    for signal in ["TERM", "HUP"] {
+        for name in ["began", "ended"] {
+            let _ = std::fs::remove_file(play.path().join(name));
+        }
+        let child = play.command(&[]).spawn().unwrap();
+        let limit = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !play.path().join("began").exists() {
+            assert!(std::time::Instant::now() < limit, "the first task never began");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        assert!(Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(99), "{signal}: {said}");
+        assert!(play.path().join("ended").exists() && !play.path().join("after").exists(), "{signal}: {said}");
+        assert!(said.contains("interrupted"), "{said}");
+    }
+}
+
+#[test]
+fn a_task_to_start_at_that_there_is_not_is_an_error() {
+    let play = Play::new("- hosts: here\n  gather_facts: false\n  tasks:\n    - {name: one, command: /bin/true}\n");
+    let ran = play.run(&["--start-at-task", "two"]);
+    assert_eq!(ran.code, 4, "{}", ran.all());
+    assert!(ran.all().contains("no task is called `two`"), "{}", ran.all());
+    assert_eq!(play.run(&["--start-at-task", "one"]).code, 0);
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_fault() {
+    let play = Play::new("");
+    let hosts: String = (0..3000).map(|index| format!("    host{index}: {{}}\n")).collect();
+    play.file("hosts.yml", &format!("all:\n  hosts:\n{hosts}"));
+    let line =
+        format!("{} inventory -i hosts.yml --list | head -n 1; exit ${{PIPESTATUS[0]}}", env!("CARGO_BIN_EXE_deploy"));
+    let output = Command::new("bash").args(["-c", &line]).current_dir(play.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(0) && said.is_empty(), "{:?} {said}", output.status);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "{");
+}

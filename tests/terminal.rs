@@ -34,6 +34,7 @@ impl Session {
             .args(["-qec", &line, "/dev/null"])
             .current_dir(folder)
             .env("NO_COLOR", "1")
+            .env("DEPLOY_RUNS_DIR", "off")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

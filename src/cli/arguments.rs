@@ -109,6 +109,50 @@ pub struct SourceArguments {
     pub ask_vault_pass: bool,
 }
 
+/// What hosts, variables and secrets are taken from, and how hosts are reached.
+#[derive(Clone, Debug, Default, Args)]
+pub struct AccessArguments {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub sources: SourceArguments,
+    /// Variables: key=value words, YAML or JSON, or @FILE; may be given several times
+    #[arg(short = 'e', long = "extra-vars", value_name = "VARS")]
+    pub extra_vars: Vec<String>,
+    /// Ask for the become password
+    #[arg(short = 'K', long = "ask-become-pass")]
+    pub ask_become_pass: bool,
+    /// File with the become password
+    #[arg(long = "become-password-file", alias = "become-pass-file", value_name = "FILE")]
+    pub become_password_file: Option<PathBuf>,
+    /// sudo, su or doas
+    #[arg(long = "become-method", value_name = "METHOD")]
+    pub become_method: Option<String>,
+    /// Log in as this user
+    #[arg(short = 'u', long = "user", value_name = "USER")]
+    pub user: Option<String>,
+    /// Ask for the login password
+    #[arg(short = 'k', long = "ask-pass")]
+    pub ask_pass: bool,
+    /// File with the login password
+    #[arg(long = "connection-password-file", alias = "conn-pass-file", value_name = "FILE")]
+    pub connection_password_file: Option<PathBuf>,
+    /// Private key to log in with
+    #[arg(long = "private-key", alias = "key-file", value_name = "FILE")]
+    pub private_key: Option<PathBuf>,
+    /// Seconds to wait for a connection [default: 10]
+    #[arg(short = 'T', long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+    /// Options as for ssh (-o, -J, -i, -p, -F), for every connection
+    #[arg(long = "ssh-common-args", value_name = "ARGS", allow_hyphen_values = true)]
+    pub ssh_common_args: Option<String>,
+    /// Further options as for ssh
+    #[arg(long = "ssh-extra-args", value_name = "ARGS", allow_hyphen_values = true)]
+    pub ssh_extra_args: Option<String>,
+    /// ssh or local
+    #[arg(short = 'c', long, value_name = "CONNECTION")]
+    pub connection: Option<String>,
+}
+
 /// Options of a run.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RunArguments {
@@ -117,10 +161,7 @@ pub struct RunArguments {
     pub playbooks: Vec<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub sources: SourceArguments,
-    /// Variables: key=value words, YAML or JSON, or @FILE; may be given several times
-    #[arg(short = 'e', long = "extra-vars", value_name = "VARS")]
-    pub extra_vars: Vec<String>,
+    pub access: AccessArguments,
     /// Only plays and tasks with these tags
     #[arg(short = 't', long, value_name = "TAGS")]
     pub tags: Vec<String>,
@@ -142,42 +183,9 @@ pub struct RunArguments {
     /// Become another user (root, unless --become-user says otherwise)
     #[arg(short = 'b', long = "become")]
     pub become_: bool,
-    /// sudo, su or doas
-    #[arg(long = "become-method", value_name = "METHOD")]
-    pub become_method: Option<String>,
     /// The user to become
     #[arg(long = "become-user", value_name = "USER")]
     pub become_user: Option<String>,
-    /// Ask for the become password
-    #[arg(short = 'K', long = "ask-become-pass")]
-    pub ask_become_pass: bool,
-    /// File with the become password
-    #[arg(long = "become-password-file", alias = "become-pass-file", value_name = "FILE")]
-    pub become_password_file: Option<PathBuf>,
-    /// Log in as this user
-    #[arg(short = 'u', long = "user", value_name = "USER")]
-    pub user: Option<String>,
-    /// Ask for the login password
-    #[arg(short = 'k', long = "ask-pass")]
-    pub ask_pass: bool,
-    /// File with the login password
-    #[arg(long = "connection-password-file", alias = "conn-pass-file", value_name = "FILE")]
-    pub connection_password_file: Option<PathBuf>,
-    /// Private key to log in with
-    #[arg(long = "private-key", alias = "key-file", value_name = "FILE")]
-    pub private_key: Option<PathBuf>,
-    /// ssh or local
-    #[arg(short = 'c', long, value_name = "CONNECTION")]
-    pub connection: Option<String>,
-    /// Seconds to wait for a connection [default: 10]
-    #[arg(short = 'T', long, value_name = "SECONDS")]
-    pub timeout: Option<u64>,
-    /// Options as for ssh (-o, -J, -i, -p, -F), for every connection
-    #[arg(long = "ssh-common-args", value_name = "ARGS", allow_hyphen_values = true)]
-    pub ssh_common_args: Option<String>,
-    /// Further options as for ssh
-    #[arg(long = "ssh-extra-args", value_name = "ARGS", allow_hyphen_values = true)]
-    pub ssh_extra_args: Option<String>,
     /// Start at the task of this name
     #[arg(long = "start-at-task", value_name = "NAME")]
     pub start_at_task: Option<String>,
@@ -219,62 +227,10 @@ pub struct RunArguments {
     pub detailed_exitcode: bool,
 }
 
-/// How hosts are reached, for commands that run no playbook.
-#[derive(Clone, Debug, Default, Args)]
-pub struct AccessArguments {
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub sources: SourceArguments,
-    /// Variables: key=value words, YAML or JSON, or @FILE; may be given several times
-    #[arg(short = 'e', long = "extra-vars", value_name = "VARS")]
-    pub extra_vars: Vec<String>,
-    /// Ask for the become password
-    #[arg(short = 'K', long = "ask-become-pass")]
-    pub ask_become_pass: bool,
-    /// File with the become password
-    #[arg(long = "become-password-file", alias = "become-pass-file", value_name = "FILE")]
-    pub become_password_file: Option<PathBuf>,
-    /// sudo, su or doas
-    #[arg(long = "become-method", value_name = "METHOD")]
-    pub become_method: Option<String>,
-    /// Log in as this user
-    #[arg(short = 'u', long = "user", value_name = "USER")]
-    pub user: Option<String>,
-    /// Ask for the login password
-    #[arg(short = 'k', long = "ask-pass")]
-    pub ask_pass: bool,
-    /// File with the login password
-    #[arg(long = "connection-password-file", alias = "conn-pass-file", value_name = "FILE")]
-    pub connection_password_file: Option<PathBuf>,
-    /// Private key to log in with
-    #[arg(long = "private-key", alias = "key-file", value_name = "FILE")]
-    pub private_key: Option<PathBuf>,
-    /// Seconds to wait for a connection [default: 10]
-    #[arg(short = 'T', long, value_name = "SECONDS")]
-    pub timeout: Option<u64>,
-    /// Options as for ssh (-o, -J, -i, -p, -F), for every connection
-    #[arg(long = "ssh-common-args", value_name = "ARGS", allow_hyphen_values = true)]
-    pub ssh_common_args: Option<String>,
-}
-
 impl From<AccessArguments> for RunArguments {
+    /// A command that runs no playbook looks as root.
     fn from(access: AccessArguments) -> RunArguments {
-        RunArguments {
-            sources: access.sources,
-            extra_vars: access.extra_vars,
-            become_: true,
-            become_method: access.become_method,
-            ask_become_pass: access.ask_become_pass,
-            become_password_file: access.become_password_file,
-            user: access.user,
-            ask_pass: access.ask_pass,
-            connection_password_file: access.connection_password_file,
-            private_key: access.private_key,
-            timeout: access.timeout,
-            ssh_common_args: access.ssh_common_args,
-            bare: true,
-            ..RunArguments::default()
-        }
+        RunArguments { access, become_: true, bare: true, ..RunArguments::default() }
     }
 }
 

@@ -27,10 +27,10 @@ pub struct Passwords {
 
 /// Asks for the passwords that are to be asked for.
 pub fn passwords(arguments: &RunArguments, redactor: &Redactor) -> Result<Passwords, String> {
-    let file = arguments.connection_password_file.as_ref();
-    let login = secret(arguments.ask_pass, "SSH password: ", file, redactor)?;
-    let file = arguments.become_password_file.as_ref();
-    let become_ = secret(arguments.ask_become_pass, "BECOME password: ", file, redactor)?;
+    let file = arguments.access.connection_password_file.as_ref();
+    let login = secret(arguments.access.ask_pass, "SSH password: ", file, redactor)?;
+    let file = arguments.access.become_password_file.as_ref();
+    let become_ = secret(arguments.access.ask_become_pass, "BECOME password: ", file, redactor)?;
     Ok(Passwords { login, become_ })
 }
 
@@ -72,13 +72,13 @@ pub fn assemble(
     about: About,
 ) -> (Arc<Run>, Vec<Playbook>) {
     let connection = ConnectionOptions {
-        connection: arguments.connection.clone(),
-        user: arguments.user.clone(),
+        connection: arguments.access.connection.clone(),
+        user: arguments.access.user.clone(),
         password: passwords.login,
-        private_key: arguments.private_key.clone(),
-        timeout: arguments.timeout.map(Duration::from_secs),
-        ssh_common_args: arguments.ssh_common_args.clone(),
-        ssh_extra_args: arguments.ssh_extra_args.clone(),
+        private_key: arguments.access.private_key.clone(),
+        timeout: arguments.access.timeout.map(Duration::from_secs),
+        ssh_common_args: arguments.access.ssh_common_args.clone(),
+        ssh_extra_args: arguments.access.ssh_extra_args.clone(),
         ssh_args: std::env::var("ANSIBLE_SSH_ARGS").ok(),
         host_key_checking: std::env::var("ANSIBLE_HOST_KEY_CHECKING")
             .ok()
@@ -107,12 +107,12 @@ pub fn assemble(
         become_: BecomeOptions {
             become_: arguments.become_,
             user: arguments.become_user.clone(),
-            method: arguments.become_method.clone(),
+            method: arguments.access.become_method.clone(),
             password: passwords.become_,
         },
     };
     let (vault, roles_path) = (sources.vault.clone(), sources.roles_path.clone());
-    let (vault_again, inventory_sources) = (vault.clone(), inventory::sources(&arguments.sources.inventory));
+    let (vault_again, inventory_sources) = (vault.clone(), inventory::sources(&arguments.access.sources.inventory));
     let template = name_templar(&sources.templar, &sources.extra);
     let loader = Loader {
         roles_path,
@@ -158,8 +158,8 @@ fn magic(arguments: &RunArguments, inventory: &Inventory, forks: usize) -> Arc<L
     let tags = if arguments.tags.is_empty() { vec!["all".to_string()] } else { arguments.tags.clone() };
     set("ansible_run_tags", list(&tags));
     set("ansible_skip_tags", list(&arguments.skip_tags));
-    if !arguments.sources.limit.is_empty() {
-        set("ansible_limit", Value::from(arguments.sources.limit.join(",")));
+    if !arguments.access.sources.limit.is_empty() {
+        set("ansible_limit", Value::from(arguments.access.sources.limit.join(",")));
     }
     set("ansible_inventory_sources", list(&inventory.sources));
     if let Some(first) = inventory.sources.first() {

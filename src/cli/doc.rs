@@ -22,14 +22,13 @@ pub fn run(arguments: &DocArguments) -> ExitCode {
     }
     match arguments.module.as_deref().filter(|_| !arguments.list) {
         None => {
-            for module in all() {
-                println!("{:<45} {}", module.name, first_sentence(module));
-            }
+            let lines = all().into_iter().map(|module| format!("{:<45} {}\n", module.name, first_sentence(module)));
+            super::show(&lines.collect::<String>());
             ExitCode::SUCCESS
         }
         Some(name) => match modules::find(name) {
             Some(module) => {
-                print!("{}", page(module));
+                super::show(&page(module));
                 ExitCode::SUCCESS
             }
             None => {
@@ -51,7 +50,12 @@ fn all() -> Vec<&'static Module> {
 }
 
 fn first_sentence(module: &Module) -> String {
-    module.arguments.description().lines().next().unwrap_or_default().to_string()
+    let text = module.arguments.description();
+    let first = text.split("\n\n").next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+    match first.split_once(". ") {
+        Some((sentence, _)) => format!("{sentence}."),
+        None => first,
+    }
 }
 
 /// The documentation of a module, as Markdown.
@@ -77,10 +81,24 @@ pub fn page(module: &Module) -> String {
             aliases => format!(" (also `{}`)", aliases.join("`, `")),
         };
         let doc = argument.doc.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
-        let _ =
-            writeln!(out, "| `{}`{aliases}{required} | {} | {doc} |", argument.name, argument.kind.replace('|', "\\|"));
+        let _ = writeln!(out, "| `{}`{aliases}{required} | {} | {doc} |", argument.name, type_word(&argument.kind));
     }
     out
+}
+
+/// A Rust type in Ansible's words; what is none of them is one of a few words, which its text names.
+fn type_word(kind: &str) -> &'static str {
+    let outer = kind.split('<').next().unwrap_or(kind);
+    match outer.rsplit("::").next().unwrap_or(outer) {
+        "Text" | "String" | "Password" | "Secret" => "str",
+        "Flag" => "bool",
+        "Int" => "int",
+        "f64" => "float",
+        "TextList" | "Vec" => "list",
+        "Map" | "BTreeMap" => "dict",
+        "Value" | "FileMode" | "Content" => "raw",
+        _ => "choice",
+    }
 }
 
 fn pages(directory: &std::path::Path) -> std::io::Result<usize> {

@@ -18,13 +18,17 @@ pub fn run(arguments: &InventoryArguments) -> ExitCode {
             return ExitCode::from(EXIT_PARSE);
         }
     };
+    if !arguments.graph && arguments.group != "all" {
+        eprintln!("error: `{}` is no action: a group belongs to --graph, a host to --host", arguments.group);
+        return ExitCode::from(5);
+    }
     let mut diags = Diags::new();
     let hook = |bytes: &[u8], _: &std::path::Path| vault.decrypt(bytes).map_err(|e| e.to_string());
     let mut inventory = Inventory::load(&sources(&arguments.sources.inventory), &hook, &mut diags);
     let default = PathBuf::from("playbooks");
     let directory = arguments.playbook_dir.clone().or_else(|| default.is_dir().then_some(default));
     inventory.load_vars(directory.as_deref(), &hook, &mut diags);
-    eprint!("{}", redactor.mask(&diags.render(false)));
+    super::say(&redactor, &diags.render(false));
     if diags.has_errors() {
         return ExitCode::from(EXIT_PARSE);
     }
@@ -40,7 +44,7 @@ pub fn run(arguments: &InventoryArguments) -> ExitCode {
         list_json(&inventory, directory.as_deref(), false)
     };
     // This command's purpose is to show variables; only what a vault protected stays hidden.
-    println!("{}", redactor.mask(text.trim_end()));
+    super::show(&format!("{}\n", redactor.mask(text.trim_end())));
     ExitCode::SUCCESS
 }
 

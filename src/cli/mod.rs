@@ -63,6 +63,20 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// What was asked for, on standard output. Whoever reads it may have seen enough (`| head`): that is no fault.
+fn show(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Diagnostics, if there are any, on lines of their own.
+fn say(redactor: &crate::redact::Redactor, diagnostics: &str) {
+    if !diagnostics.is_empty() {
+        eprintln!("{}", redactor.mask(diagnostics));
+    }
+}
+
 /// The command line without the program.
 fn spoken(words: &[OsString]) -> Vec<String> {
     words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect()

@@ -107,7 +107,7 @@ pub fn begin(
             Some(changed) if !changed.is_empty() => {
                 let list: Vec<String> = changed.iter().take(10).map(|line| format!("  {line}")).collect();
                 return Err(format!(
-                    "the run {} cannot be resumed, because it would be another one now ({} differences):\n{}\nrun it \
+                    "the run {} cannot be resumed, because it would be another one now ({} changed):\n{}\nrun it \
                      anew, or give --force-changed to go on all the same",
                     kept.meta.id,
                     changed.len(),

@@ -32,9 +32,9 @@ fn prepare(arguments: &ResumeArguments) -> Result<(super::arguments::RunArgument
     })?;
     let mut run = parsed.run;
     // What the environment said then counts, and not what it says now.
-    run.sources.inventory = kept.meta.inventory.clone();
+    run.access.sources.inventory = kept.meta.inventory.clone();
     run.roles_path = kept.meta.roles_path.clone();
-    run.extra_vars.extend(arguments.extra_vars.iter().cloned());
+    run.access.extra_vars.extend(arguments.extra_vars.iter().cloned());
     run.lock_wait = arguments.lock_wait.unwrap_or(run.lock_wait);
     let mut words = kept.meta.arguments.clone();
     for text in &arguments.extra_vars {

@@ -38,12 +38,12 @@ fn prepare(arguments: RollbackArguments) -> Result<(super::arguments::RunArgumen
         if kept.alive {
             return Err(format!("the run {id} is still at work: wait for its end, or stop it first"));
         }
-        if options.sources.inventory.is_empty() {
+        if options.access.sources.inventory.is_empty() {
             let there = |source: &String| match source.contains(',') {
                 true => source.clone(),
                 false => kept.meta.directory.join(source).display().to_string(),
             };
-            options.sources.inventory = kept.meta.inventory.iter().map(there).collect();
+            options.access.sources.inventory = kept.meta.inventory.iter().map(there).collect();
         }
     }
     let scratch = tempfile::tempdir().map_err(|e| format!("cannot make a temporary directory: {e}"))?;

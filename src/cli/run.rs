@@ -23,6 +23,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use tokio::signal::unix::{Signal, SignalKind};
 
 /// What is read before anything is done.
 pub(super) struct Sources {
@@ -46,7 +47,7 @@ pub fn run(arguments: RunArguments, order: Order) -> ExitCode {
     let mut diags = Diags::new();
     let sources = read(&arguments, &redactor, &mut diags);
     let shown = diags.render(wants_colour(arguments.color, std::io::stderr().is_terminal()));
-    say(&redactor, &shown);
+    super::say(&redactor, &shown);
     let Some(sources) = sources.filter(|_| !diags.has_errors()) else {
         return ExitCode::from(EXIT_PARSE);
     };
@@ -69,13 +70,6 @@ pub fn run(arguments: RunArguments, order: Order) -> ExitCode {
     runtime.block_on(play(arguments, sources, order, colour))
 }
 
-/// Diagnostics, if there are any, on lines of their own.
-fn say(redactor: &Redactor, diagnostics: &str) {
-    if !diagnostics.is_empty() {
-        eprintln!("{}", redactor.mask(diagnostics));
-    }
-}
-
 pub(super) fn wants_colour(colour: Colour, terminal: bool) -> bool {
     match colour {
         Colour::Always => true,
@@ -87,7 +81,7 @@ pub(super) fn wants_colour(colour: Colour, terminal: bool) -> bool {
 
 /// Reads inventory, variables and playbooks; everything that is wrong goes to `diags`.
 pub(super) fn read(arguments: &RunArguments, redactor: &Redactor, diags: &mut Diags) -> Option<Sources> {
-    let vault = match vault::open(&arguments.sources, redactor) {
+    let vault = match vault::open(&arguments.access.sources, redactor) {
         Ok(vault) => Arc::new(vault),
         Err(why) => {
             diags.push(Diag::error(why));
@@ -95,9 +89,9 @@ pub(super) fn read(arguments: &RunArguments, redactor: &Redactor, diags: &mut Di
         }
     };
     let hook = |bytes: &[u8], _: &Path| vault.decrypt(bytes).map_err(|error| error.to_string());
-    let mut inventory = Inventory::load(&inventory::sources(&arguments.sources.inventory), &hook, diags);
+    let mut inventory = Inventory::load(&inventory::sources(&arguments.access.sources.inventory), &hook, diags);
     let mut extra = Layer::new();
-    for text in &arguments.extra_vars {
+    for text in &arguments.access.extra_vars {
         match extra_vars::parse(text, &hook) {
             Ok(vars) => {
                 record::conceal(&vars, redactor);
@@ -134,12 +128,12 @@ pub(super) fn read(arguments: &RunArguments, redactor: &Redactor, diags: &mut Di
     }
     preflight::check(&playbooks, &templar, diags);
     let mut limit = Vec::new();
-    for text in &arguments.sources.limit {
+    for text in &arguments.access.sources.limit {
         limit.extend(Inventory::limit_patterns(text, diags));
     }
     // A misspelt limit is no reason to do nothing and call it a success.
     if !limit.is_empty() && inventory.select(&limit, &[], &Span::generated(), &mut Diags::new()).hosts.is_empty() {
-        let text = arguments.sources.limit.join(",");
+        let text = arguments.access.sources.limit.join(",");
         diags.push(
             Diag::error(format!("--limit {text} leaves no host to work on"))
                 .with_help("`deploy inventory --graph` shows which hosts and groups there are"),
@@ -228,8 +222,8 @@ fn listing(arguments: &RunArguments, mut sources: Sources) -> ExitCode {
         selection.hosts.iter().map(|host| host.as_str().to_string()).collect()
     };
     let text = list(&sources.playbooks, &options, &mut hosts_of);
-    print!("{}", sources.redactor.mask(&text));
-    say(&sources.redactor, &diags.render(false));
+    super::show(&sources.redactor.mask(&text));
+    super::say(&sources.redactor, &diags.render(false));
     ExitCode::SUCCESS
 }
 
@@ -337,6 +331,11 @@ async fn drive(
         };
         run.warn(format!("the run was interrupted{tasks}{plays}"));
     }
+    let mut missed = false;
+    if let Some(name) = arguments.start_at_task.as_ref().filter(|_| !run.has_started() && !run.stopping() && !broken) {
+        run.warn(format!("nothing was run: no task is called `{name}` (`--list-tasks` shows their names)"));
+        missed = true;
+    }
     sink.emit(Event::Recap { hosts: run.recap(), owed: run.owed() });
     run.locks.release_all().await;
     run.fleet.close().await;
@@ -344,20 +343,37 @@ async fn drive(
     if run.stopping() {
         return super::EXIT_INTERRUPTED as u8;
     }
-    if broken {
+    if broken || missed {
         return EXIT_PARSE;
     }
     run.verdict().exit_code(arguments.detailed_exitcode)
 }
 
-/// Ctrl-C: the first lets hosts finish what they are at, the second leaves at once (the hosts still finish it).
+/// Ctrl-C, the end of a terminal, a service manager's stop: the first lets hosts finish what they are at, the second leaves
+/// at once (the hosts still finish it).
 async fn interrupts(run: Arc<Run>) {
+    let listen = |kind| tokio::signal::unix::signal(kind).ok();
+    let mut terminated = listen(SignalKind::terminate());
+    let mut hung_up = listen(SignalKind::hangup());
     let mut asked = false;
-    while tokio::signal::ctrl_c().await.is_ok() {
+    loop {
+        let code = tokio::select! {
+            Ok(()) = tokio::signal::ctrl_c() => 130,
+            Some(()) = heard(&mut terminated) => 143,
+            Some(()) = heard(&mut hung_up) => 129,
+            else => return,
+        };
         if asked {
-            std::process::exit(130);
+            std::process::exit(code);
         }
         asked = true;
         run.interrupt();
+    }
+}
+
+async fn heard(signal: &mut Option<Signal>) -> Option<()> {
+    match signal {
+        Some(signal) => signal.recv().await,
+        None => None,
     }
 }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 pub fn run(arguments: &RunsArguments) -> ExitCode {
     match answer(arguments) {
         Ok(text) => {
-            print!("{text}");
+            super::show(&text);
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -62,7 +62,7 @@ pub fn ending(meta: &Meta, alive: bool) -> String {
         (_, Some(Ending::Finished), Some(0)) => "ok".into(),
         (_, Some(Ending::Finished), Some(10)) => "changed".into(),
         (_, Some(Ending::Finished), Some(2)) => "failed".into(),
-        (_, Some(Ending::Finished), Some(4)) => "unreachable, or not understood".into(),
+        (_, Some(Ending::Finished), Some(4)) => "host unreachable, or refused at the start".into(),
         (_, Some(Ending::Finished), code) => format!("exit code {}", code.unwrap_or(0)),
     }
 }

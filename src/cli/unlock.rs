@@ -34,7 +34,7 @@ pub fn run(arguments: UnlockArguments) -> ExitCode {
     }
     match done {
         Ok(Ok(said)) => {
-            print!("{said}");
+            super::show(&said);
             ExitCode::SUCCESS
         }
         Ok(Err(why)) | Err(why) => {
