@@ -5,7 +5,7 @@ use crate::modules::scalars::{Flag, Int, Text, TextList};
 use crate::modules::{FreeForm, Module};
 
 crate::arguments! {
-    /// Include a file with tasks when the play gets there.
+    /// Tasks of a file: `include_tasks` reads it when the play gets there, `import_tasks` before the play begins.
     pub struct IncludeTasks {
         /// The file, relative to the task file or the role's `tasks` folder.
         #[serde(alias = "_raw_params")]
@@ -16,7 +16,7 @@ crate::arguments! {
 }
 
 crate::arguments! {
-    /// Load and run a role when the play gets there.
+    /// A role: `include_role` loads it when the play gets there, `import_role` before the play begins.
     pub struct IncludeRole {
         /// The role.
         #[serde(alias = "role", alias = "_raw_params")]
