@@ -12,8 +12,8 @@ free_subnet() {
     first=$((16#$LAB_TAG % 250))
     for ((n = 0; n < 250; n++)); do
         net=10.213.$(((first + n) % 250 + 2))
-        ip -4 -o addr | grep -qF "inet $net." && continue
-        ip -4 route | grep -q "^$net\." && continue
+        ip -4 -o addr | grep -F "inet $net." >/dev/null && continue
+        ip -4 route | grep "^$net\." >/dev/null && continue
         # (promised to another lab that is being made)
         grep -qsx "$net" "$STATE_ROOT"/*/net4 && continue
         echo "$net"
@@ -69,7 +69,7 @@ table bridge $TABLE {
 }
 NFT
     # Where iptables drops what is forwarded (Docker sets that), our bridge is let through.
-    if command -v iptables >/dev/null && iptables -S FORWARD 2>/dev/null | grep -q '^-P FORWARD DROP'; then
+    if command -v iptables >/dev/null && iptables -S FORWARD 2>/dev/null | grep '^-P FORWARD DROP' >/dev/null; then
         local way
         for way in -i -o; do
             iptables -C FORWARD $way "$BRIDGE" -j ACCEPT 2>/dev/null || iptables -I FORWARD $way "$BRIDGE" -j ACCEPT
@@ -96,7 +96,9 @@ define_host() {
         index=${BASH_REMATCH[1]}
     else
         index=61
-        while cat "$HOSTS"/*/index 2>/dev/null | grep -qx "$index"; do index=$((index + 1)); done
+        # grep reads the files itself: one that ends at its first match would break a pipe before it, and two hosts
+        # would have one address.
+        while grep -qsx "$index" "$HOSTS"/*/index; do index=$((index + 1)); done
         [ "$index" -le 240 ] || die "too many hosts"
     fi
     mkdir -p "$dir/keys"
@@ -153,7 +155,7 @@ plug_in() {
     local ns veth index mac
     ns=$(host_netns "$1") veth=$(host_veth "$1") index=$(host_index "$1")
     mac=$(printf '52:54:%s:%s:%s:%02x' "${LAB_TAG:0:2}" "${LAB_TAG:2:2}" "${LAB_TAG:4:2}" "$index")
-    ip netns list | grep -qE "^$ns( |\$)" || ip netns add "$ns"
+    ip netns list | grep -E "^$ns( |\$)" >/dev/null || ip netns add "$ns"
     # The kernel takes a namespace down in its own time: a cable of an earlier one may still be there, without its end.
     if ! ip -n "$ns" link show host0 >/dev/null 2>&1; then
         ip link del "$veth" 2>/dev/null || true

@@ -1,6 +1,8 @@
 # What the lab's scripts share: where a lab's state is, how its hosts are named
 # and addressed, how one is found, entered, stopped. Sourced, never run.
 # shellcheck shell=bash
+# With pipefail a `grep -q` behind a pipe is no test: it ends at its match, and whoever still writes dies of that. So greps
+# read to the end, with their output thrown away.
 set -euo pipefail
 umask 022
 
@@ -108,7 +110,7 @@ nspawn_pids() {
     local pid want=--directory=$HOSTS/${1:-}
     for pid in $(pgrep -x systemd-nspawn || true); do
         # (a process may end between the two lines)
-        tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF -- "$want${1:+/root}" && echo "$pid"
+        tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -F -- "$want${1:+/root}" >/dev/null && echo "$pid"
     done
     return 0
 }
