@@ -1,0 +1,261 @@
+//! Statements, written out again.
+
+use super::{Rewritten, Writer};
+use minijinja::machinery::Span;
+use minijinja::machinery::ast::{Expr, Stmt};
+
+impl Writer<'_> {
+    pub(super) fn done(self) -> Rewritten {
+        Rewritten { source: self.out, places: self.places }
+    }
+
+    /// Opens a tag.
+    pub(super) fn open(&mut self, tag: &str, span: Span) {
+        self.out.push_str(tag);
+        self.out.push(' ');
+        self.places.push((self.out.len() as u32, span));
+    }
+
+    pub(super) fn body(&mut self, stmts: &[Stmt<'_>]) {
+        for stmt in stmts {
+            self.stmt(stmt);
+        }
+    }
+
+    pub(super) fn stmt(&mut self, stmt: &Stmt<'_>) {
+        match stmt {
+            Stmt::Template(s) => self.body(&s.children),
+            Stmt::EmitExpr(s) => {
+                self.open("{{", s.span());
+                self.printed(&s.expr);
+                self.out.push_str(" }}");
+            }
+            Stmt::EmitRaw(s) => {
+                let raw = self.text.raw(s.raw);
+                if raw.contains(['{', '\r']) {
+                    self.out.push_str("{{ ");
+                    self.string(&raw);
+                    self.out.push_str(" }}");
+                } else {
+                    self.out.push_str(&raw);
+                }
+            }
+            Stmt::ForLoop(s) => {
+                self.open("{% for", s.span());
+                self.target(&s.target);
+                self.out.push_str(" in __iterable(");
+                self.expr(&s.iter, false);
+                self.out.push(')');
+                if let Some(filter) = &s.filter_expr {
+                    self.out.push_str(" if ");
+                    self.expr(filter, false);
+                }
+                if s.recursive {
+                    self.out.push_str(" recursive");
+                }
+                self.out.push_str(" %}");
+                self.body(&s.body);
+                if !s.else_body.is_empty() {
+                    self.out.push_str("{% else %}");
+                    self.body(&s.else_body);
+                }
+                self.out.push_str("{% endfor %}");
+            }
+            Stmt::IfCond(s) => {
+                self.open("{% if", s.span());
+                self.expr(&s.expr, false);
+                self.out.push_str(" %}");
+                self.body(&s.true_body);
+                if !s.false_body.is_empty() {
+                    self.out.push_str("{% else %}");
+                    self.body(&s.false_body);
+                }
+                self.out.push_str("{% endif %}");
+            }
+            Stmt::WithBlock(s) => {
+                self.open("{% with", s.span());
+                for (i, (target, value)) in s.assignments.iter().enumerate() {
+                    if i > 0 {
+                        self.out.push_str(", ");
+                    }
+                    self.target(target);
+                    self.out.push_str(" = ");
+                    self.bound(value);
+                }
+                self.out.push_str(" %}");
+                self.body(&s.body);
+                self.out.push_str("{% endwith %}");
+            }
+            Stmt::Set(s) => {
+                self.open("{% set", s.span());
+                self.target(&s.target);
+                self.out.push_str(" = ");
+                self.bound(&s.expr);
+                self.out.push_str(" %}");
+            }
+            Stmt::SetBlock(s) => {
+                self.open("{% set", s.span());
+                self.target(&s.target);
+                if let Some(filter) = &s.filter {
+                    self.out.push_str(" | ");
+                    self.filter_chain(filter);
+                }
+                self.out.push_str(" %}");
+                self.body(&s.body);
+                self.out.push_str("{% endset %}");
+            }
+            Stmt::AutoEscape(s) => {
+                self.open("{% autoescape", s.span());
+                self.expr(&s.enabled, false);
+                self.out.push_str(" %}");
+                self.body(&s.body);
+                self.out.push_str("{% endautoescape %}");
+            }
+            Stmt::FilterBlock(s) => {
+                self.open("{% filter", s.span());
+                self.filter_chain(&s.filter);
+                self.out.push_str(" %}");
+                self.body(&s.body);
+                self.out.push_str("{% endfilter %}");
+            }
+            Stmt::Block(s) => {
+                self.open("{% block", s.span());
+                self.out.push_str(s.name);
+                if s.required {
+                    self.out.push_str(" required");
+                }
+                self.out.push_str(" %}");
+                self.body(&s.body);
+                self.out.push_str("{% endblock %}");
+            }
+            Stmt::Import(s) => {
+                self.open("{% import", s.span());
+                self.expr(&s.expr, false);
+                self.out.push_str(" as ");
+                self.target(&s.name);
+                self.out.push_str(" %}");
+            }
+            Stmt::FromImport(s) => {
+                self.open("{% from", s.span());
+                self.expr(&s.expr, false);
+                self.out.push_str(" import ");
+                for (i, (name, alias)) in s.names.iter().enumerate() {
+                    if i > 0 {
+                        self.out.push_str(", ");
+                    }
+                    self.target(name);
+                    if let Some(alias) = alias {
+                        self.out.push_str(" as ");
+                        self.target(alias);
+                    }
+                }
+                self.out.push_str(" %}");
+            }
+            Stmt::Extends(s) => {
+                self.open("{% extends", s.span());
+                self.expr(&s.name, false);
+                self.out.push_str(" %}");
+            }
+            Stmt::Include(s) => {
+                self.open("{% include", s.span());
+                self.expr(&s.name, false);
+                if s.ignore_missing {
+                    self.out.push_str(" ignore missing");
+                }
+                self.out.push_str(" %}");
+            }
+            Stmt::Macro(s) => {
+                self.open("{% macro", s.span());
+                self.out.push_str(s.name);
+                self.parameters(&s.args, &s.defaults);
+                self.out.push_str(" %}");
+                self.body(&s.body);
+                self.out.push_str("{% endmacro %}");
+            }
+            Stmt::CallBlock(s) => {
+                self.open("{% call", s.span());
+                if !s.macro_decl.args.is_empty() {
+                    self.parameters(&s.macro_decl.args, &s.macro_decl.defaults);
+                    self.out.push(' ');
+                }
+                self.call(&s.call, false);
+                self.out.push_str(" %}");
+                self.body(&s.macro_decl.body);
+                self.out.push_str("{% endcall %}");
+            }
+            Stmt::Continue(s) => {
+                self.open("{% continue", s.span());
+                self.out.push_str("%}");
+            }
+            Stmt::Break(s) => {
+                self.open("{% break", s.span());
+                self.out.push_str("%}");
+            }
+            Stmt::Do(s) => {
+                self.open("{% do", s.span());
+                self.call(&s.call, false);
+                self.out.push_str(" %}");
+            }
+        }
+    }
+
+    pub(super) fn parameters(&mut self, args: &[Expr<'_>], defaults: &[Expr<'_>]) {
+        self.out.push('(');
+        let plain = args.len().saturating_sub(defaults.len());
+        for (i, arg) in args.iter().enumerate() {
+            if i > 0 {
+                self.out.push_str(", ");
+            }
+            self.target(arg);
+            if let Some(default) = i.checked_sub(plain).and_then(|d| defaults.get(d)) {
+                self.out.push('=');
+                self.expr(default, true);
+            }
+        }
+        self.out.push(')');
+    }
+
+    /// An assignment target: names, tuples of them, attributes of a namespace.
+    pub(super) fn target(&mut self, expr: &Expr<'_>) {
+        match expr {
+            Expr::Var(v) => self.out.push_str(v.id),
+            Expr::GetAttr(a) => {
+                self.target(&a.expr);
+                self.out.push('.');
+                self.out.push_str(a.name);
+            }
+            Expr::List(l) => self.targets(&l.items),
+            Expr::Tuple(t) => self.targets(&t.items),
+            other => self.expr(other, false),
+        }
+    }
+
+    pub(super) fn targets(&mut self, items: &[Expr<'_>]) {
+        self.out.push('(');
+        for (i, item) in items.iter().enumerate() {
+            if i > 0 {
+                self.out.push_str(", ");
+            }
+            self.target(item);
+        }
+        if items.len() == 1 {
+            self.out.push(',');
+        }
+        self.out.push(')');
+    }
+
+    /// What `set` and `with` bind.
+    pub(super) fn bound(&mut self, expr: &Expr<'_>) {
+        if self.mutable && !is_namespace(expr) {
+            self.out.push_str("__mutable(");
+            self.expr(expr, true);
+            self.out.push(')');
+        } else {
+            self.expr(expr, true);
+        }
+    }
+}
+
+fn is_namespace(expr: &Expr<'_>) -> bool {
+    matches!(expr, Expr::Call(c) if matches!(&c.expr, Expr::Var(v) if v.id == "namespace"))
+}
