@@ -26,9 +26,10 @@ impl Session {
     fn start(folder: &Path, arguments: &str) -> Session {
         let deploy = env!("CARGO_BIN_EXE_deploy");
         let here = folder.display();
-        // The terminal's own state is told afterwards: it must be as it was.
+        // The terminal's own state is told afterwards: it must be as it was. Ctrl-C reaches the shell too, and of the shells
+        // that `sh` may be only bash waits for its child: with a trap that does nothing all of them do.
         let line = format!(
-            "{deploy} -i hosts.yml play.yml -e here={here} -e deploy_agent_dir={here}/agent {arguments}; echo \"code=$?\"; stty -a"
+            "trap : INT; {deploy} -i hosts.yml play.yml -e here={here} -e deploy_agent_dir={here}/agent {arguments}; echo \"code=$?\"; stty -a"
         );
         let mut child = Command::new("script")
             .args(["-qec", &line, "/dev/null"])
