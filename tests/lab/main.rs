@@ -49,7 +49,6 @@ fn scenarios() {
         true => faults::all().collect(),
         false => every.into_iter().flatten().collect(),
     };
-    let mut results = faults::Results::default();
     for (name, scenario) in chosen {
         if !name.contains(&only) {
             continue;
@@ -57,7 +56,7 @@ fn scenarios() {
         let began = std::time::Instant::now();
         let ended = std::panic::catch_unwind(scenario);
         if faults::wanted() {
-            results.add(name, ended.is_ok(), began.elapsed());
+            faults::record(name, ended.is_ok(), began.elapsed());
         }
         let seconds = began.elapsed().as_secs_f64();
         match ended {

@@ -43,30 +43,34 @@ pub fn note(text: impl Into<String>) {
     NOTES.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(text);
 }
 
-/// The result file under way: written anew after each scenario, so that a suite that is ended leaves what it saw.
-#[derive(Default)]
-pub struct Results {
-    text: String,
-}
-
-impl Results {
-    /// Takes down how a scenario ended.
-    pub fn add(&mut self, name: &str, passed: bool, took: Duration) {
-        let notes = std::mem::take(&mut *NOTES.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
-        let word = if passed { "passed" } else { "FAILED" };
-        let _ = writeln!(self.text, "\n## {name}: {word} ({:.0} s)\n", took.as_secs_f64());
-        for note in notes {
-            let _ = writeln!(self.text, "- {note}");
-        }
-        let date = output("date", &["-u", "+%Y-%m-%d"]);
-        let commit = output("git", &["describe", "--always", "--dirty"]);
-        let cpus = std::thread::available_parallelism().map_or(0, usize::from);
-        let kernel = output("uname", &["-r"]);
-        let head = format!("# Faults, {date}\n\n`make test-faults` at {commit}: {cpus} CPUs, Linux {kernel}.\n");
-        let path = format!("{}/docs/results/{date}-faults.md", env!("CARGO_MANIFEST_DIR"));
-        if let Err(error) = std::fs::write(&path, head + &self.text) {
-            eprintln!("cannot write {path}: {error}");
-        }
+/// Takes down how a scenario ended, in the result of the day: anew after each scenario, so that a suite that is ended
+/// leaves what it saw. What other runs of the day said of other scenarios stays.
+pub fn record(name: &str, passed: bool, took: Duration) {
+    let date = output("date", &["-u", "+%Y-%m-%d"]);
+    let commit = output("git", &["describe", "--always", "--dirty"]);
+    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+    let kernel = output("uname", &["-r"]);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or_default().to_string();
+    let path = format!("{}/docs/results/{date}-faults.md", env!("CARGO_MANIFEST_DIR"));
+    let old = std::fs::read_to_string(&path).unwrap_or_default();
+    let title = format!("{name}: ");
+    let mut sections: Vec<String> = old.split("\n## ").skip(1).map(|text| text.trim_end().to_string()).collect();
+    sections.retain(|section| !section.starts_with(&title));
+    let word = if passed { "passed" } else { "FAILED" };
+    let seconds = took.as_secs_f64();
+    let mut section = format!("{title}{word}\n\nAt {commit}, in {seconds:.0} s, load average {load}.");
+    let notes = std::mem::take(&mut *NOTES.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
+    for (index, note) in notes.iter().enumerate() {
+        let _ = write!(section, "{}- {note}", if index == 0 { "\n\n" } else { "\n" });
+    }
+    sections.push(section);
+    let mut text = format!("# Faults, {date}\n\n`make test-faults`: {cpus} CPUs, Linux {kernel}.\n");
+    for section in sections {
+        let _ = write!(text, "\n## {section}\n");
+    }
+    if let Err(error) = std::fs::write(&path, text) {
+        eprintln!("cannot write {path}: {error}");
     }
 }
 
