@@ -1,71 +1,9 @@
 //! Plays on this machine, without ssh: what the language means, seen through the program.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
-
-/// A folder with a playbook in it.
-struct Play {
-    folder: tempfile::TempDir,
-}
-
-/// What a run said.
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Play {
-    fn new(text: &str) -> Play {
-        let play = Play { folder: tempfile::tempdir().unwrap() };
-        play.file("play.yml", text);
-        play.file("hosts.yml", "all: {hosts: {here: {ansible_connection: local}}}\n");
-        play
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn file(&self, name: &str, text: &str) {
-        let path = self.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_deploy"));
-        command.args(["-i", "hosts.yml", "play.yml", "-e"]).arg(format!("here={}", self.path().display()));
-        command.args(["-e"]).arg(format!("deploy_agent_dir={}", self.path().join("agent").display()));
-        command.args(arguments).current_dir(self.path()).env("NO_COLOR", "1").stdin(Stdio::null());
-        command.env("DEPLOY_RUNS_DIR", "off");
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ran {
-        let output = self.command(arguments).output().unwrap();
-        Ran {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-
-    fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(self.path().join(name)).unwrap_or_default()
-    }
-}
-
-impl Ran {
-    fn all(&self) -> String {
-        format!("exit code {}\n{}\n{}", self.code, self.out, self.err)
-    }
-
-    fn recap(&self) -> &str {
-        self.out.lines().rfind(|line| line.starts_with("here ") && line.contains("ok=")).unwrap_or_default()
-    }
-}
+#[path = "common/play.rs"]
+mod play;
+use play::Play;
+use std::process::Command;
 
 #[test]
 fn all_items_of_a_loop_are_run_and_nothing_behind_a_failed_loop() {

@@ -82,13 +82,12 @@ fn template_file(task: &Task, play: &Play, source: &Node, templar: &Templar, dia
         return;
     }
     let Ok(text) = std::fs::read_to_string(&path) else { return };
-    if let Err(mut error) = templar.check_template(&text) {
-        error.file = Some(path);
-        let mut diag = error.into_diag();
-        if diag.span().is_none() {
-            diag = diag.label(&source.span, "used here");
-        }
-        diags.push(diag);
+    if let Err(error) = templar.check_file(&path, &text) {
+        let user = match task.name.as_ref().and_then(Node::scalar_text) {
+            Some(name) => format!("used by the task `{name}`"),
+            None => "used here".to_string(),
+        };
+        diags.push(error.into_diag().label(&source.span, user));
     }
 }
 

@@ -308,7 +308,7 @@ async fn drive(
                 Ok(Next::GoOn | Next::EndPlay) if !run.stopping() => {}
                 Ok(_) => break 'playbooks,
                 Err(diag) => {
-                    sink.emit(Event::Diagnostic { text: diag.render(colour) });
+                    sink.emit(Event::Diagnostic { text: diag.render(colour), diagnostic: Box::new(diag.clone()) });
                     broken = true;
                     break 'playbooks;
                 }

@@ -3,7 +3,7 @@
 use super::call::{Call, Trouble};
 use super::completion::Sent;
 use super::fleet::Link;
-use super::prepare::explain;
+use super::prepare;
 use crate::machine::{Change, Machine};
 use crate::modules::{
     ActionError, ActionFuture, ActionHost, Content, FileKind, Module, Outcome, Prepared, RenderOptions, Status,
@@ -75,6 +75,9 @@ impl TaskAction {
                 Ok(Prepared::Send(arguments)) => return self.send(arguments).await,
                 Ok(Prepared::Done(outcome)) => ActionEnd::Done(self.complete(outcome)),
                 Err(ActionError::Failed(why)) => ActionEnd::Done(self.complete(Outcome::failed(why))),
+                Err(ActionError::Wrong(diag)) => {
+                    ActionEnd::Done(self.complete(prepare::failed(&self.call, Trouble::Wrong(diag))))
+                }
                 Err(ActionError::Unknown(why)) => ActionEnd::Done(self.complete(Outcome::unknown(why))),
                 Err(ActionError::Unreachable(why)) => ActionEnd::Unreachable(why),
             });
@@ -135,8 +138,10 @@ impl TaskAction {
     /// Evaluates; what is still awaited is remembered, and the controller half is run again when it is there.
     fn known<T>(&self, work: impl FnOnce(&Scope) -> Result<Evaluated<T>, TemplateError>) -> Result<T, ActionError> {
         let scope = self.call.scope();
-        let evaluated = work(&scope)
-            .map_err(|error| ActionError::Failed(explain(&self.call, Trouble::Template(Box::new(error)))))?;
+        let evaluated = work(&scope).map_err(|error| {
+            let diag = prepare::diagnose(&self.call, &Trouble::Template(Box::new(error)));
+            diag.map_or_else(|| ActionError::Failed(String::new()), |diag| ActionError::Wrong(Box::new(diag)))
+        })?;
         if !evaluated.touched.pending.is_empty() {
             self.state().pending.extend(&evaluated.touched.pending);
             return Err(ActionError::Unknown("a result that is still awaited".into()));

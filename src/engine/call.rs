@@ -9,7 +9,7 @@ use super::walker::{Flow, HostRun};
 use crate::modules::scalars::Flag;
 use crate::modules::{self, Module};
 use crate::playbook::{Keywords, Task};
-use crate::source::Node;
+use crate::source::{Diag, Node};
 use crate::template::{Evaluated, Layer, Scope, TemplateError, UnknownTouch, Value, display};
 use std::sync::Arc;
 
@@ -36,6 +36,8 @@ pub struct Call {
 pub enum Trouble {
     /// The template is wrong, or uses something undefined.
     Template(Box<TemplateError>),
+    /// Something in a file is wrong.
+    Wrong(Box<Diag>),
     /// In words.
     Failed(String),
     /// The host goes another way meanwhile.
@@ -45,6 +47,12 @@ pub enum Trouble {
 impl From<TemplateError> for Trouble {
     fn from(error: TemplateError) -> Self {
         Trouble::Template(Box::new(error))
+    }
+}
+
+impl From<Diag> for Trouble {
+    fn from(diag: Diag) -> Self {
+        Trouble::Wrong(Box::new(diag))
     }
 }
 
@@ -87,7 +95,7 @@ impl Call {
                 let evaluated = self.on.play.run.templar.template_node(node, &self.scope());
                 match evaluated {
                     Ok(Evaluated { value, touched }) if touched.is_empty() => display(&value),
-                    _ => node.raw().to_string(), // as Ansible: a name that cannot be evaluated is shown as written
+                    _ => node.scalar_text().unwrap_or_default(), // as Ansible: a name that cannot be evaluated is shown as written
                 }
             }
             Some(node) => node.scalar_text().unwrap_or_default(),
@@ -190,7 +198,9 @@ impl Call {
     pub async fn known(&self, node: &Node) -> Result<Value, Trouble> {
         match self.value(node).await? {
             Known::Value(value) => Ok(value),
-            Known::Unknown(touches) => Err(Trouble::Failed(format!("{} cannot be predicted", touched(&touches)))),
+            Known::Unknown(touches) => {
+                Err(Diag::error(format!("{} cannot be predicted", touched(&touches))).at(&node.span).into())
+            }
         }
     }
 
@@ -198,7 +208,7 @@ impl Call {
     pub async fn number(&self, node: &Node, keyword: &str) -> Result<f64, Trouble> {
         let written = display(&self.known(node).await?);
         let number = written.trim().parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
-        number.ok_or_else(|| Trouble::Failed(format!("{}: {keyword}: `{written}` is no number", node.span)))
+        number.ok_or_else(|| Diag::error(format!("{keyword}: `{written}` is no number")).at(&node.span).into())
     }
 
     /// A keyword that is a boolean; nothing where nobody says it.
@@ -212,7 +222,7 @@ impl Call {
         match Flag::parse(&json) {
             Some(flag) => Ok(Some(flag)),
             None if json.is_null() => Ok(None),
-            None => Err(Trouble::Failed(format!("{}: {json} is not a boolean", node.span))),
+            None => Err(Diag::error(format!("{json} is not a boolean")).at(&node.span).into()),
         }
     }
 

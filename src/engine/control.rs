@@ -272,8 +272,7 @@ async fn meta(walker: &Walker, call: &Call, arguments: &Map<String, Value>) -> R
         }
         MetaAction::RefreshInventory => {
             on.batch.board.meet(call.position()).await;
-            let failed = |diag: crate::source::Diag| Trouble::Failed(diag.one_line());
-            on.play.run.refresh_inventory(on.play.number, call.position()).map_err(failed)?;
+            on.play.run.refresh_inventory(on.play.number, call.position()).map_err(Trouble::from)?;
             let mut inventory = on.play.run.inventory.write().unwrap_or_else(|p| p.into_inner());
             reload(call, &mut inventory)?;
             drop(inventory);
@@ -319,7 +318,7 @@ fn add_host(call: &Call, mut arguments: Map<String, Value>) -> Result<Outcome, T
 fn add(call: &Call, run: &Run, addition: Addition) -> Result<(), Trouble> {
     {
         let mut inventory = run.inventory.write().unwrap_or_else(|p| p.into_inner());
-        addition(&mut inventory).map_err(|diag| Trouble::Failed(diag.message))?;
+        addition(&mut inventory).map_err(Trouble::from)?;
         inventory.reconcile();
         reload(call, &mut inventory)?;
     }
@@ -331,7 +330,7 @@ fn add(call: &Call, run: &Run, addition: Addition) -> Result<(), Trouble> {
 /// Reads the variables of hosts and groups that are new.
 fn reload(call: &Call, inventory: &mut crate::inventory::Inventory) -> Result<(), Trouble> {
     let loaded = call.on.play.run.loader.load_inventory_vars(inventory, &call.on.play.play.directory);
-    loaded.map(drop).map_err(|diag| Trouble::Failed(diag.one_line()))
+    loaded.map(drop).map_err(Trouble::from)
 }
 
 fn group_by(call: &Call, arguments: GroupBy) -> Result<Outcome, Trouble> {

@@ -2,6 +2,7 @@
 
 use super::position::Position;
 use crate::machine::Change;
+use crate::source::Diag;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -60,6 +61,9 @@ pub struct HostResult {
     /// Why: for failures, skips and unknowns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub msg: Option<String>,
+    /// The mistake in a file that made it fail: what is wrong, with file, line and column.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Arc<Diag>>,
     /// The whole result as a play sees it; censored under `no_log`.
     pub result: serde_json::Value,
     /// What was changed.
@@ -172,6 +176,8 @@ pub enum Event {
     Diagnostic {
         /// The text.
         text: String,
+        /// The same as data: what is wrong, with file, line and column.
+        diagnostic: Box<Diag>,
     },
     /// The order of a rolling play is settled.
     RollingOrder {

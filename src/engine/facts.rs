@@ -4,9 +4,8 @@ use super::call::{Call, Known, Trouble};
 use super::frame::Frame;
 use super::position::Position;
 use super::walker::{Flow, HostRun, Walker};
-use crate::modules::Outcome;
 use crate::playbook::Task;
-use crate::source::{Node, Span};
+use crate::source::{Diag, Node};
 use crate::template::{Layer, Raw};
 use std::sync::Arc;
 
@@ -62,7 +61,7 @@ pub async fn vars_files(this: &Arc<HostRun>, frame: &Frame, position: &Position)
         match file(&call, entry).await {
             Ok(vars) => layer.extend(vars),
             Err(trouble) => {
-                let outcome = Outcome::failed(super::prepare::explain(&call, trouble));
+                let outcome = super::prepare::failed(&call, trouble);
                 super::finish::publish(&call, Arc::new(super::finish::quick(&call, outcome)));
                 return this.state();
             }
@@ -90,9 +89,8 @@ async fn file(call: &Call, entry: &Node) -> Result<Vec<(Arc<str>, Raw)>, Trouble
             tried.push(path.display().to_string());
             continue;
         }
-        let vars = call.on.play.run.loader.load_vars(&path).map_err(|diag| Trouble::Failed(diag.one_line()))?;
+        let vars = call.on.play.run.loader.load_vars(&path).map_err(Trouble::from)?;
         return Ok(vars.into_iter().map(|(name, node)| (name, Raw::Node(node))).collect());
     }
-    let span: &Span = &entry.span;
-    Err(Trouble::Failed(format!("{span}: vars_files: none of these exists: {}", tried.join(", "))))
+    Err(Diag::error(format!("vars_files: none of these exists: {}", tried.join(", "))).at(&entry.span).into())
 }

@@ -103,6 +103,7 @@ fn of_outcome(call: &Call, outcome: Outcome, changes: Vec<Change>, seconds: f64)
         facts: outcome.facts,
         changes,
         msg: outcome.msg,
+        problem: outcome.problem.map(|problem| Arc::new(*problem)),
         ignored: false,
         seconds,
         delegated_to: None,
@@ -166,10 +167,11 @@ fn doubtful(call: &Call, finished: Finished, keyword: &str, what: &str) -> Finis
 
 fn fail(call: &Call, finished: &mut Finished, trouble: Trouble) {
     finished.status = TaskStatus::Failed;
-    let msg = super::prepare::explain(call, trouble);
+    let failed = super::prepare::failed(call, trouble);
     remember(finished, "failed", true.into());
-    remember(finished, "msg", msg.clone().into());
-    finished.msg = Some(msg);
+    remember(finished, "msg", failed.msg.clone().unwrap_or_default().into());
+    finished.msg = failed.msg;
+    finished.problem = failed.problem.map(|problem| Arc::new(*problem));
 }
 
 /// Evaluates conditions that see the result; nothing where there are none.
@@ -273,6 +275,7 @@ pub fn of_loop(call: &Call, results: Vec<Finished>) -> Finished {
         facts,
         changes: results.iter().flat_map(|result| result.changes.clone()).collect(),
         msg: Some(msg.into()),
+        problem: None,
         ignored: false,
         seconds: results.iter().map(|result| result.seconds).sum(),
         delegated_to: results.first().and_then(|result| result.delegated_to.clone()),

@@ -130,7 +130,7 @@ async fn plan(call: &Call, arguments: Map<String, Value>) -> Result<Plan, Troubl
             (group, members)
         }
         (None, None) => {
-            let members = members_of_play(play).map_err(|diag| Trouble::Failed(diag.one_line()))?;
+            let members = members_of_play(play).map_err(Trouble::from)?;
             (members.join(", "), members)
         }
     };

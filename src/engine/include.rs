@@ -152,7 +152,8 @@ impl Walker {
             let path = find_tasks_file(&include.file.0, &directory, role.map(|role| &**role), playbook_dir).map_err(
                 |tried| {
                     let tried: Vec<String> = tried.iter().map(|path| format!("  {}", path.display())).collect();
-                    Trouble::Failed(format!("could not find `{}`; searched:\n{}", include.file.0, tried.join("\n")))
+                    let text = format!("could not find `{}`; searched:\n{}", include.file.0, tried.join("\n"));
+                    Trouble::from(Diag::error(text).at(&call.task.action.span))
                 },
             )?;
             let context = TaskContext {
@@ -165,7 +166,7 @@ impl Walker {
             if let Some(parent) = path.parent() {
                 frame.directories.insert(0, parent.to_path_buf());
             }
-            (steps.map_err(|diag| Trouble::Failed(diag.one_line()))?, Vec::new(), path.display().to_string())
+            (steps.map_err(Trouble::from)?, Vec::new(), path.display().to_string())
         } else {
             let include: IncludeRole = typed(arguments)?;
             let request = RoleRequest {
@@ -189,7 +190,7 @@ impl Walker {
                 ..TaskContext::default()
             };
             let loaded = self.this.play.run.loader.with(|options, diags| load_role(&request, &context, options, diags));
-            let loaded = loaded.map_err(|diag| Trouble::Failed(diag.one_line()))?;
+            let loaded = loaded.map_err(Trouble::from)?;
             for role in &loaded.all_roles {
                 frame.included_roles.push((layer_of(&role.defaults), layer_of(&role.vars)));
             }
@@ -230,7 +231,7 @@ impl Walker {
             let mut diags = Diags::new();
             let keywords = Keywords::read(apply, &mut diags);
             if let Some(error) = diags.into_iter().find(Diag::is_error) {
-                return Err(Trouble::Failed(error.one_line()));
+                return Err(error.into());
             }
             frame.keywords.push(Arc::new(keywords));
         }
@@ -248,7 +249,8 @@ pub async fn vars(call: &Call, arguments: IncludeVars) -> Result<Outcome, Troubl
             files.push(found.ok_or_else(|| {
                 let tried = scope.paths().candidates("vars", file);
                 let tried: Vec<String> = tried.iter().map(|path| format!("  {}", path.display())).collect();
-                Trouble::Failed(format!("could not find `{}`; searched:\n{}", file.0, tried.join("\n")))
+                let text = format!("could not find `{}`; searched:\n{}", file.0, tried.join("\n"));
+                Trouble::from(Diag::error(text).at(&call.task.action.span))
             })?);
         }
         (None, Some(dir)) => {
@@ -280,7 +282,7 @@ pub async fn vars(call: &Call, arguments: IncludeVars) -> Result<Outcome, Troubl
     let mut layer = Layer::new();
     let mut shown = Map::new();
     for file in &files {
-        let vars = call.on.play.run.loader.load_vars(file).map_err(|diag| Trouble::Failed(diag.one_line()))?;
+        let vars = call.on.play.run.loader.load_vars(file).map_err(Trouble::from)?;
         for (name, node) in vars {
             shown.insert(name.to_string(), node.to_json());
             layer.insert(name, Raw::Node(node));

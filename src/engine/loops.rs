@@ -129,11 +129,12 @@ fn plain(list: &Value, call: &Call) -> Result<Vec<Value>, Trouble> {
     let is_list = matches!(list.kind(), ValueKind::Seq | ValueKind::Iterable);
     match list.try_iter() {
         Ok(items) if is_list => Ok(items.collect()),
-        _ => Err(Trouble::Failed(format!(
-            "Invalid data passed to 'loop', it requires a list, got this instead: a {} ({})",
-            type_name(list),
-            call.info.place
-        ))),
+        _ => {
+            let got = type_name(list);
+            let text = format!("Invalid data passed to 'loop', it requires a list, got this instead: a {got}");
+            let place = call.task.loop_.as_ref().map_or(&call.task.span, |spec| &spec.expr.span);
+            Err(crate::source::Diag::error(text).at(place).into())
+        }
     }
 }
 
@@ -294,7 +295,7 @@ async fn send_all(walker: &Walker, mut under: Under, items: Vec<Item>, ahead: bo
                 break;
             }
             Err(other) => {
-                let outcome = Outcome::failed(prepare::explain(&item.call, other));
+                let outcome = prepare::failed(&item.call, other);
                 Part::Done(Box::new(finish::quick(&item.call, outcome)))
             }
         };
@@ -345,7 +346,7 @@ async fn one_by_one(walker: &Walker, mut under: Under, items: Vec<Item>) -> Resu
         let finished = match walker.attempts(&item.call, Some(&shown)).await {
             Ok(finished) => finished,
             Err(Trouble::Flow(flow)) => return Err(Trouble::Flow(flow)),
-            Err(other) => finish::quick(&item.call, Outcome::failed(prepare::explain(&item.call, other))),
+            Err(other) => finish::quick(&item.call, prepare::failed(&item.call, other)),
         };
         let lost = finished.status == TaskStatus::Unreachable;
         under.over(&item, shown, finished);

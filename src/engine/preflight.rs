@@ -73,7 +73,7 @@ fn add(found: &mut Vec<Diag>, diag: Diag) {
 /// Emits what was found.
 pub fn report(run: &Run, found: &[Diag], colour: bool) {
     for diag in found {
-        run.sink.emit(Event::Diagnostic { text: diag.render(colour) });
+        run.sink.emit(Event::Diagnostic { text: diag.render(colour), diagnostic: Box::new(diag.clone()) });
     }
 }
 
@@ -166,6 +166,7 @@ fn look_at(call: &Call, module: &'static Module) -> Option<Diag> {
             let diag = Diag::error(why).at(&call.task.span);
             Some(diag.with_note(format!("for host {}", call.on.host.name)))
         }
+        Err(ActionError::Wrong(diag)) => Some(diag.with_note(format!("for host {}", call.on.host.name))),
         _ => None,
     }
 }

@@ -10,7 +10,7 @@ use super::walker::{Flow, Walker};
 use crate::machine::Mode;
 use crate::modules::{self, FreeForm, Outcome, Reach};
 use crate::secret::Secret;
-use crate::source::{Node, NodeValue};
+use crate::source::{Diag, Node, NodeValue};
 use crate::template::{Value, display, to_json};
 use crate::wire::{Become, BecomeMethod, Detach, OnFailure, TaskRequest};
 use serde_json::Map;
@@ -126,7 +126,10 @@ async fn left_running(call: &Call, module: &modules::Module, timeout: u64) -> Re
     match limit {
         0 => Ok((timeout, None)),
         _ if poll > 0.0 => Ok((if timeout == 0 { limit } else { limit.min(timeout) }, None)),
-        _ if module.run.is_none() => Err(Trouble::Failed(format!("`{}` cannot be left running (async)", module.name))),
+        _ if module.run.is_none() => {
+            let wrong = Diag::error(format!("`{}` cannot be left running (async)", module.name));
+            Err(call.task.async_.iter().fold(wrong, |wrong, node| wrong.at(&node.span)).into())
+        }
         _ => {
             let number: u32 = rand::random();
             Ok((timeout, Some(Detach { job: format!("j{number:010}"), limit })))
@@ -200,10 +203,16 @@ pub async fn arguments(
                 if let serde_json::Value::Object(map) = to_json(&value) {
                     all.extend(map);
                 } else {
-                    return Err(Trouble::Failed(format!("{}: `args` is not a mapping", node.span)));
+                    return Err(Diag::error("`args` is not a mapping").at(&node.span).into());
                 }
             }
             Known::Unknown(touches) => return Ok(Known::Unknown(touches)),
+        }
+    }
+    // A mistake in one argument is shown with its line, on which a password may stand as well.
+    for (key, node) in &entries {
+        if let (Some(name), Some(text)) = (key.as_str(), node.as_str().filter(|_| !node.has_template())) {
+            conceal(call, name, &Value::from(text));
         }
     }
     for (key, node) in &entries {
@@ -235,7 +244,8 @@ pub async fn arguments(
                 all.insert("_raw_params".into(), text);
             }
             FreeForm::KeyValue => {
-                return Err(Trouble::Failed(format!("`{}` takes arguments by name, not plain text", action.name)));
+                let wrong = Diag::error(format!("`{}` takes arguments by name, not plain text", action.name));
+                return Err(wrong.at(&free.span).into());
             }
         }
     }
@@ -284,7 +294,7 @@ async fn environment(call: &Call) -> Result<BTreeMap<String, String>, Trouble> {
         };
         for map in maps {
             let serde_json::Value::Object(map) = map else {
-                return Err(Trouble::Failed(format!("{}: environment is not a mapping", node.span)));
+                return Err(Diag::error("`environment` is not a mapping").at(&node.span).into());
             };
             for (name, value) in map {
                 let text = match value {
@@ -355,17 +365,45 @@ pub async fn become_user(call: &Call, target: Option<&str>) -> Result<Option<Bec
     }))
 }
 
-/// A trouble in words, with the place.
+/// The failure that a trouble is, with its place.
+pub fn failed(call: &Call, trouble: Trouble) -> Outcome {
+    let Some(diag) = diagnose(call, &trouble) else {
+        return Outcome::failed(match trouble {
+            Trouble::Failed(text) => text,
+            Trouble::Flow(flow) => format!("{flow:?}"),
+            Trouble::Template(error) => error.to_string(),
+            Trouble::Wrong(diag) => diag.message,
+        });
+    };
+    let mut places = diag.labels.iter().map(|(span, _)| span);
+    let mut text = diag.message.clone();
+    if let Some(first) = places.next() {
+        text += &format!(" ({first}");
+        places.next().iter().for_each(|place| text += &format!(", used at {place}"));
+        text.push(')');
+    }
+    Outcome { problem: Some(Box::new(diag)), ..Outcome::failed(text) }
+}
+
+/// A trouble in words, with its place.
 pub fn explain(call: &Call, trouble: Trouble) -> String {
-    match trouble {
+    failed(call, trouble).msg.unwrap_or_default()
+}
+
+/// The mistake in a file that a trouble is; nothing where it is none.
+pub fn diagnose(call: &Call, trouble: &Trouble) -> Option<Diag> {
+    let task = &call.task.span;
+    Some(match trouble {
         Trouble::Template(error) => {
-            let diag = error.into_diag();
-            match diag.span() {
-                Some(span) => format!("{} ({span})", diag.message),
-                None => format!("{} ({})", diag.message, call.info.place),
+            let diag = (**error).clone().into_diag();
+            match (diag.span(), &error.file) {
+                (Some(_), Some(_)) if error.span.is_none() => diag.label(task, "used by this task"),
+                (Some(_), _) => diag,
+                (None, _) => diag.at(task),
             }
         }
-        Trouble::Failed(text) => text,
-        Trouble::Flow(flow) => format!("{flow:?}"),
-    }
+        Trouble::Wrong(diag) if diag.span().is_none() => (**diag).clone().at(task),
+        Trouble::Wrong(diag) => (**diag).clone(),
+        Trouble::Failed(_) | Trouble::Flow(_) => return None,
+    })
 }

@@ -13,7 +13,7 @@ use super::prepare::{self, Prepared};
 use super::walker::{Flow, Walker};
 use crate::modules::{self, Outcome, Reach};
 use crate::playbook::Task;
-use crate::source::did_you_mean;
+use crate::source::{Diag, did_you_mean};
 use crate::template::Value;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -35,6 +35,8 @@ pub struct Finished {
     pub changes: Vec<crate::machine::Change>,
     /// Why.
     pub msg: Option<String>,
+    /// The mistake in a file that made it fail.
+    pub problem: Option<Arc<Diag>>,
     /// Whether a failure was ignored.
     pub ignored: bool,
     /// Seconds it took.
@@ -115,7 +117,7 @@ impl Walker {
         match trouble {
             Trouble::Flow(flow) => flow,
             other => {
-                let outcome = Outcome::failed(prepare::explain(call, other));
+                let outcome = prepare::failed(call, other);
                 let finished = finish::quick(call, outcome);
                 self.conclude(call, finished)
             }
@@ -132,7 +134,7 @@ impl Walker {
         let this = &self.this;
         if let Some(diag) = &call.task.late_error {
             match condition(call).await? {
-                Ok(()) => return Err(Trouble::Failed(diag.one_line())),
+                Ok(()) => return Err((**diag).clone().into()),
                 Err(outcome) => return Ok(self.conclude(call, finish::quick(call, outcome))),
             }
         }
@@ -140,7 +142,8 @@ impl Walker {
             let names = modules::names();
             let near = did_you_mean(&call.task.action.name, names.iter().copied());
             let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-            return Err(Trouble::Failed(format!("there is no module `{}`{hint}", call.task.action.name)));
+            let wrong = Diag::error(format!("there is no module `{}`{hint}", call.task.action.name));
+            return Err(wrong.at(&call.task.action.span).into());
         };
         // What is done here and not on the host has no queue that would drop it behind a failure: it waits until all that
         // is in flight has ended well.
@@ -189,7 +192,7 @@ impl Walker {
                     once.abandon();
                     return Ok(flow);
                 }
-                Err(other) => Arc::new(finish::quick(call, Outcome::failed(prepare::explain(call, other)))),
+                Err(other) => Arc::new(finish::quick(call, prepare::failed(call, other))),
             };
             once.publish(finished.clone());
             finish::publish(call, finished);
@@ -439,6 +442,7 @@ pub fn event(
         item,
         msg,
         result,
+        problem: finished.problem.clone().filter(|_| !hidden),
         changes: if hidden { Vec::new() } else { finished.changes.clone() },
         notified,
         diff: diff && !hidden,

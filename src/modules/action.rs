@@ -37,6 +37,9 @@ pub enum ActionError {
     /// It failed, in words.
     #[error("{0}")]
     Failed(String),
+    /// A mistake of the playbook or of a template, with its place.
+    #[error("{0}")]
+    Wrong(Box<crate::source::Diag>),
     /// In a check: it depends on what cannot be predicted.
     #[error("cannot be predicted: {0}")]
     Unknown(String),

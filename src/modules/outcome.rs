@@ -42,6 +42,10 @@ pub struct Outcome {
     /// Facts to set (`ansible_facts`), without the `ansible_` prefix of injected variables removed or added.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub facts: Map<String, Value>,
+    /// A mistake of the playbook, with its place: known to the controller alone.
+    #[cfg(feature = "controller")]
+    #[serde(skip)]
+    pub problem: Option<Box<crate::source::Diag>>,
 }
 
 impl Outcome {

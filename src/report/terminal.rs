@@ -2,6 +2,7 @@
 
 use super::{Mask, Masked, Reporter, diff};
 use crate::engine::event::{Event, GateState, HostResult, TaskInfo, TaskStatus};
+use crate::source::Diag;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -71,6 +72,8 @@ pub struct Terminal<W: Write> {
     /// A line that is overwritten may be shown (a real terminal).
     live: bool,
     header: Option<Arc<TaskInfo>>,
+    /// The mistake that was drawn last under this header: other hosts that meet it say its place alone.
+    drawn: Option<Arc<Diag>>,
     status_shown: bool,
     width: usize,
 }
@@ -78,7 +81,16 @@ pub struct Terminal<W: Write> {
 impl<W: Write> Terminal<W> {
     /// Writes to `out`; `live` says that it is a terminal on which a line may be overwritten.
     pub fn new(out: W, mask: Mask, style: Style, verbosity: u8, live: bool) -> Self {
-        Terminal { out: Masked::new(out, mask), style, verbosity, live, header: None, status_shown: false, width: 79 }
+        Terminal {
+            out: Masked::new(out, mask),
+            style,
+            verbosity,
+            live,
+            header: None,
+            drawn: None,
+            status_shown: false,
+            width: 79,
+        }
     }
 
     fn heading(&self, text: &str) -> String {
@@ -91,6 +103,7 @@ impl<W: Write> Terminal<W> {
             return String::new();
         }
         self.header = Some(task.clone());
+        self.drawn = None;
         let kind = if task.handler { "RUNNING HANDLER" } else { "TASK" };
         self.heading(&format!("{kind} [{}]", task.name))
     }
@@ -103,7 +116,11 @@ impl<W: Write> Terminal<W> {
             None => format!("[{}]", result.host),
         };
         let item = result.item.as_ref().map(|item| format!(" => (item={item})")).unwrap_or_default();
-        let msg = result.msg.as_deref().unwrap_or("");
+        let problem = result.problem.as_ref().filter(|problem| self.drawn.as_ref() != Some(*problem)).cloned();
+        let msg = match &problem {
+            Some(problem) => problem.message.as_str(),
+            None => result.msg.as_deref().unwrap_or(""),
+        };
         let debug = matches!(result.task.action.rsplit('.').next(), Some("debug")) && result.status == TaskStatus::Ok;
         let shown =
             if self.verbosity > 0 { Some(result.result.clone()) } else { debug.then(|| debug_value(&result.result)) };
@@ -129,6 +146,11 @@ impl<W: Write> Terminal<W> {
             TaskStatus::Unreachable => style.red(&format!("unreachable: {host}{item} => {msg}")),
         };
         text.push('\n');
+        if let Some(problem) = problem {
+            text += problem.render_places(style.colour).trim_end();
+            text.push('\n');
+            self.drawn = Some(problem);
+        }
         if let Some(details) = failure_details(result) {
             text += &details;
         }
@@ -219,7 +241,7 @@ impl<W: Write + Send> Reporter for Terminal<W> {
                 }
             }
             Event::Warning { message } => self.say(&style.magenta(&format!("[WARNING]: {message}\n")))?,
-            Event::Diagnostic { text } => self.say(&format!("{}\n", text.trim_end()))?,
+            Event::Diagnostic { text, .. } => self.say(&format!("{}\n", text.trim_end()))?,
             Event::RollingOrder { turns, left_out, finished, max_unavailable, gate, members, window } => {
                 let turns: Vec<String> = turns.iter().map(|turn| turn.join(" + ")).collect();
                 let turns = if turns.is_empty() { "nobody has a turn".to_string() } else { turns.join(", then ") };
@@ -349,6 +371,7 @@ mod tests {
             ignored: false,
             item: None,
             msg: msg.map(Into::into),
+            problem: None,
             result: serde_json::json!({"stderr": "no hunter2 here", "stdout": ""}),
             changes: vec![],
             notified: vec![],

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::file::{Span, floor_boundary};
 
@@ -103,7 +104,18 @@ impl Diag {
             Severity::Warning => Level::WARNING,
             Severity::Note => Level::NOTE,
         };
-        let mut group = Group::with_title(level.primary_title(self.message.as_str()));
+        self.draw(Group::with_title(level.primary_title(self.message.as_str())), color)
+    }
+
+    /// The places, notes and help alone, for where the message was said already.
+    pub fn render_places(&self, color: bool) -> String {
+        match self.labels.iter().all(|(span, _)| span.is_generated()) && self.notes.is_empty() && self.help.is_empty() {
+            true => String::new(),
+            false => self.draw(Group::with_level(Level::ERROR), color),
+        }
+    }
+
+    fn draw<'a>(&'a self, mut group: Group<'a>, color: bool) -> String {
         for (at, (span, text)) in self.labels.iter().enumerate() {
             if span.is_generated() {
                 if !text.is_empty() {
@@ -172,6 +184,52 @@ fn visible_range(text: &str, span: &Span) -> std::ops::Range<usize> {
     let end = floor_boundary(text, span.end).max(start);
     let first_line = text.get(start..end).and_then(|part| part.split(['\n', '\r']).next());
     start..start + first_line.map_or(0, str::len)
+}
+
+/// For programs: the first place by itself, the others under `related`.
+impl Serialize for Diag {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        };
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("severity", severity)?;
+        map.serialize_entry("message", &self.message)?;
+        let mut places = self.labels.iter().filter(|(span, _)| !span.is_generated()).map(Place::of);
+        if let Some(first) = places.next() {
+            map.serialize_entry("file", &first.file)?;
+            map.serialize_entry("line", &first.line)?;
+            map.serialize_entry("column", &first.column)?;
+        }
+        let related: Vec<Place<'_>> = places.collect();
+        if !related.is_empty() {
+            map.serialize_entry("related", &related)?;
+        }
+        if !self.notes.is_empty() {
+            map.serialize_entry("notes", &self.notes)?;
+        }
+        if !self.help.is_empty() {
+            map.serialize_entry("help", &self.help)?;
+        }
+        map.end()
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Place<'a> {
+    file: String,
+    line: usize,
+    column: usize,
+    text: &'a str,
+}
+
+impl Place<'_> {
+    fn of((span, text): &(Span, String)) -> Place<'_> {
+        let (line, column) = span.line_col();
+        Place { file: span.file.path.display().to_string(), line, column, text }
+    }
 }
 
 impl fmt::Display for Diag {

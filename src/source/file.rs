@@ -106,6 +106,17 @@ impl Span {
         Span { file: FILE.get_or_init(|| SourceFile::new("<generated>", "")).clone(), start: 0, end: 0 }
     }
 
+    /// `bytes` bytes from a line and column on, both from 1; nothing where the file is shorter.
+    pub fn at_line(file: &Arc<SourceFile>, line: usize, column: usize, bytes: usize) -> Option<Self> {
+        let before: usize = file.text.split_inclusive('\n').take(line.checked_sub(1)?).map(str::len).sum();
+        let rest = file.text.get(before..).filter(|rest| !rest.is_empty() || line == 1)?;
+        let wanted = rest.split(['\n', '\r']).next().unwrap_or_default();
+        let column = column.checked_sub(1)?;
+        let at = wanted.char_indices().nth(column).map_or(wanted.len(), |(at, _)| at);
+        let end = floor_boundary(&file.text, before + at + bytes);
+        Some(Span::new(file, before + at, end))
+    }
+
     /// The beginning of a file.
     pub fn start_of(file: &Arc<SourceFile>) -> Self {
         Span { file: file.clone(), start: 0, end: 0 }

@@ -197,6 +197,9 @@ fn place(error: &mut TemplateError, err: &Error, compiled: &Compiled, site: &Sit
     if let Some(place) = span {
         error.set_line(Some(place.start_line as usize + skipped));
         error.set_column(Some(place.start_col as usize + 1));
+        if place.end_line == place.start_line {
+            error.set_length(place.end_offset.saturating_sub(place.start_offset) as usize);
+        }
     } else {
         error.set_line(err.line().map(|l| l + skipped));
     }
@@ -206,12 +209,46 @@ fn place(error: &mut TemplateError, err: &Error, compiled: &Compiled, site: &Sit
     }
 }
 
-/// The part of a YAML value that an offset in its text means: exact when the text stands in the file as it is.
+/// The part of a YAML value that an offset in its text means.
 fn part_of(span: &Span, text: &str, start: usize, end: usize) -> Span {
     match span.text().find(text) {
         Some(at) if !text.is_empty() => span.part(at + start, at + end),
-        _ => span.clone(),
+        _ => match (offset_as_written(span.text(), text, start), offset_as_written(span.text(), text, end)) {
+            (Some(start), Some(end)) => span.part(start, end),
+            _ => span.clone(),
+        },
     }
+}
+
+/// Where in a scalar as it is written the byte `wanted` of its value stands: over indents, folded lines, escapes of
+/// quotes and backslashes. Nothing where the two cannot be matched.
+fn offset_as_written(written: &str, value: &str, wanted: usize) -> Option<usize> {
+    let mut at = match written.starts_with(['|', '>']) {
+        true => written.find('\n')? + 1, // the header of a block
+        false => written.len() - written.trim_start_matches(['"', '\'']).len(),
+    };
+    for (offset, c) in value.char_indices() {
+        loop {
+            let rest = written.get(at..)?;
+            let next = rest.chars().next()?;
+            let escaped = ["''", "\\\"", "\\\\"].iter().any(|pair| rest.starts_with(pair) && pair.ends_with(c));
+            // A folded line end is a blank of the value, and the indent of the line behind it is nothing.
+            let folded = c == ' ' && next == '\n';
+            if !escaped && !folded && next != c {
+                if !next.is_whitespace() {
+                    return None;
+                }
+                at += next.len_utf8();
+                continue;
+            }
+            if offset >= wanted {
+                return Some(at);
+            }
+            at += if escaped { 2 } else { next.len_utf8() };
+            break;
+        }
+    }
+    (wanted >= value.len()).then_some(at)
 }
 
 enum Undefined {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use crate::source::{Diag, Span};
+use crate::source::{Diag, SourceFile, Span};
 
 /// What kind of error a template met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct TemplateError {
     pub file: Option<PathBuf>,
     line: Option<NonZeroU32>,
     column: Option<NonZeroU32>,
+    /// Bytes of the template that it is about, from there on.
+    length: u32,
     /// The name that is undefined.
     pub undefined: Option<Box<str>>,
     /// Why, step by step.
@@ -50,6 +52,7 @@ impl TemplateError {
             file: None,
             line: None,
             column: None,
+            length: 0,
             undefined: None,
             causes: Box::default(),
         }
@@ -80,6 +83,11 @@ impl TemplateError {
         self.column = column.and_then(|n| u32::try_from(n).ok()).and_then(NonZeroU32::new);
     }
 
+    /// Sets how many bytes it is about.
+    pub(super) fn set_length(&mut self, bytes: usize) {
+        self.length = u32::try_from(bytes).unwrap_or(0);
+    }
+
     /// Adds a reason.
     pub(super) fn because(&mut self, cause: String) {
         let mut causes = std::mem::take(&mut self.causes).into_vec();
@@ -102,14 +110,34 @@ impl TemplateError {
 
     /// The error with its line and a caret, for the user.
     pub fn into_diag(self) -> Diag {
-        let mut diag = Diag::error(self.headline());
-        if let Some(span) = &self.span {
+        let in_file = self.place_in_file();
+        let mut diag = Diag::error(if in_file.is_some() { self.message.clone() } else { self.headline() });
+        for span in in_file.iter().chain(&self.span) {
             diag = diag.at(span);
         }
         for cause in &self.causes {
             diag = diag.with_note(cause.as_str());
         }
         diag
+    }
+
+    /// The place in a template file that can be read and quoted.
+    fn place_in_file(&self) -> Option<Span> {
+        let text = std::fs::read_to_string(self.file.as_ref()?).ok()?;
+        if crate::vars::vault::is_encrypted(&text) {
+            return None;
+        }
+        let path = self.file.as_ref().map(|path| path.strip_prefix(".").unwrap_or(path))?;
+        let file = SourceFile::new(path, text);
+        match (self.line(), self.column()) {
+            (Some(line), Some(column)) => Span::at_line(&file, line, column, self.length as usize),
+            (Some(line), None) => {
+                let written = file.text.lines().nth(line - 1)?;
+                let indent = written.chars().take_while(|c| c.is_whitespace()).count();
+                Span::at_line(&file, line, indent + 1, written.trim().len())
+            }
+            (None, _) => None,
+        }
     }
 
     fn headline(&self) -> String {

@@ -361,6 +361,25 @@ impl Templar {
         if is_template(text) { self.compiled(text).map(drop) } else { Ok(()) }
     }
 
+    /// Finds what is wrong with a template file without rendering it.
+    pub fn check_file(&self, name: &Path, text: &str) -> Result<(), TemplateError> {
+        if !is_template(text) {
+            return Ok(());
+        }
+        let mut options = RenderOptions::default();
+        let compiled = options.header(text).and_then(|body| {
+            let skipped = usize::from(body.len() != text.len());
+            compile::template(body, false, &options.clone(), &SearchPaths::default(), Some(name)).map_err(|mut e| {
+                e.set_line(e.line().map(|line| line + skipped));
+                e
+            })
+        });
+        compiled.map(drop).map_err(|mut error| {
+            error.file.get_or_insert_with(|| name.to_path_buf());
+            error
+        })
+    }
+
     /// Finds what is wrong with a bare expression without running it.
     pub fn check_expression(&self, text: &str) -> Result<(), TemplateError> {
         let text = text.trim();
