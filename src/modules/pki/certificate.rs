@@ -29,7 +29,8 @@ crate::arguments! {
     /// In a check subject, names, dates, owners and modes are predicted; key and serial number are made at apply.
     ///
     /// Returned are `cert`, `key` and `ca` (paths), `subject` (as `REQUIRE SUBJECT` wants it), `serial`, `fingerprint`, `not_before`,
-    /// `not_after`, `renew_at` (seconds since 1970), `days_left`, `issued` and `reason`.
+    /// `not_after`, `renew_at` (seconds since 1970), `days_left`, `issued` and `reason`; `previous` is the name of the set that
+    /// was in force before, below `path`.
     pub struct PkiCertificate {
         /// The authority that signs.
         #[serde(alias = "authority")]
@@ -107,7 +108,7 @@ mod controller {
     use serde_json::{Map, Value, json};
 
     use super::{NAME, PkiCertificate};
-    use crate::modules::pki::set::{Fresh, Install, Ownership, Place, Step};
+    use crate::modules::pki::set::{Fresh, Install, Ownership, Place, Retrust, Step};
     use crate::modules::pki::stores::{aside, failed, open};
     use crate::modules::{ActionError, ActionFuture, ActionHost, Outcome, Prepared, Status, decode};
     use crate::pki::{
@@ -162,6 +163,7 @@ mod controller {
         let mut install = Install {
             place,
             fresh: None,
+            retrust: None,
             ca: trust_known.then(|| trust.clone()),
             ownership,
             readable_by: arguments.readable_by.0.clone(),
@@ -171,7 +173,13 @@ mod controller {
         };
         let subject = request.subject.one_line();
         match decision {
-            Decision::Keep { info, renew_at } => install.report = report(&info, renew_at, now, None),
+            Decision::Keep { info, renew_at } => {
+                install.report = report(&info, renew_at, now, None);
+                install.retrust = match seen.data.get("ca") {
+                    Some(Value::String(old)) if trust_known && *old != trust => Some(retrust(old, &trust)),
+                    _ => None,
+                };
+            }
             Decision::Renew { reason, old } => {
                 let reason = reason.to_string();
                 let before = old.map(|old| pki::describe(&old));
@@ -281,6 +289,15 @@ mod controller {
             known &= !other.predicted;
         }
         Ok((text, known))
+    }
+
+    /// The same pair beside other authorities.
+    fn retrust(old: &str, new: &str) -> Retrust {
+        let words = |bundle: &str| match pki::inspect_all(bundle, "the authorities on the host") {
+            Ok(all) => all.iter().map(|one| format!("trusts: {} (serial {})\n", one.subject, one.serial)).collect(),
+            Err(error) => format!("trusts: {error}\n"),
+        };
+        Retrust { before: words(old), after: words(new) }
     }
 
     /// Owners and modes as they were written, for the host to make sense of.

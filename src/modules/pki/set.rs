@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::machine::Machine;
-use crate::machine::files::{Attributes, NewContent, Stat, WriteOptions};
+use crate::machine::files::{Attributes, NewContent, Stat, WriteOptions, hex};
 use crate::modules::scalars::FileMode;
 use crate::modules::{Context, ModuleError, Outcome, decode};
 use crate::pki::{KeyEvidence, public_half};
@@ -24,6 +25,9 @@ const FORESEEN: &str = "new";
 
 /// No certificate or key file is larger.
 const LIMIT: u64 = 256 * 1024;
+
+/// Characters of the hash that tells two sets of one certificate apart.
+const MARK: usize = 8;
 
 /// What the controller asks of the host.
 #[derive(Debug, Serialize, Deserialize)]
@@ -55,6 +59,8 @@ pub struct Install {
     pub place: Place,
     /// A new certificate; without one the present set stays, and only the rest is looked after.
     pub fresh: Option<Fresh>,
+    /// The present pair stays and trusts other authorities from now on: the set is made anew around it.
+    pub retrust: Option<Retrust>,
     /// The trusted authorities, PEM; unknown in a check whose authority does not exist yet.
     pub ca: Option<String>,
     /// Whose the files are.
@@ -83,6 +89,15 @@ pub struct Fresh {
     /// What the old one said.
     pub before: Option<String>,
     /// What this one says.
+    pub after: String,
+}
+
+/// Other authorities beside a pair that stays.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Retrust {
+    /// Whom the set trusted, in words.
+    pub before: String,
+    /// Whom it trusts.
     pub after: String,
 }
 
@@ -141,7 +156,11 @@ fn inspect(place: &Place, machine: &Machine) -> Result<Outcome, ModuleError> {
         },
         None => KeyEvidence::Missing,
     };
-    Ok(Outcome::ok().with("cert", cert).with("key", json!(key)))
+    let ca = match machine.read_file_if_exists(current.join(&place.ca), LIMIT)? {
+        Some(bytes) => Value::from(String::from_utf8_lossy(&bytes).into_owned()),
+        None => Value::Null,
+    };
+    Ok(Outcome::ok().with("cert", cert).with("key", json!(key)).with("ca", ca))
 }
 
 impl Install {
@@ -155,9 +174,11 @@ impl Install {
         machine.set_attributes(&root, &owned.directory, true)?;
 
         let current = root.join(CURRENT);
-        match &self.fresh {
-            Some(fresh) => self.replace(fresh, &root, &current, &owned, machine)?,
-            None => {
+        let before = in_force(&current, machine)?;
+        match (&self.fresh, &self.retrust) {
+            (Some(fresh), _) => self.replace(fresh, &root, &current, &owned, machine)?,
+            (None, Some(retrust)) => self.trust_anew(retrust, &root, &current, &owned, machine)?,
+            (None, None) => {
                 machine.set_attributes(&current, &owned.directory, true)?;
                 machine.set_attributes(current.join(&self.place.cert), &owned.public, true)?;
                 machine.set_attributes(current.join(&self.place.key), &owned.key, true)?;
@@ -170,7 +191,8 @@ impl Install {
             .with("path", self.place.path.clone())
             .with("cert", path(&self.place.cert))
             .with("key", path(&self.place.key))
-            .with("ca", path(&self.place.ca));
+            .with("ca", path(&self.place.ca))
+            .with("previous", before.map(|name| name.to_string_lossy().into_owned()));
         outcome.data.extend(self.report.clone());
         outcome.unknown_fields.clone_from(&self.unknown);
         Ok(outcome)
@@ -186,10 +208,7 @@ impl Install {
     ) -> Result<(), ModuleError> {
         let name = fresh.serial.as_deref().unwrap_or(FORESEEN);
         let folder = root.join(name);
-        let previous = match machine.lstat(current)? {
-            Some(stat) if stat.is_link() => machine.read_link(current)?.file_name().map(|name| name.to_os_string()),
-            _ => None,
-        };
+        let previous = in_force(current, machine)?;
         let cert_path = current.join(&self.place.cert);
         machine.note_certificate(&cert_path.to_string_lossy(), fresh.before.as_deref(), &fresh.after);
         if let Err(error) = self.build(fresh, &folder, owned, machine) {
@@ -201,6 +220,39 @@ impl Install {
         }
         machine.make_link(current, name)?;
         self.prune(root, name, previous.as_deref(), machine)
+    }
+
+    /// A set that servers may be reading is never changed: the pair moves into a new one, and the old one is a way back.
+    fn trust_anew(
+        &self,
+        retrust: &Retrust,
+        root: &Path,
+        current: &Path,
+        owned: &Owned,
+        machine: &mut Machine,
+    ) -> Result<(), ModuleError> {
+        let previous = in_force(current, machine)?;
+        let name = previous.as_deref().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let serial = name.split('.').next().unwrap_or_default();
+        let hash = hex(&Sha256::digest(self.ca.as_deref().unwrap_or_default()));
+        let name = format!("{serial}.{}", hash.get(..MARK).unwrap_or_default());
+        let folder = root.join(&name);
+        let key = Zeroizing::new(machine.read_file(current.join(&self.place.key), LIMIT)?);
+        let cert = machine.read_file(current.join(&self.place.cert), LIMIT)?;
+        let trust_path = current.join(&self.place.ca);
+        machine.note_certificate(&trust_path.to_string_lossy(), Some(&retrust.before), &retrust.after);
+        machine.make_directory(&folder, &owned.directory)?;
+        write(machine, &folder.join(&self.place.key), Some(&key), &owned.key, true)?;
+        write(machine, &folder.join(&self.place.cert), Some(&cert), &owned.public, false)?;
+        self.write_authorities(&folder, owned, machine)?;
+        if let Err(error) = self.refuse_unreadable(&folder, machine) {
+            if !machine.predicted() {
+                let _ = machine.remove(&folder);
+            }
+            return Err(error);
+        }
+        machine.make_link(current, &name)?;
+        self.prune(root, &name, previous.as_deref(), machine)
     }
 
     fn build(&self, fresh: &Fresh, folder: &Path, owned: &Owned, machine: &mut Machine) -> Result<(), ModuleError> {
@@ -253,7 +305,12 @@ impl Install {
         previous: Option<&std::ffi::OsStr>,
         machine: &mut Machine,
     ) -> Result<(), ModuleError> {
-        let is_set = |name: &str| name.len() == 32 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        // A serial number, perhaps with a mark of the authorities.
+        let is_hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let is_set = |name: &str| match name.split_once('.') {
+            Some((serial, mark)) => serial.len() == 32 && is_hex(serial) && mark.len() == MARK && is_hex(mark),
+            None => name.len() == 32 && is_hex(name),
+        };
         let mut old = Vec::new();
         for name in machine.list_directory(root)? {
             if name.to_str().is_some_and(|name| is_set(name) && name != current) {
@@ -268,6 +325,14 @@ impl Install {
         }
         Ok(())
     }
+}
+
+/// The set that the link points at.
+fn in_force(current: &Path, machine: &Machine) -> Result<Option<std::ffi::OsString>, ModuleError> {
+    Ok(match machine.lstat(current)? {
+        Some(stat) if stat.is_link() => machine.read_link(current)?.file_name().map(|name| name.to_os_string()),
+        _ => None,
+    })
 }
 
 /// Writes contents, or foresees ones that do not exist yet.

@@ -271,6 +271,38 @@ fn a_pair_is_replaced_for_a_reason_and_one_old_set_stays() {
 }
 
 #[test]
+fn another_trust_is_another_set_around_the_same_pair() {
+    let site = Site::new();
+    let live = site.host(false);
+    live.task("pki_ca", json!({"name": "cluster"}));
+    live.task("pki_ca", json!({"name": "client"}));
+    let serial = live.task("pki_certificate", site.arguments()).data["serial"].as_str().unwrap().to_string();
+    let current = site.path("ssl/cluster/current");
+    let pair = || ["cert.pem", "key.pem"].map(|name| std::fs::read(current.join(name)).unwrap());
+    let before = pair();
+    let both = site.with("trust", json!(["client"]));
+    for host in [site.host(true), site.host(false), site.host(false)] {
+        let outcome = host.task("pki_certificate", both.clone());
+        assert_eq!((outcome.status, &outcome.data["issued"]), (Status::Ok, &json!(false)), "{outcome:?}");
+        let said: Vec<_> = outcome.changes.iter().filter(|change| change.subject.domain == Domain::Pki).collect();
+        match std::fs::read_link(&current).unwrap().to_str().unwrap().split_once('.') {
+            Some((same, mark)) => assert!(same == serial && mark.len() == 8, "{same} {mark}"),
+            None => assert!(host.check),
+        }
+        if outcome.changed() {
+            assert_eq!(outcome.data["previous"], serial.as_str());
+            assert!(format!("{said:?}").contains("/CN=client CA"), "{said:?}");
+        }
+    }
+    assert_eq!(live.task("pki_certificate", both).changes, []);
+    assert_eq!(pair(), before);
+    assert_eq!(std::fs::read_to_string(current.join("ca.pem")).unwrap().matches("BEGIN").count(), 2);
+    assert_eq!(sets(&site).len(), 3, "the set before is a way back");
+    assert!(live.task("pki_certificate", site.arguments()).changed());
+    assert_eq!(std::fs::read_to_string(current.join("ca.pem")).unwrap().matches("BEGIN").count(), 1);
+}
+
+#[test]
 fn what_cannot_work_changes_nothing() {
     let site = Site::new();
     let live = site.host(false);
@@ -334,8 +366,10 @@ fn readers_and_owners_are_as_asked() {
     assert_eq!((key.mode() & 0o7777, key.uid(), key.gid() != 0), (0o640, 0, true));
     let trusted = std::fs::read_to_string(current.join("ca.pem")).unwrap();
     assert_eq!(trusted.matches("BEGIN CERTIFICATE").count(), 2);
-    // Only the trust changes: the certificate stays, the file is replaced.
+    // Only the trust changes: the key is as readable in the new set as it was.
     arguments.as_object_mut().unwrap().remove("trust");
     let outcome = live.task("pki_certificate", arguments);
-    assert_eq!((outcome.data["issued"].as_bool(), outcome.changes.len()), (Some(false), 1), "{outcome:?}");
+    assert_eq!(outcome.data["issued"].as_bool(), Some(false), "{outcome:?}");
+    let again = std::fs::metadata(current.join("key.pem")).unwrap();
+    assert_eq!((again.mode() & 0o7777, again.uid(), again.gid()), (0o640, 0, key.gid()));
 }
