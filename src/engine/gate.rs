@@ -161,6 +161,7 @@ async fn plan(call: &Call, arguments: Map<String, Value>) -> Result<Plan, Troubl
             certificate_margin_s: number(asked.certificate_days, 7) as i64 * 86_400,
             refuse_backups: !asked.allow_backups.0,
             mixed_links: asked.allow_mixed_links.0,
+            expired: asked.allow_expired.0,
             ..Tolerances::default()
         },
         status,

@@ -76,6 +76,8 @@ pub struct Tolerances {
     pub definitions_s: u64,
     /// Seconds that every certificate must hold.
     pub certificate_margin_s: i64,
+    /// Certificates may be at their end, or past it: while they are being renewed.
+    pub expired: bool,
     /// A backup closes the gate.
     pub refuse_backups: bool,
     /// Seconds that the hosts' clocks may differ: certificates are judged by them.
@@ -92,6 +94,7 @@ impl Default for Tolerances {
             interval_ns: 1_000_000_000,
             definitions_s: 2,
             certificate_margin_s: 7 * 86_400,
+            expired: false,
             refuse_backups: true,
             clock_skew_s: 30,
             mixed_links: false,
@@ -212,6 +215,9 @@ fn work_in_hand(member: &Member, status: &NodeStatus, tolerances: &Tolerances) -
 fn closer_fault(member: &Member, close: &super::Closer, tolerances: &Tolerances) -> Option<String> {
     if let Some(error) = &close.configuration_error {
         return Some(format!("its server would not start with the option files that are there now: {error}"));
+    }
+    if tolerances.expired {
+        return None;
     }
     close.certificates.iter().find_map(|one| one.fault(member.clock, tolerances.certificate_margin_s))
 }

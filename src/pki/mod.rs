@@ -35,6 +35,8 @@ mod profile;
 #[cfg(feature = "controller")]
 mod renewal;
 #[cfg(feature = "controller")]
+mod rotation;
+#[cfg(feature = "controller")]
 mod storage;
 #[cfg(feature = "controller")]
 mod store;
@@ -55,6 +57,7 @@ pub use {
     peers::distrust,
     profile::{Profile, Purpose},
     renewal::{Decision, Found, Reason, RenewalPolicy, Wanted, renew_at, renewal},
+    rotation::{Phase, Rotation},
     storage::{DirStorage, Locked, OverlayStorage, Storage},
     store::{AuthorityView, IssuedRecord, Store, default_path},
     verify::{CertSet, Problem, VerifyPolicy, trusts, verify},

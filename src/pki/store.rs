@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Authority, AuthoritySpec, CertInfo, Issued, Passphrase, PkiError, PrivateKey, Profile, Purpose, Request, Storage,
-    UnixTime, date, inspect,
+    Authority, AuthoritySpec, CertInfo, Issued, Passphrase, PkiError, PrivateKey, Profile, Purpose, Request, Rotation,
+    Storage, UnixTime, date, inspect,
 };
 use crate::secret::Secret;
 
@@ -39,6 +39,9 @@ pub struct AuthorityRecord {
     pub current: String,
     /// The serials of all generations that are trusted, the signing one among them.
     pub trusted: Vec<String>,
+    /// The change of generations that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<Rotation>,
 }
 
 /// An authority without its key.
@@ -129,8 +132,9 @@ impl Store {
         };
         let cert_pem = self.generation(name, &record.current)?;
         let info = inspect(&cert_pem, &format!("the certificate of authority `{name}`"))?;
-        let mut bundle_pem = cert_pem.clone();
-        for serial in record.trusted.iter().filter(|serial| **serial != record.current) {
+        // In the order of their age, whoever signs: the files on the hosts need not change when that does.
+        let mut bundle_pem = String::new();
+        for serial in &record.trusted {
             bundle_pem.push_str(&self.generation(name, serial)?);
         }
         let predicted = self.storage.is_predicted(&format!("ca/{name}/{}/cert.pem", record.current));
@@ -241,24 +245,47 @@ impl Store {
         Ok(records)
     }
 
-    fn lock(&self) -> Result<(super::Locked, std::sync::MutexGuard<'_, ()>), PkiError> {
+    pub(super) fn lock(&self) -> Result<(super::Locked, std::sync::MutexGuard<'_, ()>), PkiError> {
         let queue = self.writing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         Ok((self.storage.lock()?, queue))
     }
 
     /// Writes a new authority; its record comes last, because it makes the rest valid.
     fn add(&self, authority: Authority) -> Result<(), PkiError> {
-        let (name, serial) = (authority.name.clone(), authority.info.serial.clone());
+        let authority = Arc::new(authority);
+        let serial = self.write_generation(&authority)?;
+        let trusted = vec![serial.clone()];
+        let record = AuthorityRecord { purpose: authority.purpose, current: serial, trusted, rotation: None };
+        self.write_record(&authority.name, &record)
+    }
+
+    /// Writes a generation that no record speaks of yet, and returns its serial number.
+    pub(super) fn write_generation(&self, authority: &Arc<Authority>) -> Result<String, PkiError> {
+        let id = format!("{}/{}", authority.name, authority.info.serial);
         let passphrase = self.passphrase.get_for_new()?;
         let key_pem = authority.key.to_encrypted_pem(&passphrase, KDF_ITERATIONS)?;
-        self.storage.write(&format!("ca/{name}/{serial}/key.pem"), key_pem.as_bytes(), 0o600)?;
-        self.storage.write(&format!("ca/{name}/{serial}/cert.pem"), authority.cert_pem.as_bytes(), 0o600)?;
-        let record =
-            AuthorityRecord { purpose: authority.purpose, current: serial.clone(), trusted: vec![serial.clone()] };
-        self.write_json(&format!("ca/{name}/authority.json"), &record)?;
+        self.storage.write(&format!("ca/{id}/key.pem"), key_pem.as_bytes(), 0o600)?;
+        self.storage.write(&format!("ca/{id}/cert.pem"), authority.cert_pem.as_bytes(), 0o600)?;
         let mut unlocked = self.unlocked.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        unlocked.insert(format!("{name}/{serial}"), Arc::new(authority));
-        Ok(())
+        unlocked.insert(id, authority.clone());
+        Ok(authority.info.serial.clone())
+    }
+
+    pub(super) fn write_record(&self, name: &str, record: &AuthorityRecord) -> Result<(), PkiError> {
+        self.write_json(&format!("ca/{name}/authority.json"), record)
+    }
+
+    /// What is written about an authority that must be there.
+    pub(super) fn record(&self, name: &str) -> Result<AuthorityRecord, PkiError> {
+        self.json(&format!("ca/{name}/authority.json"))?.ok_or_else(|| self.no_authority(name))
+    }
+
+    /// The serial numbers of all generations that there ever were.
+    pub(super) fn generations(&self, name: &str) -> Result<Vec<String>, PkiError> {
+        let folder = format!("ca/{name}/");
+        let files = self.storage.list(&folder)?;
+        let serial = |file: &String| Some(file.strip_prefix(&folder)?.strip_suffix("/cert.pem")?.to_string());
+        Ok(files.iter().filter_map(serial).collect())
     }
 
     fn generation(&self, name: &str, serial: &str) -> Result<String, PkiError> {

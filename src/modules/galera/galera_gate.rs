@@ -40,6 +40,9 @@ login_arguments! {
         pub recv_queue: Option<Int>,
         /// Days that the certificates of all members must still hold. 7 when not given.
         pub certificate_days: Option<Int>,
+        /// Whether the certificates of members may be at their end, or past it: only while they are being renewed.
+        #[serde(default)]
+        pub allow_expired: Flag,
         /// Whether a backup may run on a member.
         #[serde(default)]
         pub allow_backups: Flag,

@@ -2,6 +2,7 @@
 
 mod ca;
 mod certificate;
+mod rotation;
 mod set;
 #[cfg(feature = "controller")]
 mod stores;
@@ -9,7 +10,7 @@ mod stores;
 use super::Module;
 
 /// The modules of this family.
-pub const MODULES: &[&Module] = &[&ca::MODULE, &certificate::MODULE];
+pub const MODULES: &[&Module] = &[&ca::MODULE, &certificate::MODULE, &rotation::MODULE];
 
 /// Whether [`preflight`] has something to say about a module.
 #[cfg(feature = "controller")]

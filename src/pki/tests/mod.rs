@@ -2,6 +2,7 @@
 
 mod authorities;
 mod decisions;
+mod rotation;
 mod store;
 
 use std::path::Path;

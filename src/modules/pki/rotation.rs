@@ -1,0 +1,128 @@
+//! `pki_rotation`: one step of the change from an authority's generation to the next.
+
+use crate::modules::scalars::Text;
+use crate::modules::{FreeForm, Module, Reach};
+
+/// `deploy.builtin.pki_rotation`
+pub const MODULE: Module = Module {
+    name: "deploy.builtin.pki_rotation",
+    aliases: &["pki_rotation"],
+    reach: Reach::Control,
+    free_form: FreeForm::KeyValue,
+    arguments: PkiRotation::ARGUMENTS,
+    run: None,
+    #[cfg(feature = "controller")]
+    action: Some(controller::act),
+};
+
+crate::arguments! {
+    /// Takes one step in the change of an authority: a new generation comes, the old one goes. `rotate-ca.yml` uses it.
+    ///
+    /// `trust` makes the new generation: both are trusted from now on, the old one signs. `sign`: the new one signs.
+    /// `untrust`: the old one is trusted no longer. `purge`: what still trusts it in memory has to be restarted. `done` ends
+    /// it. A step is taken once every host has what the one before asked for; none can be left out, and one that has been
+    /// taken stays taken.
+    ///
+    /// The work is done in the store on the controller, once: set `run_once`. Returned are `phase` (where it is now; `none`
+    /// when nothing is under way), `from` and `to` (serial numbers of the generations), `began` (seconds since 1970) and
+    /// `subject` (of the generation that signs).
+    pub struct PkiRotation {
+        /// Name of the authority.
+        #[serde(alias = "ca")]
+        pub name: Text,
+        /// `trust`, `sign`, `untrust`, `purge`, `done`; without it nothing is done, and the present phase is returned.
+        pub phase: Option<Text>,
+        /// Common name of the new generation, before its number (`cluster CA G2`); `<name> CA` when missing.
+        pub common_name: Option<Text>,
+        /// Organisation in its subject.
+        pub organization: Option<Text>,
+        /// How long it lives: `10y` (the default), `3650d`, or days.
+        pub lifetime: Option<Text>,
+        /// Kind of its key: `ecdsa_p256` (default), `ecdsa_p384`, `ed25519`, `rsa_3072`, `rsa_4096`.
+        pub key_type: Option<Text>,
+        /// Directory of the store on the controller, as for `pki_ca`.
+        pub store: Option<Text>,
+        /// File with the passphrase of the CA keys, as for `pki_ca`.
+        pub passphrase_file: Option<Text>,
+    }
+}
+
+#[cfg(feature = "controller")]
+mod controller {
+    use serde_json::{Map, Value};
+
+    use super::PkiRotation;
+    use crate::machine::{Change, Domain, Facet, Subject as ChangeSubject, Undo};
+    use crate::modules::pki::stores::{aside, failed, open};
+    use crate::modules::{ActionError, ActionFuture, ActionHost, Outcome, Prepared, decode};
+    use crate::pki::{self, AuthoritySpec, Phase, PkiError, Purpose, Store, Subject};
+
+    pub fn act<'a>(host: &'a dyn ActionHost, arguments: Map<String, Value>) -> ActionFuture<'a, Prepared> {
+        Box::pin(async move { step(host, arguments).await.map(Prepared::Done) })
+    }
+
+    async fn step(host: &dyn ActionHost, arguments: Map<String, Value>) -> Result<Outcome, ActionError> {
+        let arguments: PkiRotation = decode(arguments).map_err(|error| ActionError::Failed(error.to_string()))?;
+        let store = open(host, arguments.store.as_deref(), arguments.passphrase_file.as_deref())?;
+        let name = arguments.name.0.clone();
+        let spec = specification(&arguments).map_err(failed)?;
+        let asked = arguments.phase.as_deref().map(str::to_string);
+        let before = words(&store, &name).map_err(failed)?;
+        let work = store.clone();
+        aside(move || match asked.as_deref() {
+            None => Ok(()),
+            Some("trust") => work.begin_rotation(spec, pki::now()).map(drop),
+            Some("done") => work.end_rotation(&spec.name).map(drop),
+            Some(phase) => work.advance_rotation(&spec.name, phase.parse::<Phase>()?).map(drop),
+        })
+        .await?;
+        let after = words(&store, &name).map_err(failed)?;
+        let view = store.require(&name).map_err(failed)?;
+        let rotation = store.rotation(&name).map_err(failed)?;
+        let mut outcome = Outcome::ok()
+            .with("phase", rotation.as_ref().map_or("none", |rotation| rotation.phase.name()))
+            .with("subject", view.info.subject.clone())
+            .with("began", rotation.as_ref().map(|rotation| rotation.began))
+            .with("from", rotation.as_ref().map(|rotation| rotation.from.clone()))
+            .with("to", rotation.as_ref().map(|rotation| rotation.to.clone()));
+        if host.check() && before.starts_with("rotation: none") {
+            // The serial number of a generation that a check has made in memory is not that of the real one.
+            outcome.unknown_fields = vec!["to".to_string()];
+        }
+        if before != after {
+            let subject = ChangeSubject::new(Domain::Pki, format!("authority {name}"));
+            let mut change = Change::set(subject, "rotation", Facet::Text(before), Facet::Text(after));
+            change.undo = Undo::None; // hosts have acted on it
+            outcome.changes.push(change);
+        }
+        Ok(outcome)
+    }
+
+    /// Where an authority stands, line by line.
+    fn words(store: &Store, name: &str) -> Result<String, PkiError> {
+        let view = store.require(name)?;
+        let mut lines = vec![match store.rotation(name)? {
+            None => "rotation: none".to_string(),
+            Some(rotation) => format!("rotation: {}", rotation.phase.name()),
+        }];
+        lines.push(format!("signs: {}", view.info.subject));
+        for one in pki::inspect_all(&view.bundle_pem, "the authority's bundle")? {
+            lines.push(format!("trusted: {}", one.subject));
+        }
+        Ok(lines.join("\n") + "\n")
+    }
+
+    fn specification(arguments: &PkiRotation) -> Result<AuthoritySpec, PkiError> {
+        // The purpose is that of the authority, whatever stands here.
+        let mut spec = AuthoritySpec::new(&arguments.name, Purpose::Cluster)?;
+        let common_name = arguments.common_name.as_deref().unwrap_or(&spec.subject.common_name);
+        spec.subject = Subject::new(common_name, arguments.organization.as_deref())?;
+        if let Some(text) = &arguments.lifetime {
+            spec.lifetime = text.parse()?;
+        }
+        if let Some(text) = &arguments.key_type {
+            spec.key_type = text.parse()?;
+        }
+        Ok(spec)
+    }
+}

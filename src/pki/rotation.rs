@@ -1,0 +1,151 @@
+//! The change from one generation of an authority to the next, as the store remembers it.
+//!
+//! A phase is written down when every host has what the phase before asked for; so whoever reads the store knows what is
+//! safe to put on a host, a run of the site in the middle of it too.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::store::AuthorityRecord;
+use super::{Authority, AuthoritySpec, AuthorityView, PkiError, Store, Subject, UnixTime};
+
+/// How far the change is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// The old generation signs; hosts come to trust both.
+    Trust,
+    /// Every host trusts both: the new generation signs, hosts get new leaves.
+    Sign,
+    /// Every leaf is the new generation's: hosts cease to trust the old one.
+    Untrust,
+    /// No file trusts the old one; Galera's provider does so until its process ends.
+    Purge,
+}
+
+impl Phase {
+    /// As it is written in playbooks.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Trust => "trust",
+            Phase::Sign => "sign",
+            Phase::Untrust => "untrust",
+            Phase::Purge => "purge",
+        }
+    }
+}
+
+impl FromStr for Phase {
+    type Err = PkiError;
+
+    fn from_str(text: &str) -> Result<Self, PkiError> {
+        let all = [Phase::Trust, Phase::Sign, Phase::Untrust, Phase::Purge];
+        all.into_iter().find(|phase| phase.name() == text).ok_or_else(|| PkiError::Word {
+            what: "phase of a rotation",
+            text: text.to_string(),
+            known: "trust, sign, untrust, purge",
+        })
+    }
+}
+
+/// A change under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotation {
+    /// Serial number of the generation that leaves.
+    pub from: String,
+    /// Of the one that comes.
+    pub to: String,
+    /// How far it is.
+    pub phase: Phase,
+    /// When it began.
+    pub began: UnixTime,
+}
+
+impl Store {
+    /// The change that is under way, if one is.
+    pub fn rotation(&self, name: &str) -> Result<Option<Rotation>, PkiError> {
+        Ok(self.record(name)?.rotation)
+    }
+
+    /// Begins one: makes a generation that is trusted beside the one that goes on signing. One that has begun stays as
+    /// it is. The specification's common name gets the number of the generation, so that people can tell them apart.
+    pub fn begin_rotation(
+        &self,
+        mut spec: AuthoritySpec,
+        now: UnixTime,
+    ) -> Result<(AuthorityView, Rotation), PkiError> {
+        let _lock = self.lock()?;
+        let mut record = self.record(&spec.name)?;
+        let rotation = match record.rotation.clone() {
+            Some(rotation) => rotation,
+            None => {
+                let number = self.generations(&spec.name)?.len() + 1;
+                let common_name = format!("{} G{number}", spec.subject.common_name);
+                spec.subject = Subject::new(&common_name, spec.subject.organization.as_deref())?;
+                spec.purpose = record.purpose;
+                let rotation = Rotation {
+                    from: record.current.clone(),
+                    to: self.write_generation(&Arc::new(Authority::create(&spec, now)?))?,
+                    phase: Phase::Trust,
+                    began: now,
+                };
+                record.trusted = vec![rotation.from.clone(), rotation.to.clone()];
+                record.rotation = Some(rotation.clone());
+                self.write_record(&spec.name, &record)?;
+                rotation
+            }
+        };
+        Ok((self.require(&spec.name)?, rotation))
+    }
+
+    /// Goes on to the next phase; says whether that was anything new. A phase that is over already stays over, and none is
+    /// left out.
+    pub fn advance_rotation(&self, name: &str, to: Phase) -> Result<bool, PkiError> {
+        let _lock = self.lock()?;
+        let mut record = self.record(name)?;
+        let Some(rotation) = &mut record.rotation else {
+            return Err(wrong(name, format!("it is not being rotated, so there is no phase `{}`", to.name())));
+        };
+        let next = match rotation.phase {
+            phase if phase >= to => return Ok(false),
+            Phase::Trust => Phase::Sign,
+            Phase::Sign => Phase::Untrust,
+            Phase::Untrust | Phase::Purge => Phase::Purge,
+        };
+        if next != to {
+            let (at, to) = (rotation.phase.name(), to.name());
+            return Err(wrong(
+                name,
+                format!("its rotation is in the phase `{at}`, from where `{to}` is two steps away"),
+            ));
+        }
+        rotation.phase = to;
+        match to {
+            Phase::Sign => record.current.clone_from(&rotation.to),
+            Phase::Untrust => record.trusted = vec![rotation.to.clone()],
+            Phase::Trust | Phase::Purge => {}
+        }
+        self.write_record(name, &record)?;
+        Ok(true)
+    }
+
+    /// Ends it: nobody trusts the old generation any more.
+    pub fn end_rotation(&self, name: &str) -> Result<bool, PkiError> {
+        let _lock = self.lock()?;
+        let mut record: AuthorityRecord = self.record(name)?;
+        match record.rotation.take() {
+            None => Ok(false),
+            Some(rotation) if rotation.phase == Phase::Purge => self.write_record(name, &record).map(|()| true),
+            Some(rotation) => {
+                let why = format!("its rotation is in the phase `{}` and cannot end there", rotation.phase.name());
+                Err(wrong(name, why))
+            }
+        }
+    }
+}
+
+fn wrong(name: &str, why: String) -> PkiError {
+    PkiError::Authority { name: name.to_string(), why }
+}
