@@ -8,6 +8,7 @@ use crate::journal::{
 };
 use crate::playbook::{Playbook, Step, Variables};
 use crate::redact::Redactor;
+use crate::source::Diags;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -89,7 +90,7 @@ pub fn inventory_id(sources: &[String]) -> Vec<String> {
 pub fn begin(
     id: &str,
     arguments: &RunArguments,
-    inventory: &Inventory,
+    inventory: &mut Inventory,
     playbooks: &[Playbook],
     order: Order,
     redactor: &Redactor,
@@ -132,7 +133,7 @@ pub fn begin(
         // A check leaves no trace; what is owed belongs to its prediction all the same.
         let debts = store.debts().unwrap_or_default();
         record.debts = debts.into_iter().filter(|debt| debt.inventory == inventory_id).collect();
-        record.remarks.extend(record.debts.iter().map(owed));
+        record.remarks.extend(remarks_of(&record.debts, arguments, inventory, playbooks));
         return Ok(record);
     }
     let words: Vec<String> = order.words.iter().map(|word| redactor.mask(word).into_owned()).collect();
@@ -166,7 +167,7 @@ pub fn begin(
                     id = meta.id
                 )
             }));
-            record.remarks.extend(journal.outstanding().iter().map(owed));
+            record.remarks.extend(remarks_of(&journal.outstanding(), arguments, inventory, playbooks));
             record.events = Some(events);
             // Hashing takes longer than anything else here, and nobody waits for it.
             let noted = journal.clone();
@@ -179,6 +180,38 @@ pub fn begin(
         Err(error) => record.remarks.push(format!("no journal is kept of this run: {error}")),
     }
     Ok(record)
+}
+
+/// What is said of debts before a run: those to its hosts each, the others with `-v` in one line.
+fn remarks_of(
+    debts: &[Debt],
+    arguments: &RunArguments,
+    inventory: &mut Inventory,
+    playbooks: &[Playbook],
+) -> Vec<String> {
+    if debts.is_empty() {
+        return Vec::new();
+    }
+    let mut quiet = Diags::new();
+    let mut limit = Vec::new();
+    for text in &arguments.access.sources.limit {
+        limit.extend(Inventory::limit_patterns(text, &mut quiet));
+    }
+    let mut hosts: BTreeSet<String> = BTreeSet::new();
+    for play in playbooks.iter().flat_map(|playbook| &playbook.plays) {
+        // Whom a template will name is not known yet.
+        let patterns = if play.hosts.has_template() { vec!["all".to_string()] } else { play.host_patterns() };
+        let selection = inventory.select(&patterns, &limit, &play.hosts.span, &mut quiet);
+        hosts.extend(selection.hosts.iter().map(|host| host.to_string()));
+    }
+    let (here, elsewhere): (Vec<&Debt>, Vec<&Debt>) = debts.iter().partition(|debt| hosts.contains(&debt.host));
+    let mut remarks: Vec<String> = here.into_iter().map(owed).collect();
+    if !elsewhere.is_empty() && arguments.verbose > 0 {
+        let hosts: BTreeSet<&str> = elsewhere.iter().map(|debt| debt.host.as_str()).collect();
+        let hosts: Vec<&str> = hosts.into_iter().collect();
+        remarks.push(format!("something is owed to hosts outside this run, too: {}", hosts.join(", ")));
+    }
+    remarks
 }
 
 /// A debt, for people.

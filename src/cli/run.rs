@@ -11,7 +11,7 @@ use crate::engine::{preflight as preflight_plays, report as report_preflight};
 use crate::inventory::{Inventory, split_patterns};
 use crate::journal::Ending;
 use crate::playbook::{
-    ListOptions, LoadOptions, Playbook, RegisteredModules, TagSelection, Variables, list, load_playbook,
+    ListOptions, LoadOptions, Playbook, RegisteredModules, TagSelection, Variables, list, load_playbook, unknown_tags,
 };
 use crate::redact::Redactor;
 use crate::report::{JsonLines, Mask, Reporter, Reporters, Style, Terminal};
@@ -227,7 +227,7 @@ fn listing(arguments: &RunArguments, mut sources: Sources) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-async fn play(arguments: RunArguments, sources: Sources, order: Order, colour: bool) -> ExitCode {
+async fn play(arguments: RunArguments, mut sources: Sources, order: Order, colour: bool) -> ExitCode {
     let redactor = sources.redactor.clone();
     let passwords = match passwords(&arguments, &redactor) {
         Ok(passwords) => passwords,
@@ -248,7 +248,7 @@ async fn play(arguments: RunArguments, sources: Sources, order: Order, colour: b
     };
     let names: Vec<String> = sources.playbooks.iter().map(|playbook| playbook.path.display().to_string()).collect();
     let id = record::new_id();
-    let kept = record::begin(&id, &arguments, &sources.inventory, &sources.playbooks, order, &redactor);
+    let kept = record::begin(&id, &arguments, &mut sources.inventory, &sources.playbooks, order, &redactor);
     let kept = match kept {
         Ok(kept) => kept,
         Err(why) => {
@@ -293,6 +293,7 @@ async fn drive(
     let sink = &run.sink;
     sink.emit(Event::RunStarted { playbooks: names, check: arguments.check });
     remarks.iter().for_each(|remark| run.warn(remark));
+    unknown_tags(playbooks, &run.tags).into_iter().for_each(|remark| run.warn(remark));
     let found = preflight_plays(run, playbooks.iter().flat_map(|playbook| &playbook.plays)).await;
     if !found.is_empty() {
         report_preflight(run, &found, colour);

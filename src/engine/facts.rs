@@ -89,7 +89,10 @@ async fn file(call: &Call, entry: &Node) -> Result<Vec<(Arc<str>, Raw)>, Trouble
             tried.push(path.display().to_string());
             continue;
         }
-        let vars = call.on.play.run.loader.load_vars(&path).map_err(Trouble::from)?;
+        let vars = call.on.play.run.loader.load_vars(&path).map_err(|diag| match diag.span() {
+            Some(_) => Trouble::from(diag),
+            None => Trouble::from(diag.at(&alternative.span)),
+        })?;
         return Ok(vars.into_iter().map(|(name, node)| (name, Raw::Node(node))).collect());
     }
     Err(Diag::error(format!("vars_files: none of these exists: {}", tried.join(", "))).at(&entry.span).into())

@@ -9,8 +9,9 @@ use super::task::{self, Finished};
 use super::walker::{Flow, Walker};
 use crate::machine::Mode;
 use crate::modules::{self, FreeForm, Outcome, Reach};
+use crate::playbook::{as_written, wrong_value};
 use crate::secret::Secret;
-use crate::source::{Diag, Node, NodeValue};
+use crate::source::{Diag, Node};
 use crate::template::{Value, display, to_json};
 use crate::wire::{Become, BecomeMethod, Detach, OnFailure, TaskRequest};
 use serde_json::Map;
@@ -194,6 +195,7 @@ pub async fn arguments(
             }
         }
     }
+    let by_default = entries.len();
     entries.extend(action.args.iter().cloned());
     let mut all = Map::new();
     let templar = &call.on.play.run.templar;
@@ -215,7 +217,7 @@ pub async fn arguments(
             conceal(call, name, &Value::from(text));
         }
     }
-    for (key, node) in &entries {
+    for (number, (key, node)) in entries.iter().enumerate() {
         let name = key.scalar_text().unwrap_or_default();
         let node = as_written(&name, node);
         let value = match call.value(&node).await? {
@@ -227,7 +229,14 @@ pub async fn arguments(
             continue;
         }
         conceal(call, &name, &value);
-        all.insert(name, to_json(&value));
+        let value = to_json(&value);
+        // What is written out in the task was looked at when it was read.
+        let overridden = || entries.iter().skip(number + 1).any(|(later, _)| later.key_id() == key.key_id());
+        let unread = node.has_template() || number < by_default && !overridden();
+        if unread && let Err(wrong) = module.arguments.check(&name, &value) {
+            return Err(wrong_value(&wrong, &node).into());
+        }
+        all.insert(name, value);
     }
     if let Some(free) = &action.free_form {
         let value = match call.value(free).await? {
@@ -261,14 +270,6 @@ fn is_probe(call: &Call) -> bool {
     let wanted =
         call.frame.keyword(&call.task.keywords, |k| k.check_mode.as_ref()).and_then(Node::as_bool) == Some(false);
     unchanging || wanted
-}
-
-/// `mode: 0644` and `mode: 644` mean the digits as they are written, whatever YAML makes of them.
-fn as_written(name: &str, node: &Node) -> Node {
-    match node.value {
-        NodeValue::Int(_) if name == "mode" || name.ends_with("_mode") => Node::string(node.span.clone(), node.raw()),
-        _ => node.clone(),
-    }
 }
 
 /// Arguments whose names say so are masked from now on.

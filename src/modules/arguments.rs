@@ -15,6 +15,17 @@ pub struct RawField {
     pub kind: &'static str,
     /// Attributes, as written: `doc = "…"`, `serde(alias = "pkg", default)`.
     pub attributes: &'static [&'static str],
+    /// Whether a value is of its type; serde's sentence if it is not.
+    pub check: fn(&Value) -> Result<(), String>,
+}
+
+/// Why a value is not one of an argument's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrongValue {
+    /// In words.
+    pub message: String,
+    /// What may be written, where that can be counted.
+    pub choices: Vec<String>,
 }
 
 /// The arguments of a module.
@@ -53,6 +64,34 @@ impl Arguments {
     /// The arguments, understood.
     pub fn list(&self) -> Vec<Argument> {
         self.fields.iter().map(RawField::understand).collect()
+    }
+
+    /// Whether a value is of the type of the argument of this name.
+    pub fn check(&self, name: &str, value: &Value) -> Result<(), WrongValue> {
+        let own = |field: &&RawField| {
+            if field.name == name {
+                return true;
+            }
+            let argument = field.understand();
+            argument.name == name || argument.aliases.iter().any(|alias| alias == name)
+        };
+        let Some(field) = self.fields.iter().find(own) else { return Ok(()) };
+        if field.attributes.iter().any(|attribute| attribute.contains("deserialize_with")) {
+            return Ok(()); // its type alone does not say what it takes
+        }
+        (field.check)(value).map_err(|said| {
+            // unknown variant `dir`, expected one of `absent`, `directory`
+            let choices: Vec<String> =
+                match said.strip_prefix("unknown variant ").and_then(|t| t.split_once(", expected ")) {
+                    Some((_, expected)) => expected.split('`').skip(1).step_by(2).map(str::to_string).collect(),
+                    None => Vec::new(),
+                };
+            match (choices.is_empty(), value) {
+                (false, Value::String(text)) => WrongValue { message: format!("`{name}` cannot be `{text}`"), choices },
+                (false, other) => WrongValue { message: format!("`{name}` cannot be {other}"), choices },
+                (true, _) => WrongValue { message: format!("`{name}`: {said}"), choices },
+            }
+        })
     }
 
     /// Every name that may be written, aliases included.
@@ -130,6 +169,9 @@ macro_rules! arguments {
                     name: stringify!($field),
                     kind: stringify!($kind),
                     attributes: &[$(stringify!($field_meta)),*],
+                    check: |value| {
+                        serde_json::from_value::<$kind>(value.clone()).map(drop).map_err(|error| error.to_string())
+                    },
                 }),*],
             };
         }

@@ -36,7 +36,7 @@ pub use galera::GaleraGate;
 #[cfg(feature = "controller")]
 pub use pki::{has_preflight, preflight};
 
-pub use arguments::{Argument, Arguments, RawField, decode};
+pub use arguments::{Argument, Arguments, RawField, WrongValue, decode};
 pub use lasting::lasting;
 pub use outcome::{ModuleError, Outcome, Status};
 pub use registry::{find, names};

@@ -7,6 +7,7 @@ use super::index::ModuleInfo;
 use super::keywords::Place;
 use super::load::Loader;
 use super::model::Action;
+use crate::modules::WrongValue;
 use crate::source::{Diag, Node, NodeValue, Span, did_you_mean};
 
 /// A key of a task that is no keyword, so it may be its module; or `action:`.
@@ -93,7 +94,10 @@ impl Loader<'_> {
             args_template: written.template,
         };
         if let Some(info) = &info {
-            for diag in check_arguments(&action, info, defaults) {
+            let values = check_values(&action, info, |name, value| {
+                self.options.modules.wrong_value(info.canonical, name, value)
+            });
+            for diag in check_arguments(&action, info, defaults).into_iter().chain(values) {
                 match conditional {
                     true => late = late.or_else(|| Some(Box::new(diag))),
                     false => self.error(diag),
@@ -391,6 +395,59 @@ fn check_arguments(action: &Action, info: &ModuleInfo, defaults: bool) -> Vec<Di
         }
     }
     found
+}
+
+/// Values that are written out and are not what the argument takes.
+fn check_values(
+    action: &Action,
+    info: &ModuleInfo,
+    wrong: impl Fn(&str, &serde_json::Value) -> Option<WrongValue>,
+) -> Vec<Diag> {
+    if info.args.is_none() {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for (key, node) in &action.args {
+        // `args:` that come out of a template may still replace it.
+        if node.is_null() || !is_literal(node) || action.args_template.is_some() {
+            continue;
+        }
+        let Some(name) = key.as_str() else { continue };
+        if let Some(wrong) = wrong(name, &as_written(name, node).to_json()) {
+            found.push(wrong_value(&wrong, node));
+        }
+    }
+    found
+}
+
+/// The mistake that a value is, at its place, with the nearest right one.
+pub fn wrong_value(wrong: &WrongValue, node: &Node) -> Diag {
+    let diag = Diag::error(wrong.message.as_str()).at(&node.span);
+    if wrong.choices.is_empty() {
+        return diag;
+    }
+    let diag = diag.with_note(format!("it takes {}", wrong.choices.join(", ")));
+    let Some(word) = node.as_str().filter(|_| is_literal(node)) else { return diag };
+    let longer = wrong.choices.iter().find(|choice| word.len() > 1 && choice.starts_with(&word.to_lowercase()));
+    let near = did_you_mean(word, &wrong.choices).or(longer.map(String::as_str));
+    diag.suggest(near)
+}
+
+/// `mode: 0644` and `mode: 644` mean the digits as they are written, whatever YAML makes of them.
+pub fn as_written(name: &str, node: &Node) -> Node {
+    match node.value {
+        NodeValue::Int(_) if name == "mode" || name.ends_with("_mode") => Node::string(node.span.clone(), node.raw()),
+        _ => node.clone(),
+    }
+}
+
+/// Whether what is written is the value: no template and nothing encrypted in it.
+fn is_literal(node: &Node) -> bool {
+    match &node.value {
+        NodeValue::Seq(items) => items.iter().all(is_literal),
+        NodeValue::Map(map) => map.iter().all(|(key, value)| is_literal(key) && is_literal(value)),
+        _ => !node.is_template() && !node.is_vault(),
+    }
 }
 
 /// The place of a text inside a span, or the span itself if it is not found there as it is.

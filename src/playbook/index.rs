@@ -3,12 +3,16 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use crate::modules::{self, FreeForm};
+use crate::modules::{self, FreeForm, WrongValue};
 
 /// Tells module names from other words.
 pub trait ModuleIndex {
     /// The module of this name, short or fully qualified.
     fn resolve(&self, name: &str) -> Option<Arc<ModuleInfo>>;
+    /// Why a value is none of the argument's; nothing where it is one, or nobody knows.
+    fn wrong_value(&self, _module: &str, _argument: &str, _value: &serde_json::Value) -> Option<WrongValue> {
+        None
+    }
     /// All names, for suggestions.
     fn names(&self) -> Vec<&str>;
 }
@@ -67,6 +71,10 @@ static REGISTERED: LazyLock<HashMap<&'static str, Arc<ModuleInfo>>> = LazyLock::
 impl ModuleIndex for RegisteredModules {
     fn resolve(&self, name: &str) -> Option<Arc<ModuleInfo>> {
         REGISTERED.get(name).cloned()
+    }
+
+    fn wrong_value(&self, module: &str, argument: &str, value: &serde_json::Value) -> Option<WrongValue> {
+        modules::find(module)?.arguments.check(argument, value).err()
     }
 
     fn names(&self) -> Vec<&str> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::model::{Play, Playbook, Step};
 use super::tags::TagSelection;
-use crate::source::Node;
+use crate::source::{Node, did_you_mean};
 
 /// What to list.
 #[derive(Clone, Debug, Default)]
@@ -95,6 +95,75 @@ fn list_steps(
             }
         }
     }
+}
+
+/// A remark on tags that were asked for and that no task has. What a selected include brings, and what a template will
+/// say, is not known yet: then there is none.
+pub fn unknown_tags(playbooks: &[Playbook], selection: &TagSelection) -> Option<String> {
+    let mut known: BTreeSet<String> = BTreeSet::new();
+    let mut certain = true;
+    for play in playbooks.iter().flat_map(|playbook| &playbook.plays) {
+        let mine = split(&play.keywords.tags, &mut certain);
+        known.extend(mine.iter().cloned());
+        for section in [&play.pre_tasks, &play.roles, &play.tasks, &play.post_tasks, &play.handlers] {
+            known_tags(section, &mine, selection, &mut known, &mut certain);
+        }
+    }
+    let unknown: Vec<&str> = selection.asked().filter(|tag| !known.contains(*tag)).collect();
+    let first = unknown.first().filter(|_| certain)?;
+    let what: Vec<String> = unknown.iter().map(|tag| format!("`{tag}`")).collect();
+    let there_are = match (did_you_mean(first, &known), known.len()) {
+        (_, 0) => "; there are no tags here".to_string(),
+        (_, 1..=12) => format!("; there are {}", known.iter().cloned().collect::<Vec<_>>().join(", ")),
+        (Some(near), _) => format!("; did you mean `{near}`?"),
+        (None, _) => "; --list-tags shows them".to_string(),
+    };
+    Some(format!("--tags: no task has the tag {}{there_are}", what.join(" or ")))
+}
+
+fn known_tags(
+    steps: &[Step],
+    inherited: &BTreeSet<String>,
+    selection: &TagSelection,
+    known: &mut BTreeSet<String>,
+    certain: &mut bool,
+) {
+    for step in steps {
+        let mut tags = inherited.clone();
+        tags.extend(split(&step.keywords().tags, certain));
+        known.extend(tags.iter().cloned());
+        match step {
+            Step::Block(block) => {
+                for steps in [&block.block, &block.rescue, &block.always] {
+                    known_tags(steps, &tags, selection, known, certain);
+                }
+            }
+            Step::Task(task) => {
+                let include = ["ansible.builtin.include_tasks", "ansible.builtin.include_role"];
+                let list: Vec<&str> = tags.iter().map(String::as_str).collect();
+                *certain &= !(include.iter().any(|name| task.action.is(name)) && selection.selects(&list));
+            }
+        }
+    }
+}
+
+/// Tags as written; one that a template will say is not certain.
+fn split(tags: &[Node], certain: &mut bool) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for node in tags {
+        if node.has_template() {
+            *certain = false;
+            continue;
+        }
+        match node.as_seq() {
+            Some(items) => found.extend(split(items, certain)),
+            None => {
+                found.extend(node.scalar_text().iter().flat_map(|text| text.split(',')).map(|t| t.trim().to_string()))
+            }
+        }
+    }
+    found.retain(|tag| !tag.is_empty());
+    found
 }
 
 fn texts(tags: &[Node]) -> BTreeSet<String> {

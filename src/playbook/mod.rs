@@ -19,10 +19,11 @@ mod tags;
 mod task;
 mod window;
 
+pub use action::{as_written, wrong_value};
 pub use free_form::{join_args, parse_kv, split_args, unquote};
 pub use index::{ModuleArgument, ModuleIndex, ModuleInfo, RegisteredModules};
 pub use keywords::{Keywords, Place};
-pub use listing::{ListOptions, list};
+pub use listing::{ListOptions, list, unknown_tags};
 pub use load::{LoadOptions, TaskContext, find_tasks_file, load_playbook, load_tasks, no_templates};
 pub use model::{
     Action, Block, BlockKind, LoadedRole, LoopControl, LoopKind, LoopSpec, Play, Playbook, Role, Step, Task, Variables,

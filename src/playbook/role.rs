@@ -65,6 +65,8 @@ pub fn find_role(
             if path.is_dir() {
                 return Ok(path);
             }
+            // `./roles/x` and `roles/x` are one folder.
+            let path = path.strip_prefix(".").map(Path::to_owned).unwrap_or(path);
             if !searched.contains(&path) {
                 searched.push(path);
             }

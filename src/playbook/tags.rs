@@ -29,6 +29,12 @@ impl TagSelection {
         TagSelection { only, skip: split(skip) }
     }
 
+    /// The tags that were asked for by name.
+    pub fn asked(&self) -> impl Iterator<Item = &str> {
+        let special = ["all", "tagged", "untagged", "always", "never"];
+        self.only.iter().map(String::as_str).filter(move |tag| !special.contains(tag))
+    }
+
     /// Whether everything without the tag `never` runs.
     pub fn is_everything(&self) -> bool {
         self.only.contains("all") && self.skip.is_empty()

@@ -40,12 +40,19 @@ pub(super) fn explain_scan_error(file: &Arc<SourceFile>, offset: usize, info: &s
     let at_nothing = text.get(offset..).is_none_or(|rest| rest.trim_start_matches(['\n', '\r']).is_empty());
     let place = if at_nothing { before.trim_end().len().saturating_sub(1) } else { offset };
     let place = floor_boundary(text, place);
+    // Of a tab the scanner says where the value before it began, or what stands behind it.
+    let behind_colon = info.contains("valid YAML whitespace") && before.ends_with('\t');
+    let place = if behind_colon { before.trim_end_matches('\t').len() } else { place };
+    let place = if info.contains("tab") { tab_from(text, place).unwrap_or(place) } else { place };
     let width = text.get(place..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
     let what = match info {
         "recursion limit exceeded" => format!("nested deeper than {MAX_DEPTH} levels"),
         _ => format!("this is not YAML: {info}"),
     };
     let mut diag = Diag::error(what).at(&Span::new(file, place, place + width));
+    if behind_colon {
+        return diag.with_help("put a blank behind the colon: YAML takes no tabs here");
+    }
     // The line of the place, and the one before it, where quotes and braces went wrong.
     let line_start = text.get(..place).and_then(|t| t.rfind('\n')).map_or(0, |at| at + 1);
     let previous_start = text.get(..line_start.saturating_sub(1)).and_then(|t| t.rfind('\n')).map_or(0, |at| at + 1);
@@ -89,6 +96,20 @@ pub(super) fn explain_scan_error(file: &Arc<SourceFile>, offset: usize, info: &s
         diag = diag.with_help("check the indentation of this line and of the one before it");
     }
     diag
+}
+
+/// The first tab that indents a line, from the line of `place` on.
+fn tab_from(text: &str, place: usize) -> Option<usize> {
+    let start = text.get(..place)?.rfind('\n').map_or(0, |at| at + 1);
+    let mut at = start;
+    for line in text.get(start..)?.split_inclusive('\n') {
+        let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
+        if let Some(tab) = line.get(..indent).and_then(|indent| indent.find('\t')) {
+            return Some(at + tab);
+        }
+        at += line.len();
+    }
+    None
 }
 
 /// What follows the key or the dash of a line.

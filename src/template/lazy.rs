@@ -52,7 +52,7 @@ pub(super) fn node_value(node: &Node, scope: &Scope, name: Option<&str>) -> Valu
             } else if node.is_vault() {
                 match scope.templar().decrypt(node) {
                     Ok(text) => Value::from(text),
-                    Err(e) => Value::from(Error::new(ErrorKind::InvalidOperation, e.message)),
+                    Err(e) => Value::from(super::engine::wrap(e)),
                 }
             } else {
                 Value::from(text.clone())

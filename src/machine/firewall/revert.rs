@@ -51,7 +51,11 @@ pub(super) fn arm(machine: &Machine, table: &str, seconds: u64) -> Result<()> {
         )));
     }
     // Without systemd: a process of its own session, that survives the connection and does nothing when disarmed.
-    let sleeper = format!("sleep {seconds}; [ -e {file} ] && {script}");
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let token = format!("{}-{}", std::process::id(), since.as_nanos());
+    let mark = path(table, "sleeper");
+    write(&mark, &token)?;
+    let sleeper = sleeper(&seconds, &mark, &token, &script);
     let words = ["setsid", "-f", "sh", "-c", &format!("({sleeper}) </dev/null >/dev/null 2>&1")];
     let output = machine.run_process(&Command::new(words))?;
     match output.success() {
@@ -61,6 +65,12 @@ pub(super) fn arm(machine: &Machine, table: &str, seconds: u64) -> Result<()> {
             output.stderr_text().trim()
         ))),
     }
+}
+
+/// What sleeps and then acts, unless it was disarmed meanwhile: its token is gone then, or another's stands there. A
+/// sleeper of an earlier run must not undo what a later one has not confirmed yet.
+fn sleeper(seconds: &str, mark: &str, token: &str, script: &str) -> String {
+    format!("sleep {seconds}; [ \"$(cat {mark})\" = {token} ] && rm -f {mark} && {script}")
 }
 
 /// Remembers what is in force now, unconfirmed.
@@ -76,7 +86,7 @@ pub(super) fn is_applied(table: &str, listing: &str) -> bool {
 /// Stops the timer.
 pub(super) fn disarm(machine: &Machine, table: &str) -> Result<()> {
     // The file first: the sleeper looks for it, and a timer that fires now finds nothing to load.
-    for kind in ["revert", "applied"] {
+    for kind in ["sleeper", "revert", "applied"] {
         match std::fs::remove_file(path(table, kind)) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -110,4 +120,25 @@ fn write(path: &str, text: &str) -> Result<()> {
         file.write_all(text.as_bytes())
     };
     write().map_err(|e| MachineError::io(format!("cannot write {path}"), e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sleeper_that_was_disarmed_leaves_what_a_later_one_guards_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let mark = folder.path().join("mark");
+        let run = |token: &str| {
+            let done = folder.path().join(token);
+            let text = sleeper("0", &mark.display().to_string(), token, &format!("touch {}", done.display()));
+            std::process::Command::new("sh").args(["-c", &text]).status().unwrap();
+            done.exists()
+        };
+        std::fs::write(&mark, "second").unwrap();
+        assert!(!run("first"), "its token was replaced");
+        assert!(run("second"), "it is the one that was armed last");
+        assert!(!run("second-again"), "it was disarmed");
+    }
 }

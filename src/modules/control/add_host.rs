@@ -19,11 +19,13 @@ impl AddHost {
                     "doc = \" The host's name, with `:port` if it needs one.\"",
                     "serde(alias = \"host\", alias = \"hostname\")",
                 ],
+                check: |_| Ok(()),
             },
             crate::modules::RawField {
                 name: "groups",
                 kind: "Option<TextList>",
                 attributes: &["doc = \" Groups it joins.\"", "serde(alias = \"group\", alias = \"groupname\")"],
+                check: |_| Ok(()),
             },
         ],
     };

@@ -23,6 +23,7 @@ impl SetFact {
             name: "cacheable",
             kind: "Option<Flag>",
             attributes: &["doc = \" Also keep them among `ansible_facts`.\""],
+            check: |_| Ok(()),
         }],
     };
 

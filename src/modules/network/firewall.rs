@@ -184,6 +184,14 @@ fn read_rule(value: &Value, sets: &BTreeMap<String, BTreeSet<Network>>) -> Resul
         None => Sources::Any,
         Some(TextList(items)) if items.iter().any(|item| item == "any") => Sources::Any,
         Some(TextList(items)) => {
+            let mut marked = items.iter().filter_map(|item| item.strip_prefix('@'));
+            if let Some(unknown) = marked.find(|name| !sets.contains_key(*name)) {
+                let known: Vec<&str> = sets.keys().map(String::as_str).collect();
+                return Err(match known.is_empty() {
+                    true => format!("there is no set `{unknown}`: `sets` names none"),
+                    false => format!("there is no set `{unknown}`; `sets` has {}", known.join(", ")),
+                });
+            }
             let (named, addresses): (Vec<&String>, Vec<&String>) =
                 items.iter().partition(|item| sets.contains_key(item.trim_start_matches('@')));
             Sources::Of {
@@ -322,6 +330,11 @@ mod tests {
             (json!({"name": "x", "rules": [{"ports": 70000}]}), "no port"),
             (json!({"name": "x", "rules": [{"ports": []}]}), "names no port"),
             (json!({"name": "x", "rules": [{"ports": 1, "sources": ["db1.example"]}]}), "no address"),
+            (json!({"name": "x", "rules": [{"ports": 1, "sources": ["@peer"]}]}), "there is no set `peer`"),
+            (
+                json!({"name": "x", "sets": {"peers": []}, "rules": [{"ports": 1, "sources": "@peer"}]}),
+                "there is no set `peer`; `sets` has peers",
+            ),
             (json!({"name": "x", "rules": [{"ports": 1, "source_s": []}]}), "unknown field"),
             (json!({"name": "x", "rules": [{"ports": 1, "proto": "sctp"}]}), "sctp"),
             (json!({"name": "x", "policy": "reject"}), "reject"),
