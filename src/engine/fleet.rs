@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
 /// Why there is no link to a host.
@@ -241,6 +242,11 @@ impl Link {
             }
             answer
         })
+    }
+
+    /// Connects from the host to a port and hangs up. An error is what the host said.
+    pub async fn try_port(&self, target: &str, port: u16, patience: Duration) -> Result<(), String> {
+        self.session.relay(target, port, patience).await.map(drop).map_err(|error| error.to_string())
     }
 
     async fn close(&self) {

@@ -56,8 +56,10 @@ struct Look {
     /// Members that could not be asked, with the reason.
     silent: Vec<(Arc<str>, String)>,
     unknown: Option<String>,
-    /// It was a closer look: certificates, option files.
+    /// It was a closer look: certificates, option files, disks, ports.
     close: bool,
+    /// A member that another one does not reach.
+    blocked: Option<String>,
 }
 
 /// The task `galera_gate`. Boxed, because asking a member is a task in turn.
@@ -147,6 +149,7 @@ async fn plan(call: &Call, arguments: Map<String, Value>) -> Result<Plan, Troubl
     };
     let expected = Expected { size: size.unwrap_or(nodes + arbitrators), ..Expected::all(nodes, arbitrators) };
     let interval = Duration::from_secs(number(asked.interval, 1).max(1));
+    let usual = Tolerances::default();
     Ok(Plan {
         name,
         members,
@@ -159,10 +162,13 @@ async fn plan(call: &Call, arguments: Map<String, Value>) -> Result<Plan, Troubl
             recv_queue: number(asked.recv_queue, 10),
             interval_ns: interval.as_nanos() as u64,
             certificate_margin_s: number(asked.certificate_days, 7) as i64 * 86_400,
+            disk_free: asked
+                .disk_free
+                .map_or(usual.disk_free, |n| u64::try_from(n.0).unwrap_or(0).saturating_mul(1_000_000)),
             refuse_backups: !asked.allow_backups.0,
             mixed_links: asked.allow_mixed_links.0,
             expired: asked.allow_expired.0,
-            ..Tolerances::default()
+            ..usual
         },
         status,
     })
@@ -242,7 +248,8 @@ fn sentence(host: &str, reason: &str) -> String {
 /// Takes a look in; members that could not be asked close the gate before all else.
 fn judge(look: &Look, stability: &mut Stability, at: Duration) -> Progress {
     if look.close {
-        stability.set_fault(crate::pki::distrust(&look.members, crate::pki::now()));
+        let distrust = crate::pki::distrust(&look.members, crate::pki::now());
+        stability.set_fault(distrust.or_else(|| look.blocked.clone()));
     }
     let progress = stability.look(&look.members, at);
     if let Some((host, why)) = look.silent.first() {
@@ -287,7 +294,7 @@ async fn look(call: &Call, plan: &Plan, close: bool) -> Look {
         }));
     }
     let until = tokio::time::Instant::now() + PATIENCE;
-    let mut look = Look { members: Vec::new(), silent: Vec::new(), unknown: None, close };
+    let mut look = Look { members: Vec::new(), silent: Vec::new(), unknown: None, close, blocked: None };
     for (host, asked) in hosts.iter().zip(asking) {
         let name = host.name.to_string();
         let silent = match tokio::time::timeout_at(until, asked).await {
@@ -319,6 +326,9 @@ async fn look(call: &Call, plan: &Plan, close: bool) -> Look {
         if !run.options.check {
             run.fleet.reset(&host.name).await; // the next look tries anew
         }
+    }
+    if close && look.silent.is_empty() && look.unknown.is_none() {
+        look.blocked = super::reach::blocked(play, &look.members).await;
     }
     look
 }

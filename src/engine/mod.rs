@@ -24,6 +24,7 @@ mod position;
 mod preflight;
 mod prepare;
 mod prompts;
+mod reach;
 mod role_spec;
 pub mod rollback;
 mod rolling;

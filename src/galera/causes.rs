@@ -1,7 +1,7 @@
 //! Lines of the server's log and what they mean.
 
 /// What a line contains, and its meaning.
-const CAUSES: [(&str, &str); 22] = [
+const CAUSES: [(&str, &str); 29] = [
     (
         "unsuitable certificate purpose",
         "a peer's certificate may not be used for this: cluster certificates need both serverAuth and clientAuth",
@@ -37,6 +37,16 @@ const CAUSES: [(&str, &str); 22] = [
     ("unknown variable", "the option files contain a variable that this server does not know"),
     ("unknown option", "the option files contain an option that this server does not know"),
     ("No space left on device", "the disk is full"),
+    ("Errcode: 28", "the disk is full"),
+    ("OS error: 28", "the disk is full"),
+    ("Probably out of disk space", "the disk is full"),
+    ("Disk is full", "the disk is full"),
+    (
+        "Unable to get private key",
+        "the server may not read its private key (it runs as the user mysql), or it does not belong to the certificate",
+    ),
+    ("for integer type", "a provider option (wsrep_provider_options) has a value that the provider does not take"),
+    ("Can't create/write to file", "a directory that the option files name is not there, or mysql may not write to it"),
     ("Address already in use", "another process uses the port"),
     (
         "failed to reach primary view",

@@ -78,6 +78,8 @@ pub struct Tolerances {
     pub certificate_margin_s: i64,
     /// Certificates may be at their end, or past it: while they are being renewed.
     pub expired: bool,
+    /// Bytes that must be free where a member's data are.
+    pub disk_free: u64,
     /// A backup closes the gate.
     pub refuse_backups: bool,
     /// Seconds that the hosts' clocks may differ: certificates are judged by them.
@@ -85,6 +87,10 @@ pub struct Tolerances {
     /// Members may let peers in without TLS beside those with it, as while a cluster is on its way to TLS.
     pub mixed_links: bool,
 }
+
+/// A start makes the temporary tablespace anew (12 MB), a full cache of write sets goes on in pages, and tables grow
+/// meanwhile: with less than this a node that stops may not come back.
+const DISK_FREE: u64 = 64_000_000;
 
 impl Default for Tolerances {
     fn default() -> Self {
@@ -95,6 +101,7 @@ impl Default for Tolerances {
             definitions_s: 2,
             certificate_margin_s: 7 * 86_400,
             expired: false,
+            disk_free: DISK_FREE,
             refuse_backups: true,
             clock_skew_s: 30,
             mixed_links: false,
@@ -179,6 +186,9 @@ pub fn gate(
     {
         return closed(&host, reason);
     }
+    if let Some((host, reason)) = narrow(members, tolerances) {
+        return closed(&host, reason);
+    }
     match first {
         Some(_) => Verdict::Open,
         None => closed("", "no member was looked at".into()),
@@ -216,10 +226,44 @@ fn closer_fault(member: &Member, close: &super::Closer, tolerances: &Tolerances)
     if let Some(error) = &close.configuration_error {
         return Some(format!("its server would not start with the option files that are there now: {error}"));
     }
+    if let Some(reason) = disk_fault(close, tolerances) {
+        return Some(reason);
+    }
     if tolerances.expired {
         return None;
     }
     close.certificates.iter().find_map(|one| one.fault(member.clock, tolerances.certificate_margin_s))
+}
+
+/// A disk on which its server may not start again.
+pub(super) fn disk_fault(close: &super::Closer, tolerances: &Tolerances) -> Option<String> {
+    // Neither data nor space: it could not be looked at.
+    let seen = close.data_bytes > 0 || close.disk_free > 0;
+    (seen && close.disk_free < tolerances.disk_free).then(|| {
+        format!(
+            "its disk is full: {} are free where its data are, and a server that has less than {} may not start again",
+            super::human(close.disk_free as f64),
+            super::human(tolerances.disk_free as f64)
+        )
+    })
+}
+
+/// The member on whose disk a full state transfer would not fit, should it need one: what it has itself is removed
+/// before.
+pub(super) fn narrow(members: &[Member], tolerances: &Tolerances) -> Option<(String, String)> {
+    let all: Vec<(&Member, &super::Closer)> = members.iter().filter_map(|m| Some((m, m.close.as_ref()?))).collect();
+    let (largest, most) = all.iter().max_by_key(|(_, close)| close.data_bytes)?;
+    let room = |close: &super::Closer| close.data_bytes.saturating_add(close.disk_free);
+    let (member, close) = all
+        .iter()
+        .find(|(_, close)| tolerances.disk_free > 0 && close.disk_free > 0 && room(close) < most.data_bytes)?;
+    let reason = format!(
+        "its disk has room for {}, and the data of {} are {}: a full state transfer would not fit",
+        super::human(room(close) as f64),
+        largest.host,
+        super::human(most.data_bytes as f64)
+    );
+    Some((member.host.clone(), reason))
 }
 
 /// Where two members disagree.
@@ -512,6 +556,39 @@ pub(super) mod tests {
             members[2].close.as_mut().unwrap().certificates = vec![certificate(not_after)];
             let reason = gate(&members, expected, &[], &tolerances).reason().unwrap();
             assert!(reason.starts_with("c: ") && reason.contains(words), "{reason}");
+        }
+    }
+
+    #[test]
+    fn disks() {
+        const MB: u64 = 1_000_000;
+        // Data and free space of b, in MB; the others have 300 and 1000.
+        for (data, free, words) in [
+            (300, 1000, None),
+            (300, 64, None),
+            (300, 63, Some("its disk is full: 63 MB are free")),
+            (300, 0, Some("its disk is full: 0 B are free")),
+            (0, 0, None), // not looked at
+            (100, 200, None),
+            (100, 199, Some("has room for 299 MB, and the data of c are 300 MB")),
+        ] {
+            let mut members = known();
+            for member in &mut members {
+                let close = member.close.as_mut().unwrap();
+                (close.data_bytes, close.disk_free) = (300 * MB, 1000 * MB);
+            }
+            let close = members[1].close.as_mut().unwrap();
+            (close.data_bytes, close.disk_free) = (data * MB, free * MB);
+            let verdict = gate(&members, Expected::all(3, 0), &[], &Tolerances::default());
+            match words {
+                None => assert!(verdict.is_open(), "{data} {free}: {verdict:?}"),
+                Some(words) => {
+                    let reason = verdict.reason().unwrap_or_default();
+                    assert!(reason.starts_with("b: ") && reason.contains(words), "{data} {free}: {verdict:?}");
+                }
+            }
+            let off = Tolerances { disk_free: 0, ..Tolerances::default() };
+            assert!(gate(&members, Expected::all(3, 0), &[], &off).is_open(), "{data} {free}");
         }
     }
 

@@ -95,6 +95,23 @@ impl ProviderOptions {
         self.0.get(name).map(String::as_str)
     }
 
+    /// Where a donor reaches this node for an incremental transfer, by the running provider's full list.
+    pub fn ist_address(&self) -> Option<(String, u16)> {
+        let written = self.get("ist.recv_addr").or(self.get("base_host"))?;
+        let address = written.split_once("://").map_or(written, |(_, rest)| rest);
+        let usual = self.get("base_port").and_then(|port| port.parse().ok()).unwrap_or(4567_u16).checked_add(1)?;
+        let (host, port) = match address.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((host, rest)) => (host, rest.strip_prefix(':')),
+            // More than one colon is an IPv6 address by itself.
+            None => match address.split_once(':') {
+                Some((host, port)) if !port.contains(':') => (host, Some(port)),
+                _ => (address, None),
+            },
+        };
+        let port = port.map_or(Some(usual), |port| port.parse().ok())?;
+        (!host.is_empty()).then(|| (host.to_string(), port))
+    }
+
     /// Names that the running provider (its full list of options) does not know.
     pub fn unknown<'a>(&'a self, running: &'a ProviderOptions, without_value: &[&str]) -> Vec<&'a str> {
         let known = |name: &&str| running.0.contains_key(*name) || without_value.contains(name);
@@ -157,6 +174,23 @@ fn normal(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_a_donor_connects() {
+        for (text, expected) in [
+            ("ist.recv_addr = 10.0.0.2; base_port = 4567", Some(("10.0.0.2", 4568))),
+            ("ist.recv_addr = ssl://10.0.0.2:5568", Some(("10.0.0.2", 5568))),
+            ("base_host = 10.0.0.2; base_port = 5567", Some(("10.0.0.2", 5568))),
+            ("ist.recv_addr = [fd00::2]:4570", Some(("fd00::2", 4570))),
+            ("ist.recv_addr = [fd00::2]", Some(("fd00::2", 4568))),
+            ("ist.recv_addr = fd00::2", Some(("fd00::2", 4568))),
+            ("ist.recv_addr = db2:x", None),
+            ("gcache.size = 1M", None),
+        ] {
+            let found = ProviderOptions::parse(text).unwrap().ist_address();
+            assert_eq!(found, expected.map(|(host, port)| (host.to_string(), port)), "{text}");
+        }
+    }
 
     #[test]
     fn strings_are_read() {

@@ -1,6 +1,6 @@
 //! One good look is not enough: a member whose peers were just killed still says for seconds that all is well.
 
-use super::gate::{Expected, Member, Sample, Tolerances, Verdict, gate};
+use super::gate::{Expected, Member, Sample, Tolerances, Verdict, disk_fault, gate, narrow};
 use super::status::Closer;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -95,7 +95,8 @@ impl Stability {
         }
         // What was wrong in a closer look is only seen to be right again by another one.
         let unseen = members.iter().any(|member| member.close.is_none());
-        self.look_closer = unseen || members.iter().any(|m| m.close.as_ref().is_some_and(|c| self.is_bad(m, c)));
+        let bad = members.iter().any(|m| m.close.as_ref().is_some_and(|c| self.is_bad(m, c)));
+        self.look_closer = unseen || bad || self.fault.is_some() || narrow(&members, &self.tolerances).is_some();
         self.measure(&members);
         self.previous = members.iter().map(Sample::of).collect();
         match verdict {
@@ -118,6 +119,7 @@ impl Stability {
 
     fn is_bad(&self, member: &Member, close: &Closer) -> bool {
         close.configuration_error.is_some()
+            || disk_fault(close, &self.tolerances).is_some()
             || close.certificates.iter().any(|c| c.fault(member.clock, self.tolerances.certificate_margin_s).is_some())
     }
 
@@ -203,6 +205,12 @@ mod tests {
         assert_eq!(gate.look(&looks, at(4)), Progress::Stable);
         gate.set_fault(Some("a chain".into()));
         assert!(matches!(gate.look(&looks, at(5)), Progress::Closed { .. }));
+        assert!(gate.wants_closer_look(), "what only the controller sees must be looked at again, too");
+        gate.set_fault(None);
+        assert_eq!(gate.look(&looks, at(6)), Progress::Stable);
+        looks[0].close = Some(Closer { data_bytes: 1, disk_free: 5, ..Closer::default() });
+        assert!(matches!(gate.look(&looks, at(7)), Progress::Closed { reason, .. } if reason.contains("disk is full")));
+        assert!(gate.wants_closer_look());
     }
 
     #[test]

@@ -94,6 +94,10 @@ pub struct NodeStatus {
     pub segment: u32,
     /// Whom it lets in as a peer.
     pub links: Links,
+    /// Where donors reach it for an incremental transfer.
+    pub ist_host: String,
+    /// The port of it, 0 where it is not known.
+    pub ist_port: u16,
     /// Votes of the component (`wsrep_cluster_weight`).
     pub cluster_weight: u32,
     /// Statements that hold up the whole cluster, or would hold up a stop.
@@ -136,6 +140,7 @@ impl NodeStatus {
         let provider = text(variables, "wsrep_provider");
         let options = ProviderOptions::parse(&text(variables, "wsrep_provider_options")).unwrap_or_default();
         let option = |name: &str| options.get(name).and_then(options::size);
+        let (ist_host, ist_port) = options.ist_address().unwrap_or_default();
         NodeStatus {
             wsrep_on: on(&text(variables, "wsrep_on")) && !provider.is_empty() && provider != "none",
             cluster_status: text(status, "wsrep_cluster_status"),
@@ -163,6 +168,8 @@ impl NodeStatus {
             weight: option("pc.weight").map_or(1, |weight| weight as u32),
             segment: option("gmcast.segment").unwrap_or(0) as u32,
             links: Links::of(&options),
+            ist_host,
+            ist_port,
             cluster_weight: count("wsrep_cluster_weight") as u32,
             statements: Vec::new(),
             node_name: text(variables, "wsrep_node_name"),

@@ -47,7 +47,8 @@ fn value(lab: &Lab, host: &str, variable: &str) -> String {
     lab.ssh(host, &format!("mariadb -Ne \"select @@{variable}\""))
 }
 
-fn health(lab: &Lab, host: &str) -> String {
+/// What clustercheck says of a node to load balancers.
+pub fn health(lab: &Lab, host: &str) -> String {
     lab.ssh(
         host,
         "exec 3<>/dev/tcp/127.0.0.1/9200; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; head -n 1 <&3 | cut -d' ' -f2",

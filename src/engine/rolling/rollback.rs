@@ -131,15 +131,12 @@ impl Roll<'_> {
     async fn restart(&mut self, host: &Arc<Host>, unit: &str) -> bool {
         let span = &self.rolling.span;
         let text = |key: &str, value: &str| (Node::string(span.clone(), key), Node::string(span.clone(), value));
-        let start = vec![text("name", unit), text("state", "restarted"), text("daemon_reload", "true")];
+        // It is out already: whatever it needs to come back is better than a cluster with one node less.
+        let arguments = vec![text("unit", unit), text("force", "true"), text("allow_sst", "true")];
         let play = &self.play.play;
-        let steps: Vec<Step> = [
-            ("Rollback: the server starts on the state before", "ansible.builtin.systemd", start),
-            ("Rollback: the node is Synced", "deploy.builtin.galera_wait", vec![text("unit", unit)]),
-        ]
-        .into_iter()
-        .map(|(name, module, arguments)| Step::Task(synthetic::task(play, span, name, module, arguments, &["always"])))
-        .collect();
+        let name = "Rollback: the server starts on the state before";
+        let task = synthetic::task(play, span, name, "deploy.builtin.galera_restart", arguments, &["always"]);
+        let steps = vec![Step::Task(task)];
         let failures = host.counters().failed;
         self.walk(vec![host.clone()], Part::Steps(steps.into()), 0).await;
         if host.counters().failed > failures {

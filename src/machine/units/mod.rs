@@ -187,6 +187,15 @@ impl Machine {
         Ok(true)
     }
 
+    /// Kills a unit's main process: for one that was told to stop and waits for what will not come.
+    pub fn kill_unit(&mut self, unit: &Unit) -> Result<()> {
+        if !self.predicted() {
+            systemctl::kill(self, unit)?;
+        }
+        self.record(Change::effect(Subject::new(Domain::Unit, unit.name.clone()), "killed", Undo::None));
+        Ok(())
+    }
+
     /// Enables or disables a unit. Says whether anything was done.
     pub fn set_unit_enabled(&mut self, unit: &Unit, enabled: bool, options: &UnitOptions) -> Result<bool> {
         if unit.is_enabled() == enabled {

@@ -239,6 +239,20 @@ pub(super) fn act(
     Err(MachineError::failed(what))
 }
 
+/// Kills a unit's main process.
+pub(super) fn kill(machine: &Machine, unit: &Unit) -> Result<()> {
+    let words = ["kill", "--kill-whom=main", "--signal=KILL", "--", &unit.name];
+    let output = short(machine, &systemctl(machine, &UnitOptions::default(), &words))?;
+    match output.success() {
+        true => Ok(()),
+        false => Err(MachineError::failed(format!(
+            "Unable to kill service {}: {}",
+            unit.name,
+            first_of(&output).unwrap_or(format!("systemctl ended with status {}", output.rc))
+        ))),
+    }
+}
+
 /// The unit's last words, to be shown with a failure.
 fn journal(machine: &Machine, unit: &Unit, options: &UnitOptions) -> String {
     let selector = if options.scope == Scope::User { "--user-unit" } else { "--unit" };

@@ -3,7 +3,7 @@
 use super::drain;
 use crate::galera::{Seen, haproxy_command, haproxy_servers, maxscale_command, proxysql_statements};
 use crate::machine::{Command, Machine};
-use crate::modules::scalars::{Int, Text};
+use crate::modules::scalars::{Flag, Int, Text};
 use crate::modules::{Context, FreeForm, Module, ModuleError, Outcome, Reach, decode};
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
@@ -44,6 +44,9 @@ crate::arguments! {
         pub socket: Option<Text>,
         /// Seconds to wait until the server has no sessions any more. 0, not at all, when not given.
         pub wait: Option<Int>,
+        /// clustercheck: `ready` takes back only the drain that a failed restart by `deploy` has left; one by hand stays.
+        #[serde(default)]
+        pub only_left_over: Flag,
         /// ProxySQL: the node's port. 3306 when not given.
         pub port: Option<Int>,
         /// ProxySQL: only in this hostgroup.
@@ -72,9 +75,10 @@ fn run(
     let words = if drained { ("ready", "drained") } else { ("drained", "ready") };
     match arguments.kind.0.as_str() {
         "clustercheck" => {
-            match drained {
-                true => drain::disable(machine, "drained by deploy")?,
-                false => drain::enable(machine)?,
+            match (drained, arguments.only_left_over.0) {
+                (true, _) => drain::disable(machine, "drained by deploy")?,
+                (false, false) => drain::enable(machine)?,
+                (false, true) => drain::is_ours(machine)? && drain::enable(machine)?,
             };
             Ok(Outcome::ok())
         }

@@ -43,6 +43,9 @@ login_arguments! {
         /// Whether the certificates of members may be at their end, or past it: only while they are being renewed.
         #[serde(default)]
         pub allow_expired: Flag,
+        /// Megabytes that must be free where a member's data are; 0 for a gate that does not look at disks. 64 when not
+        /// given.
+        pub disk_free: Option<Int>,
         /// Whether a backup may run on a member.
         #[serde(default)]
         pub allow_backups: Flag,

@@ -37,7 +37,8 @@ login_arguments! {
     /// A restart is one request: it goes on when the controller is lost. Load balancers are told first (`drain`), the stop
     /// is waited for and never turned into a kill (what the server was doing is reported instead), the transfer is
     /// followed, and the node is back when it is Synced and has everything that was written before it stopped. When it
-    /// does not come back, the drain stays, and the failure names the cause.
+    /// does not come back, the drain stays, and the failure names the cause. One whose donor does not reach it (port 4568)
+    /// is ended after 150 s, by a kill if need be: it would wait for good, and has applied nothing.
     ///
     /// It touches one node and does not look at the others by itself: wait for the whole cluster before and after
     /// (`rolling`, `galera_gate`, `galera_wait`).

@@ -1,8 +1,8 @@
 //! `galera_wait`: until this host's node is well.
 
-use super::log;
 use super::observe::{Look, look, observations};
-use crate::galera::{Observation, Process, Sample, Tolerances, Verdict, gate};
+use super::{log, stuck};
+use crate::galera::{Kind, Observation, Process, Sample, Tolerances, Verdict, gate};
 use crate::machine::{Machine, MachineError};
 use crate::modules::scalars::{Flag, Int, Text};
 use crate::modules::{Context, FreeForm, Module, ModuleError, Outcome, Reach, decode};
@@ -137,6 +137,7 @@ fn wait(
 ) -> Result<(Observation, u32), ModuleError> {
     let started = Instant::now();
     let (mut good, mut looks, mut down) = (0, 0, 0);
+    let mut donor = stuck::Donor::default();
     let mut previous: Option<Sample> = None;
     loop {
         let look = glance(machine)?;
@@ -166,8 +167,14 @@ fn wait(
         } else {
             log::recent(machine, &look.unit, look.log_file.as_deref())
         };
-        let transfer = log::transfer(&log).filter(|_| !seen.status.as_ref().is_some_and(|s| s.is_synced()));
-        let full = transfer.as_ref().is_some_and(|(_, numbers)| numbers.is_none());
+        let synced = seen.status.as_ref().is_some_and(|s| s.is_synced());
+        if !synced && donor.is_missing(&log, Instant::now()) {
+            return Err(fail(stuck::sentence(seen.status.as_ref())));
+        }
+        let transfer = log::transfer(&log).filter(|_| !synced);
+        // Its script runs for each of the two, and the full one is what takes long.
+        let asking = transfer.as_ref().is_some_and(|(_, numbers)| numbers.is_none());
+        let full = asking && log::received(&log) != Kind::Ist;
         let limit = if full { plan.sst_limit.max(plan.limit) } else { plan.limit };
         let reason = match &verdict {
             Verdict::Closed { reason, .. } => reason.clone(),

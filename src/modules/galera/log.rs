@@ -1,10 +1,14 @@
 //! The server's own words: its log, for progress and for failures.
 
-use crate::galera::{ist_progress, notable};
+use crate::galera::{Kind, ist_progress, notable};
 use crate::machine::units::Unit;
 use crate::machine::{Command, Machine};
 
-/// What the server has logged since its unit was last started, from the journal or from its own file.
+/// How many lines of the log are looked at.
+const LINES: usize = 400;
+
+/// What the server has logged since its unit was last started, from the journal or from its own file. Lines about
+/// clients that went away are left out: beside a busy application they would be all that is left.
 pub fn recent(machine: &Machine, unit: &Unit, log_file: Option<&str>) -> String {
     let mut text = String::new();
     if machine.has_program("journalctl") {
@@ -15,7 +19,7 @@ pub fn recent(machine: &Machine, unit: &Unit, log_file: Option<&str>) -> String 
         };
         let unit = unit.name.as_str();
         let words =
-            ["journalctl", "--unit", unit, "--no-pager", "--quiet", "--output", "cat", "--lines", "400", &start];
+            ["journalctl", "--unit", unit, "--no-pager", "--quiet", "--output", "cat", "--lines", "4000", &start];
         if let Ok(output) = machine.probe(&Command::new(words)) {
             text.push_str(&output.stdout_text());
         }
@@ -23,7 +27,34 @@ pub fn recent(machine: &Machine, unit: &Unit, log_file: Option<&str>) -> String 
     if let Some(path) = log_file.filter(|path| path.starts_with('/')) {
         text.push_str(&tail(path));
     }
-    text
+    worth(&text)
+}
+
+/// The last lines that are about the server itself.
+fn worth(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.contains("Aborted connection")).collect();
+    let start = lines.len().saturating_sub(LINES);
+    lines.get(start..).unwrap_or_default().iter().flat_map(|line| [line, "\n"]).collect()
+}
+
+/// What the log tells of a transfer. The script of a full one is started for each, and only then learns from the donor
+/// which of the two it is.
+pub fn received(log: &str) -> Kind {
+    if log.contains("Proceeding with SST") || log.contains("SST completed on joiner") {
+        Kind::Sst
+    } else if log.contains("Running IST") || log.contains("IST completed on joiner") || log.contains("Receiving IST") {
+        Kind::Ist
+    } else {
+        Kind::None
+    }
+}
+
+/// Whether the node waits for the first write set of an incremental transfer: it has said how many there will be, and
+/// nothing has come.
+pub fn waits_for_donor(log: &str) -> bool {
+    let last = |word: &str| log.rfind(word);
+    let came = ["Receiving IST...", "IST applying starts", "IST received:"].into_iter().filter_map(last).max();
+    last("Receiving IST: ").is_some_and(|asked| came.is_none_or(|came| came < asked))
 }
 
 /// The end of a file, at most 128 kB.
@@ -99,6 +130,35 @@ mod tests {
         let log = format!("{log}WSREP: Receiving IST... 40.0% ( 4/10 events) complete.\n");
         assert_eq!(transfer(&log).unwrap().1, Some((4, 10)));
         assert_eq!(transfer("nothing"), None);
+    }
+
+    #[test]
+    fn transfers_in_the_log() {
+        assert_eq!(received("WSREP_SST: [INFO] Proceeding with SST (2026)\nReceiving IST"), Kind::Sst);
+        let script =
+            "WSREP: Running: 'wsrep_sst_mariabackup --role 'joiner'\n'xtrabackup_ist' received from donor: Running IST";
+        assert_eq!(received(script), Kind::Ist);
+        assert_eq!(received("WSREP: Running: 'wsrep_sst_mariabackup --role 'joiner'"), Kind::None);
+        assert_eq!(received("WSREP: Receiving IST: 7 writesets"), Kind::Ist);
+        assert_eq!(received("WSREP: Synchronized with group"), Kind::None);
+    }
+
+    #[test]
+    fn a_donor_that_does_not_come() {
+        let asked = "[Note] WSREP: SST succeeded for position x:11\n[Note] WSREP: Receiving IST: 102 writesets, seqnos 12-113\n";
+        assert!(waits_for_donor(asked));
+        assert!(!waits_for_donor("[Note] WSREP: SST succeeded for position x:11\n"));
+        for came in ["Receiving IST... 0.0% (0/4 events) complete.", "####### IST applying starts with 12"] {
+            assert!(!waits_for_donor(&format!("{asked}WSREP: {came}\n")), "{came}");
+            assert!(waits_for_donor(&format!("WSREP: {came}\n{asked}")), "an earlier one: {came}");
+        }
+    }
+
+    #[test]
+    fn clients_that_went_away_do_not_hide_the_server() {
+        let noise = "[Warning] Aborted connection 7 to db: 'passbolt'\n".repeat(3000);
+        assert_eq!(worth(&format!("first\n{noise}last\n")), "first\nlast\n");
+        assert_eq!(worth(&"line\n".repeat(500)).lines().count(), 400);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod log;
 mod observe;
 mod pending;
 mod restart;
+mod stuck;
 
 use super::Module;
 

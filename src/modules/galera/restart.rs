@@ -1,7 +1,7 @@
 //! A node's way out and back: drain, stop, start, transfer, Synced, undrain.
 
 use super::observe::{Look, look};
-use super::{drain, evidence, log};
+use super::{drain, evidence, log, stuck};
 use crate::galera::{Kind, Observation, Process, SavedState, is_null_uuid};
 use crate::machine::sql::Login;
 use crate::machine::units::{Unit, UnitAction, UnitOptions};
@@ -193,6 +193,7 @@ fn come_back(
     let mut transfer = Kind::None;
     let mut said = String::from("starts");
     let mut numbers = None;
+    let mut donor = stuck::Donor::default();
     loop {
         let now = look(machine, plan.host, Some(&before.unit.name), plan.login)?;
         let seen = &now.observation;
@@ -201,7 +202,7 @@ fn come_back(
         if synced && !behind {
             // What it got is in its log, however quick it was.
             let log = log::recent(machine, &now.unit, now.log_file.as_deref());
-            return Ok((now.observation, received(&log).max(transfer)));
+            return Ok((now.observation, log::received(&log).max(transfer)));
         }
         if let Some(status) = &seen.status
             && !status.wsrep_on
@@ -215,7 +216,7 @@ fn come_back(
         }
         // An aborted server is started again by systemd; each round may cost it, and its donor, a full transfer.
         let restarts: u32 = now.unit.properties.get("NRestarts").and_then(|n| n.parse().ok()).unwrap_or(0);
-        if restarts > 0 && !plan.allow_sst {
+        if restarts > if plan.allow_sst { 2 } else { 0 } {
             return Err(give_up(machine, plan, &now, "its server has aborted, and systemd starts it again and again"));
         }
         down = if matches!(seen.process, Process::Running | Process::Starting) { 0 } else { down + 1 };
@@ -230,7 +231,10 @@ fn come_back(
         if Instant::now() >= next_log {
             next_log = Instant::now() + Duration::from_secs(1);
             let log = log::recent(machine, &now.unit, now.log_file.as_deref());
-            transfer = transfer.max(received(&log));
+            transfer = transfer.max(log::received(&log));
+            if !synced && donor.is_missing(&log, Instant::now()) {
+                return Err(give_up_waiting(machine, plan, &now));
+            }
             if let Some((text, steps)) = log::transfer(&log) {
                 said = text;
                 numbers = steps.or(numbers);
@@ -263,16 +267,16 @@ fn come_back(
     }
 }
 
-/// What the log tells of a transfer. The script of a full one is started for each, and only then learns from the donor
-/// which of the two it is.
-fn received(log: &str) -> Kind {
-    if log.contains("Proceeding with SST") || log.contains("SST completed on joiner") {
-        Kind::Sst
-    } else if log.contains("Running IST") || log.contains("IST completed on joiner") || log.contains("Receiving IST") {
-        Kind::Ist
-    } else {
-        Kind::None
+/// The donor does not reach the node: what it waits for will not come.
+fn give_up_waiting(machine: &mut Machine, plan: &Plan<'_>, now: &Look) -> Failure {
+    let why = stuck::sentence(now.observation.status.as_ref());
+    // Its log before it is ended, which only adds what comes of that.
+    let Failure::Said(mut text) = give_up(machine, plan, now, &why) else { return Failure::Said(why) };
+    match stuck::end(machine, &now.unit) {
+        Ok(how) => text.push_str(&format!("\n{how}")),
+        Err(error) => text.push_str(&format!("\nIts server could not be ended: {error}")),
     }
+    Failure::Said(text)
 }
 
 /// A node that does not come back stays out: what systemd would try again and again is ended, the cause is named.
@@ -329,16 +333,5 @@ mod tests {
         // Without quorum nobody is served anyway.
         let split = NodeStatus { cluster_status: "non-Primary".into(), local_state: 0, ready: false, ..member };
         assert_eq!(refusal(&seen(split)), None);
-    }
-
-    #[test]
-    fn transfers_in_the_log() {
-        assert_eq!(received("WSREP_SST: [INFO] Proceeding with SST (2026)\nReceiving IST"), Kind::Sst);
-        let script =
-            "WSREP: Running: 'wsrep_sst_mariabackup --role 'joiner'\n'xtrabackup_ist' received from donor: Running IST";
-        assert_eq!(received(script), Kind::Ist);
-        assert_eq!(received("WSREP: Running: 'wsrep_sst_mariabackup --role 'joiner'"), Kind::None);
-        assert_eq!(received("WSREP: Receiving IST: 7 writesets"), Kind::Ist);
-        assert_eq!(received("WSREP: Synchronized with group"), Kind::None);
     }
 }

@@ -8,6 +8,7 @@ pub mod kill;
 pub mod kills;
 pub mod membership;
 pub mod recovery;
+pub mod starts;
 pub mod tls;
 pub mod upgrade;
 
@@ -22,6 +23,7 @@ pub fn all() -> impl Iterator<Item = &'static (&'static str, fn())> {
         super::killed::SCENARIOS,
         super::rollback::FAULTS,
         recovery::SCENARIOS,
+        starts::SCENARIOS,
         membership::SCENARIOS,
         tls::SCENARIOS,
         upgrade::SCENARIOS,
