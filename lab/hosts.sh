@@ -63,9 +63,12 @@ NFT
 table bridge $TABLE {
     set host { type ifname; }
     set pair { type ifname . ifname; }
+    set controller { type ifname; }
     chain from { type filter hook prerouting priority -300; policy accept; iifname @host drop; }
     chain to { type filter hook postrouting priority 300; policy accept; oifname @host drop; }
     chain between { type filter hook forward priority 0; policy accept; iifname . oifname @pair drop; }
+    chain in { type filter hook input priority 0; policy accept; iifname @controller drop; }
+    chain out { type filter hook output priority 0; policy accept; oifname @controller drop; }
 }
 NFT
     # Where iptables drops what is forwarded (Docker sets that), our bridge is let through.
