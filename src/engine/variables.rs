@@ -4,7 +4,7 @@ use super::frame::{Frame, layer_of};
 use super::host::{Host, Stamp};
 use super::play::{Batch, PlayRun};
 use crate::playbook::{Keywords, Task};
-use crate::template::{HostVars, Layer, Raw, Scope, SearchPaths, Value};
+use crate::template::{HostVars, Layer, Raw, Scope, SearchPaths, Value, from_json};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -47,7 +47,16 @@ impl HostBase {
     /// Reads what the inventory says of a host, for a play.
     pub fn new(play: &PlayRun, host: &str) -> HostBase {
         let owed: Value = play.run.owed_restarts(host).iter().map(|unit| Value::from(unit.as_str())).collect();
-        let owed = Layer::from_iter([("deploy_owed_restarts".into(), Raw::Value(owed))]);
+        let resumed = play.run.resumed.as_ref();
+        let turn = resumed.and_then(|progress| Some((progress, progress.broken_off(play.number, host)?)));
+        let turn = turn.map_or(
+            serde_json::Value::Null,
+            |(progress, began)| serde_json::json!({"runs": progress.runs, "began": began}),
+        );
+        let owed = Layer::from_iter([
+            ("deploy_owed_restarts".into(), Raw::Value(owed)),
+            ("deploy_resumed_turn".into(), Raw::Value(from_json(&turn))),
+        ]);
         let inventory = play.run.inventory.read().unwrap_or_else(|p| p.into_inner());
         let layers = inventory
             .variable_layers(host, Some(&play.play.directory))

@@ -1,5 +1,7 @@
 //! The gate: whether every member is well enough for one of them to be touched.
 
+use super::peers::unconnected;
+use super::statements::Statement;
 use super::status::{Links, NodeStatus, Observation, Process, is_null_uuid};
 use serde::Serialize;
 
@@ -159,8 +161,19 @@ pub fn gate(
         if let Some(reason) = own_fault(status, expected.size, tolerances) {
             return closed(host, reason);
         }
-        if let Some(reason) = work_in_hand(member, status, tolerances) {
-            return closed(host, reason);
+    }
+    // Everything behind such a statement waits for it on every member: it is the cause, what waits is not.
+    if let Some((member, long)) = definitions(members, tolerances) {
+        return closed(&member.host, format!("{long}: a stop would wait for it, and the whole cluster with it"));
+    }
+    for member in members {
+        let host = member.host.as_str();
+        let Some(status) = &member.status else { continue };
+        if status.local_recv_queue > tolerances.recv_queue {
+            return closed(host, format!("{} write sets wait to be applied", status.local_recv_queue));
+        }
+        if let Some(program) = member.backup.as_ref().filter(|_| tolerances.refuse_backups) {
+            return closed(host, format!("a backup is running ({program})"));
         }
         if let Some(before) = previous.iter().find(|sample| sample.host == host)
             && let Some(reason) = trend(member, status, before, tolerances)
@@ -186,12 +199,25 @@ pub fn gate(
     {
         return closed(&host, reason);
     }
+    if expected.complete
+        && let Some((host, reason)) = unconnected(members)
+    {
+        return closed(&host, reason);
+    }
     if let Some((host, reason)) = narrow(members, tolerances) {
         return closed(&host, reason);
     }
     match first {
         Some(_) => Verdict::Open,
         None => closed("", "no member was looked at".into()),
+    }
+}
+
+/// What is wrong with a member by itself, however many others there are; nothing when it serves.
+pub fn trouble(member: &Member) -> Option<String> {
+    match &member.status {
+        None => Some(silence(member)),
+        Some(status) => own_fault(status, 0, &Tolerances::default()),
     }
 }
 
@@ -208,17 +234,14 @@ fn silence(member: &Member) -> String {
     format!("no answer from its server ({why})")
 }
 
-/// What must not be cut off by a stop.
-fn work_in_hand(member: &Member, status: &NodeStatus, tolerances: &Tolerances) -> Option<String> {
-    if let Some(long) =
-        status.statements.iter().filter(|s| s.seconds >= tolerances.definitions_s).max_by_key(|s| s.seconds)
-    {
-        return Some(format!("{long}: a stop would wait for it, and the whole cluster with it"));
-    }
-    match &member.backup {
-        Some(program) if tolerances.refuse_backups => Some(format!("a backup is running ({program})")),
-        _ => None,
-    }
+/// A change of definitions that must not be cut off by a stop: as its author's node has it, since an applier does not know its
+/// text, else the oldest.
+fn definitions<'a>(members: &'a [Member], tolerances: &Tolerances) -> Option<(&'a Member, &'a Statement)> {
+    let all = members.iter().flat_map(|member| {
+        member.status.iter().flat_map(|status| &status.statements).map(move |statement| (member, statement))
+    });
+    all.filter(|(_, one)| one.seconds >= tolerances.definitions_s)
+        .max_by_key(|(_, one)| (!one.kind.is_empty(), one.seconds))
 }
 
 /// What the closer look found.
@@ -358,9 +381,6 @@ fn own_fault(status: &NodeStatus, expected: u32, tolerances: &Tolerances) -> Opt
              playbooks/enable-tls.yml goes on with it"
                 .into(),
         );
-    }
-    if status.local_recv_queue > tolerances.recv_queue {
-        return Some(format!("{} write sets wait to be applied", status.local_recv_queue));
     }
     None
 }
@@ -549,6 +569,12 @@ pub(super) mod tests {
         }
         let mut members = known();
         members[2].status.as_mut().unwrap().statements = vec![long(9)];
+        let reason = gate(&members, expected, &[], &tolerances).reason().unwrap();
+        assert!(reason.contains("c: ALTER TABLE of app runs for 9 s"), "{reason}");
+        // Those who apply it do not know what it is, and what waits for it is no cause.
+        let applied = Statement { user: "system user".into(), seconds: 10, ..Statement::default() };
+        members[0].status.as_mut().unwrap().statements = vec![applied];
+        members[1].status.as_mut().unwrap().local_recv_queue = 40;
         let reason = gate(&members, expected, &[], &tolerances).reason().unwrap();
         assert!(reason.contains("c: ALTER TABLE of app runs for 9 s"), "{reason}");
         for (not_after, words) in [(999_999, "expired"), (1_000_000 + 6 * 86_400, "expires in 6 days")] {

@@ -2,6 +2,7 @@
 
 use super::certificates::Certificate;
 use super::options::{self, ProviderOptions};
+use super::peers::Peers;
 use super::statements::Statement;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -274,6 +275,8 @@ pub struct Observation {
     pub has_view: bool,
     /// Databases beside the server's own: data that a state transfer would replace.
     pub user_databases: Vec<String>,
+    /// Whom it is connected with, where that can be told.
+    pub peers: Option<Peers>,
     /// A backup that runs on the host, by its program's name.
     pub backup: Option<String>,
     /// Milliseconds of the host's own clock since its boot, so that differences of counters have a time.

@@ -30,6 +30,9 @@ pub struct Progress {
     pub owed: Vec<(String, Due, i64)>,
     /// What it paid, its own debts or those of runs before it.
     pub paid: Vec<(String, Due)>,
+    /// The runs whose steps these are, the newest first: only where a later run resumes them.
+    #[serde(skip)]
+    pub runs: Vec<String>,
 }
 
 impl Progress {
@@ -37,6 +40,14 @@ impl Progress {
     pub fn finished(&self, play: usize, host: &str) -> Option<&Turn> {
         let mut turns = self.turns.iter().rev();
         turns.find(|turn| turn.play == play && turn.host == host).filter(|t| t.outcome == Some(TurnOutcome::Done))
+    }
+
+    /// When the turn of `host` in play number `play` first began, if it was cut off or failed since, however often it was taken
+    /// again. What it did by then still stands.
+    pub fn broken_off(&self, play: usize, host: &str) -> Option<i64> {
+        let turns = self.turns.iter().rev().filter(|turn| turn.play == play && turn.host == host);
+        let tries = turns.take_while(|turn| matches!(turn.outcome, None | Some(TurnOutcome::Failed)));
+        tries.last().map(|turn| turn.began)
     }
 }
 
@@ -157,5 +168,28 @@ mod tests {
         // A turn begun again is open again.
         let again = fold(&steps(&[began("a"), ended("a", TurnOutcome::Done), began("a")]));
         assert_eq!(again.finished(1, "a"), None);
+    }
+
+    #[test]
+    fn what_a_broken_off_turn_did_counts_from_its_first_try() {
+        let began = |host: &str| Step::TurnBegan { play: 1, host: host.into() };
+        let ended = |host: &str, outcome| Step::TurnEnded { play: 1, host: host.into(), outcome, gate: "x".into() };
+        let progress = fold(&steps(&[
+            began("done"),
+            ended("done", TurnOutcome::Done),
+            began("cut"),
+            began("cut"),
+            ended("cut", TurnOutcome::Failed),
+            began("cut"),
+            began("back"),
+            ended("back", TurnOutcome::RolledBack),
+            began("anew"),
+            ended("anew", TurnOutcome::RolledBack),
+            began("anew"),
+        ]));
+        for (host, expected) in [("done", None), ("cut", Some(2)), ("back", None), ("anew", Some(10)), ("none", None)] {
+            assert_eq!(progress.broken_off(1, host), expected, "{host}");
+        }
+        assert_eq!(progress.broken_off(2, "cut"), None);
     }
 }

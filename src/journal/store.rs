@@ -43,15 +43,17 @@ impl Kept {
     /// What its steps come to, after those of the runs that it resumes.
     pub fn progress_with_resumed(&self, store: &Store) -> Progress {
         let mut steps = read_steps(&self.directory);
+        let mut runs = vec![self.meta.id.clone()];
         let mut before = self.meta.resumes.clone();
         // A run cannot resume itself, but a file can be edited.
         for _ in 0..100 {
             let Some(id) = before else { break };
             let earlier = store.directory(&id);
             steps.splice(0..0, read_steps(&earlier));
+            runs.push(id.clone());
             before = store.read(&id).ok().and_then(|kept| kept.meta.resumes);
         }
-        fold(&steps)
+        Progress { runs, ..fold(&steps) }
     }
 
     /// What it was made of.

@@ -4,6 +4,7 @@
 mod order;
 mod plan;
 mod rollback;
+mod standing;
 
 use super::cluster_lock::{self, Held, Terms};
 use super::event::Event;
@@ -178,6 +179,10 @@ impl<'a> Roll<'a> {
         let lost: Vec<&str> = hosts.iter().filter(|host| host.gone().is_some()).map(|host| &*host.name).collect();
         if !lost.is_empty() {
             trouble = Some(format!("{} failed in its turn", lost.join(", ")));
+            // Before anything is put back: the cause may lie elsewhere.
+            if let (Some(why), Some(others)) = (&mut trouble, self.elsewhere(&names(hosts)).await) {
+                why.push_str(&format!(", and elsewhere not all is well: {others}"));
+            }
         } else if batch.ending() == Some(super::play::Ending::Fatal) {
             trouble = Some("the turn ended with a fatal error".to_string());
         }

@@ -106,7 +106,7 @@ impl Roll<'_> {
     }
 
     /// The play's gate is that of a Galera cluster.
-    fn is_cluster(&self) -> bool {
+    pub(super) fn is_cluster(&self) -> bool {
         self.rolling.gate.as_ref().is_some_and(|gate| gate.name == Some("galera"))
     }
 

@@ -18,6 +18,7 @@ pub use restore::{Leave, NotUndone, Refused, Rollback, UnitLeft};
 pub(crate) use store::History;
 
 use super::files::Stat;
+use super::units::UnitAction;
 use super::{Change, ChangeKind, Domain, Facet, Machine, Undo};
 use std::path::Path;
 
@@ -25,6 +26,18 @@ impl Machine {
     /// From here on live changes are logged for a rollback of `run`; an empty name logs nothing.
     pub fn begin_history(&mut self, run: &str, turn: u32, task: &str) {
         self.history = store::directory_of(run).map(|directory| History::new(directory, turn, task));
+    }
+
+    /// When the task that runs now, in an earlier run of the given name, last started or restarted a unit on this host: by
+    /// the host's own clock, seconds since 1970. What was cut off in between may not have come about.
+    pub fn unit_started_by(&self, run: &str, unit: &str) -> Option<i64> {
+        let task = self.history.as_ref()?.task();
+        let lines = store::read(&store::directory_of(run)?).ok()??;
+        let starts = |entry: &Entry| {
+            let Entry::Unit { unit: name, action, .. } = entry else { return false };
+            name == unit && matches!(action, UnitAction::Start | UnitAction::Restart)
+        };
+        lines.iter().rev().find(|line| line.task == task && starts(&line.entry)).map(|line| line.time)
     }
 
     /// Why the log of the task that just ran is not complete.

@@ -37,6 +37,11 @@ impl History {
         History { directory, turn, task: task.to_string(), broken: None }
     }
 
+    /// The task's name.
+    pub fn task(&self) -> &str {
+        &self.task
+    }
+
     /// Writes an entry, so that it outlives a crash. Says whether it could.
     pub fn append(&mut self, entry: Entry) -> bool {
         let line = Line { time: Time::now().0, turn: self.turn, task: self.task.clone(), entry };

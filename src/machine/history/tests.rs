@@ -317,3 +317,23 @@ fn a_change_says_truly_whether_it_can_be_undone() {
         assert_eq!(undo, *expected, "{what}");
     }
 }
+
+#[test]
+fn the_last_start_of_a_unit_by_this_task_is_found() {
+    let scene = Scene::new();
+    let log = |machine: &mut Machine, unit: &str, action| {
+        let entry = Entry::Unit { unit: unit.into(), scope: Default::default(), action, running: false };
+        assert!(machine.log(entry));
+    };
+    let before = crate::machine::files::Time::now().0;
+    scene.task(1, |machine| {
+        log(machine, "a.service", UnitAction::Start);
+        log(machine, "b.service", UnitAction::Stop);
+        assert!(machine.unit_started_by(&scene.run, "a.service").is_some_and(|at| at >= before));
+        assert_eq!(machine.unit_started_by(&scene.run, "b.service"), None, "it was only stopped");
+        assert_eq!(machine.unit_started_by("another-run", "a.service"), None);
+    });
+    let mut machine = Machine::new(Mode::Live);
+    machine.begin_history(&scene.run, 1, "another task");
+    assert_eq!(machine.unit_started_by(&scene.run, "a.service"), None, "by another task");
+}

@@ -79,6 +79,9 @@ login_arguments! {
         pub unit: Option<Text>,
         /// The host's name in the inventory; filled in by itself.
         pub host: Option<Text>,
+        /// The runs that this one resumes, and when this node's turn began in them; filled in by itself. A server that
+        /// they have restarted by this task since then is not restarted once more for `force` alone.
+        pub resumed: Option<Value>,
     }
 }
 
@@ -119,7 +122,8 @@ fn run(
             "{host} would not start with the option files that are there now: {error}. Nothing was touched"
         )));
     }
-    due.around.force = arguments.force.0;
+    let done = arguments.resumed.as_ref().and_then(|turn| restarted_by(machine, &look, turn));
+    due.around.force = arguments.force.0 && done.is_none();
     // What a restart that failed has left, once the node is well again.
     let left_drained = look.observation.status.as_ref().is_some_and(|s| s.is_synced()) && drain::is_ours(machine)?;
     let (action, reasons) = choose(&due.pending, &due.around).map_err(ModuleError::Failed)?;
@@ -129,6 +133,10 @@ fn run(
             if left_drained {
                 drain::enable(machine)?;
                 let msg = "nothing but the drain that an earlier restart has left".to_string();
+                return Ok(answer(action, reasons, None).with("transfer", "none").with_message(msg));
+            }
+            if let Some(run) = done.filter(|_| arguments.force.0) {
+                let msg = format!("nothing: it was restarted in this turn by the run {run}, which this one resumes");
                 return Ok(answer(action, reasons, None).with("transfer", "none").with_message(msg));
             }
             let later = due.pending.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -211,6 +219,22 @@ fn run(
     };
     let report = restart::carry_out(machine, context, &look, &plan)?;
     Ok(finished(action, reasons, &foreseen, report))
+}
+
+/// The run that has restarted the server in the turn that is taken up again, by this host's own log and clock. The server that
+/// runs now must be of that start.
+fn restarted_by(machine: &Machine, look: &Look, turn: &Value) -> Option<String> {
+    /// Hosts whose clocks differ by more close the gate.
+    const SKEW: i64 = 60;
+    let status = look.observation.status.as_ref().filter(|status| status.is_synced())?;
+    let up_since = look.observation.clock - i64::try_from(status.uptime).ok()?;
+    let began = turn.get("began")?.as_i64()? - SKEW;
+    let runs = turn.get("runs")?.as_array()?.iter().filter_map(Value::as_str);
+    let of_turn = |run: &str| {
+        let at = machine.unit_started_by(run, &look.unit.name)?;
+        (at >= began && up_since + 1 >= at).then(|| run.to_string())
+    };
+    runs.filter_map(|run| of_turn(run)).next()
 }
 
 /// After a reload nothing that the server takes is left.

@@ -49,7 +49,8 @@ fn name_host<'a>(
     Box::pin(async move { Ok(super::Prepared::Send(arguments)) })
 }
 
-/// As [`name_host`], for a restart: one that an earlier run owes this node is due whatever its files say.
+/// As [`name_host`], for a restart: one that an earlier run owes this node is due whatever its files say, and one that the
+/// resumed run has made in this very turn is not due again.
 #[cfg(feature = "controller")]
 fn name_host_and_debts<'a>(
     host: &'a dyn super::ActionHost,
@@ -61,6 +62,9 @@ fn name_host_and_debts<'a>(
         let unit = if unit.contains('.') { unit.to_string() } else { format!("{unit}.service") };
         if owed.as_array().is_some_and(|units| units.iter().any(|owed| *owed == *unit)) {
             arguments.entry("force").or_insert_with(|| true.into());
+        }
+        if let Some(turn) = host.variable("deploy_resumed_turn")?.filter(|turn| turn.is_object()) {
+            arguments.entry("resumed").or_insert(turn);
         }
         name_host(host, arguments).await
     })

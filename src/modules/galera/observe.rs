@@ -1,7 +1,7 @@
 //! Looking at this host's node: process, server, disk.
 
 use super::closer;
-use crate::galera::{NodeConfig, NodeStatus, Observation, Process, SavedState, holds_up};
+use crate::galera::{NodeConfig, NodeStatus, Observation, Peers, Process, ProviderOptions, SavedState, holds_up};
 use crate::machine::sql::{Login, Rows, Server};
 use crate::machine::units::{Unit, UnitOptions};
 use crate::machine::{Command, Machine, MachineError, Result};
@@ -50,6 +50,9 @@ fn look_with(machine: &Machine, host: &str, unit: Option<&str>, login: &Login, c
                 let (status, variables) = read(machine, &mut server)?;
                 if let Some(path) = variables.get("datadir").filter(|path| !path.is_empty()) {
                     data = path.clone();
+                }
+                if status.wsrep_on {
+                    seen.peers = peers(&variables);
                 }
                 log_file = variables.get("log_error").cloned().filter(|path| !path.is_empty());
                 if close && status.wsrep_on {
@@ -148,6 +151,14 @@ fn backup() -> Option<String> {
     None
 }
 
+/// The server's connections with its group, by the kernel's tables.
+fn peers(variables: &Pairs) -> Option<Peers> {
+    let tables: Vec<String> =
+        ["/proc/net/tcp", "/proc/net/tcp6"].iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect();
+    let options = ProviderOptions::parse(variables.get("wsrep_provider_options")?).ok()?;
+    Peers::read(&tables, variables.get("wsrep_cluster_address")?, options.get("gmcast.listen_addr")?)
+}
+
 type Pairs = BTreeMap<String, String>;
 
 /// Reads a running server's status; also its variables by name.
@@ -164,7 +175,7 @@ fn read(machine: &Machine, server: &mut Server) -> Result<(NodeStatus, Pairs)> {
     let variables = pairs(machine.sql_status(
         server,
         "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('wsrep_on', 'wsrep_provider', 'wsrep_cluster_name', \
-         'wsrep_node_name', 'wsrep_desync', 'wsrep_provider_options', 'ssl_cert', 'ssl_ca', 'socket', 'datadir', 'log_error', \
+         'wsrep_node_name', 'wsrep_cluster_address', 'wsrep_desync', 'wsrep_provider_options', 'ssl_cert', 'ssl_ca', 'socket', 'datadir', 'log_error', \
          'version')",
     )?);
     // Empty outside of a cluster; not readable without a quorum.

@@ -179,6 +179,9 @@ fn saved(machine: &Machine, before: &Look) -> Result<Option<SavedState>> {
     Ok(bytes.and_then(|bytes| SavedState::parse(&String::from_utf8_lossy(&bytes))))
 }
 
+/// What a server says before it ends because it met nobody with quorum.
+const NO_QUORUM: &str = "failed to reach primary view";
+
 /// Follows it until it is Synced and has all it needs.
 fn come_back(
     machine: &mut Machine,
@@ -194,6 +197,8 @@ fn come_back(
     let mut said = String::from("starts");
     let mut numbers = None;
     let mut donor = stuck::Donor::default();
+    let mut alone = false;
+    let starting = UnitOptions { no_block: true, ..UnitOptions::default() };
     loop {
         let now = look(machine, plan.host, Some(&before.unit.name), plan.login)?;
         let seen = &now.observation;
@@ -214,13 +219,25 @@ fn come_back(
                 "its server has started without Galera (wsrep_on, wsrep_provider)",
             ));
         }
+        // Whoever finds nobody with quorum ends after half a minute. Others have died meanwhile, and may come back: it is
+        // kept coming, or it would stay out when they do.
+        if seen.process == Process::Failed
+            && started.elapsed() < plan.limit
+            && log::recent(machine, &now.unit, now.log_file.as_deref()).contains(NO_QUORUM)
+        {
+            alone = true;
+            said = "finds no member with quorum and tries again".into();
+            machine.act_on_unit(&now.unit, UnitAction::Start, &starting, &mut |_| {})?;
+            std::thread::sleep(Duration::from_secs(1));
+            continue;
+        }
         // An aborted server is started again by systemd; each round may cost it, and its donor, a full transfer.
         let restarts: u32 = now.unit.properties.get("NRestarts").and_then(|n| n.parse().ok()).unwrap_or(0);
         if restarts > if plan.allow_sst { 2 } else { 0 } {
             return Err(give_up(machine, plan, &now, "its server has aborted, and systemd starts it again and again"));
         }
         down = if matches!(seen.process, Process::Running | Process::Starting) { 0 } else { down + 1 };
-        if seen.process == Process::Failed && down > 1 || down > 10 {
+        if !(alone && started.elapsed() > plan.limit) && (seen.process == Process::Failed && down > 1 || down > 10) {
             return Err(give_up(
                 machine,
                 plan,
@@ -249,6 +266,14 @@ fn come_back(
             }
         }
         let limit = if transfer == Kind::Sst { plan.sst_limit.max(plan.limit) } else { plan.limit };
+        if started.elapsed() > limit && alone && !seen.status.as_ref().is_some_and(|s| s.is_primary()) {
+            let why = format!(
+                "for {} s it has found no member with quorum. When the others have theirs back, playbooks/recover.yml \
+                 brings it in",
+                limit.as_secs()
+            );
+            return Err(give_up(machine, plan, &now, &why));
+        }
         if started.elapsed() > limit {
             let state = seen.status.as_ref().map_or("no answer", |s| s.local_state_comment.as_str()).to_string();
             return Err(give_up(
