@@ -5,7 +5,10 @@
 //! [`note`], which shows it and puts it into the result.
 
 pub mod kill;
+pub mod killed_controller;
 pub mod kills;
+pub mod links;
+pub mod live;
 pub mod membership;
 pub mod recovery;
 pub mod starts;
@@ -27,6 +30,8 @@ pub fn all() -> impl Iterator<Item = &'static (&'static str, fn())> {
         membership::SCENARIOS,
         tls::SCENARIOS,
         upgrade::SCENARIOS,
+        killed_controller::SCENARIOS,
+        links::SCENARIOS,
     ];
     every.into_iter().flatten()
 }
