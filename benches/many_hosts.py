@@ -131,4 +131,5 @@ def measure(sshd, count, number):
     result.finish()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -5,11 +5,12 @@ use super::arguments::{AccessArguments, RunArguments};
 use super::assemble::{About, assemble, passwords};
 use super::{record, run};
 use crate::engine::event::{Event, Sink};
-use crate::engine::{PlayRun, Respondent, Run, open_play};
+use crate::engine::{PlayRun, Respondent, Run, host_variables, open_play};
 use crate::inventory::Inventory;
 use crate::playbook::{LoadOptions, Play, RegisteredModules, load_playbook};
 use crate::redact::Redactor;
 use crate::source::{Diag, Diags};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
@@ -148,6 +149,33 @@ impl Access {
     pub fn number(&self, host: &str, name: &str) -> Option<u32> {
         let inventory = self.run.inventory.read().unwrap_or_else(|p| p.into_inner());
         self.variable(&inventory, host, name)?.trim().parse().ok()
+    }
+
+    /// All hosts of the inventory, sorted.
+    pub fn hosts(&self) -> Vec<Arc<str>> {
+        let inventory = self.run.inventory.read().unwrap_or_else(|p| p.into_inner());
+        let mut hosts: Vec<Arc<str>> = inventory.hosts.keys().map(|host| host.as_str().into()).collect();
+        hosts.sort();
+        hosts
+    }
+
+    /// Variables of hosts, templated; what a host does not define is left out. An error says why one cannot be evaluated.
+    pub async fn variables(
+        &self,
+        hosts: &[Arc<str>],
+        names: &'static [&'static str],
+    ) -> Vec<(Arc<str>, Result<Map<String, Value>, String>)> {
+        let asking = hosts.iter().map(|host| {
+            let (play, host) = (self.play.clone(), host.clone());
+            tokio::spawn(async move { host_variables(&play, &host, names).await })
+        });
+        let asking: Vec<_> = asking.collect();
+        let mut found = Vec::new();
+        for (host, task) in hosts.iter().zip(asking) {
+            let variables = task.await.unwrap_or_else(|error| Err(format!("a fault of ours: {error}")));
+            found.push((host.clone(), variables.map_err(|why| self.redactor.mask(&why).into_owned())));
+        }
+        found
     }
 
     /// The inventory's sources.

@@ -1,7 +1,9 @@
 //! Connections and agents of a run: one a host, made when first needed.
 
 use super::run::Run;
-use crate::connection::agent::{self, AgentError, AgentOptions, Blobs, Call as AgentCall, ProgressSink, Session};
+use crate::connection::agent::{
+    self, AgentError, AgentOptions, Blobs, Call as AgentCall, ProgressSink, Relay, Session,
+};
 use crate::connection::{Connection, ConnectionError, ConnectionOptions, Connector, Resolver};
 use crate::template::{Scope, to_json};
 use crate::wire::{Reply, TaskRequest};
@@ -215,6 +217,11 @@ impl Fleet {
 }
 
 impl Link {
+    /// Connects from the host to somewhere.
+    pub async fn relay(&self, target: &str, port: u16, timeout: Duration) -> std::io::Result<Relay> {
+        self.session.relay(target, port, timeout).await
+    }
+
     /// Sends a request; its answer comes later. Waits only for a free place among the `forks`.
     pub async fn submit(
         &self,

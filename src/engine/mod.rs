@@ -36,7 +36,7 @@ mod variables;
 mod walker;
 mod watch;
 
-pub use ask::Respondent;
+pub use ask::{Respondent, host_variables};
 pub use fleet::Fleet;
 pub use include::Loader;
 pub use owed::Debts;

@@ -32,7 +32,7 @@ mod action;
 #[cfg(feature = "controller")]
 pub use action::{Action, ActionError, ActionFuture, ActionHost, FileKind, Prepared, RenderOptions};
 #[cfg(feature = "controller")]
-pub use galera::GaleraGate;
+pub use galera::{GaleraGate, leaf::tls_wish};
 #[cfg(feature = "controller")]
 pub use pki::{has_preflight, preflight};
 

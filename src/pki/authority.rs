@@ -197,10 +197,14 @@ impl Authority {
     }
 
     /// Signs `params` for `key`; gives DER.
-    pub(crate) fn sign(&self, params: &CertificateParams, key: &PrivateKey) -> Result<Vec<u8>, PkiError> {
+    pub(crate) fn sign(
+        &self,
+        params: &CertificateParams,
+        key: &impl rcgen::PublicKeyData,
+    ) -> Result<Vec<u8>, PkiError> {
         let issuer = Issuer::from_ca_cert_pem(&self.cert_pem, self.key.pair())
             .map_err(PkiError::crypto("read an authority's certificate"))?;
-        let cert = params.signed_by(key.pair(), &issuer).map_err(PkiError::crypto("sign a certificate"))?;
+        let cert = params.signed_by(key, &issuer).map_err(PkiError::crypto("sign a certificate"))?;
         Ok(cert.der().to_vec())
     }
 }

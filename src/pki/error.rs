@@ -45,6 +45,14 @@ pub enum PkiError {
         /// What is wrong with it.
         why: String,
     },
+    /// A signing request that is not granted.
+    #[error("{what} is not signed: {why}")]
+    Request {
+        /// Where it came from.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A private key that cannot be read.
     #[error("{what} is no private key that can be read: {why}")]
     Key {

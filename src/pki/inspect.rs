@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
-use x509_parser::x509::X509Name;
+use x509_parser::x509::{SubjectPublicKeyInfo, X509Name};
 
 use super::public_half::hex;
 use super::{PkiError, San, UnixTime, pem};
@@ -138,7 +138,7 @@ pub(crate) fn inspect_der(der: &[u8], what: &str) -> Result<CertInfo, PkiError> 
         is_ca: false,
         key_cert_sign: None,
         path_length: None,
-        key: key_kind(&cert),
+        key: key_kind(cert.public_key()),
         public_key_sha256: hex(&Sha256::digest(cert.public_key().raw)),
         fingerprint: hex(&Sha256::digest(der)),
         subject_key_id: None,
@@ -176,7 +176,7 @@ pub(crate) fn inspect_der(der: &[u8], what: &str) -> Result<CertInfo, PkiError> 
     Ok(info)
 }
 
-fn san(name: &GeneralName<'_>) -> Option<San> {
+pub(super) fn san(name: &GeneralName<'_>) -> Option<San> {
     match name {
         GeneralName::DNSName(name) => Some(San::Dns(name.to_ascii_lowercase())),
         GeneralName::IPAddress(bytes) => match bytes.len() {
@@ -188,11 +188,11 @@ fn san(name: &GeneralName<'_>) -> Option<San> {
     }
 }
 
-fn key_kind(cert: &X509Certificate<'_>) -> KeyKind {
-    match cert.public_key().parsed() {
+pub(super) fn key_kind(key: &SubjectPublicKeyInfo<'_>) -> KeyKind {
+    match key.parsed() {
         Ok(PublicKey::RSA(key)) => KeyKind::Rsa(key.key_size() as u32),
         Ok(PublicKey::EC(point)) => KeyKind::Ecdsa(point.key_size() as u32),
-        _ if cert.public_key().algorithm.algorithm.to_id_string() == "1.3.101.112" => KeyKind::Ed25519,
+        _ if key.algorithm.algorithm.to_id_string() == "1.3.101.112" => KeyKind::Ed25519,
         _ => KeyKind::Other,
     }
 }

@@ -1,6 +1,6 @@
 //! Issuing a leaf: its key is made in memory, handed over, and forgotten.
 
-use rcgen::{ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
 
 use super::authority::base_params;
 use super::{Authority, CertInfo, KeyType, Lifetime, PkiError, PrivateKey, Profile, San, Subject, UnixTime, date, pem};
@@ -51,24 +51,43 @@ impl Authority {
     /// Makes a key and signs a certificate for it.
     pub fn issue(&self, request: &Request, now: UnixTime) -> Result<Issued, PkiError> {
         request.check()?;
-        request.profile.allowed_by(self.purpose, &self.name)?;
+        let rsa = matches!(request.key_type, KeyType::Rsa3072 | KeyType::Rsa4096);
+        let (profile, subject) = (request.profile, &request.subject);
+        let (params, warnings) = self.leaf(profile, subject, &request.sans, rsa, request.lifetime, now)?;
+        let key = PrivateKey::generate(request.key_type)?;
+        let cert_pem = pem::encode("CERTIFICATE", &self.sign(&params, key.pair())?);
+        let info = super::inspect(&cert_pem, "the new certificate")?;
+        let chain_pem = format!("{cert_pem}{}", self.intermediates_pem()?);
+        Ok(Issued { cert_pem, chain_pem, key_pem: key.to_pem(), info, warnings })
+    }
+
+    /// A leaf without its key, and what its owner should know.
+    pub(crate) fn leaf(
+        &self,
+        profile: Profile,
+        subject: &Subject,
+        sans: &[San],
+        rsa: bool,
+        lifetime: Lifetime,
+        now: UnixTime,
+    ) -> Result<(CertificateParams, Vec<String>), PkiError> {
+        profile.allowed_by(self.purpose, &self.name)?;
         if self.info.not_after <= now {
             return Err(PkiError::AuthorityExpired { name: self.name.clone(), date: date(self.info.not_after) });
         }
         let mut warnings = self.warnings.clone();
-        let wanted_end = now + request.lifetime.as_seconds();
+        let wanted_end = now + lifetime.as_seconds();
         let not_after = wanted_end.min(self.info.not_after);
         if not_after < wanted_end {
             warnings.push(format!(
                 "authority `{}` expires at {}, so `{}` cannot live longer: rotate the authority soon",
                 self.name,
                 date(self.info.not_after),
-                request.subject.common_name
+                subject.common_name
             ));
         }
-        let lifetime = Lifetime::seconds(not_after - now);
-        let mut params = base_params(&request.subject, lifetime, now, not_after)?;
-        for san in &request.sans {
+        let mut params = base_params(subject, Lifetime::seconds(not_after - now), now, not_after)?;
+        for san in sans {
             params.subject_alt_names.push(match san {
                 San::Dns(name) => SanType::DnsName(
                     name.as_str().try_into().map_err(PkiError::crypto("write a name into a certificate"))?,
@@ -78,19 +97,15 @@ impl Authority {
         }
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        if matches!(request.key_type, KeyType::Rsa3072 | KeyType::Rsa4096) {
+        if rsa {
             params.key_usages.push(KeyUsagePurpose::KeyEncipherment);
         }
-        if request.profile.server_auth() {
+        if profile.server_auth() {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         }
-        if request.profile.client_auth() {
+        if profile.client_auth() {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
         }
-        let key = PrivateKey::generate(request.key_type)?;
-        let cert_pem = pem::encode("CERTIFICATE", &self.sign(&params, &key)?);
-        let info = super::inspect(&cert_pem, "the new certificate")?;
-        let chain_pem = format!("{cert_pem}{}", self.intermediates_pem()?);
-        Ok(Issued { cert_pem, chain_pem, key_pem: key.to_pem(), info, warnings })
+        Ok((params, warnings))
     }
 }

@@ -11,7 +11,11 @@ pub mod public_half;
 pub use public_half::{KeyEvidence, public_half};
 
 #[cfg(feature = "controller")]
+mod archive;
+#[cfg(feature = "controller")]
 mod authority;
+#[cfg(feature = "controller")]
+mod csr;
 #[cfg(feature = "controller")]
 mod describe;
 #[cfg(feature = "controller")]
@@ -37,15 +41,21 @@ mod renewal;
 #[cfg(feature = "controller")]
 mod rotation;
 #[cfg(feature = "controller")]
+mod sets;
+#[cfg(feature = "controller")]
 mod storage;
 #[cfg(feature = "controller")]
 mod store;
 #[cfg(feature = "controller")]
 mod verify;
+#[cfg(feature = "controller")]
+mod watch;
 
 #[cfg(feature = "controller")]
 pub use {
+    archive::{Archive, pack},
     authority::{Authority, AuthoritySpec, NameRule},
+    csr::{Signed, SigningRequest},
     describe::{describe, describe_foreseen, describe_planned, diff},
     error::PkiError,
     inspect::{CertInfo, KeyKind, inspect, inspect_all},
@@ -58,9 +68,14 @@ pub use {
     profile::{Profile, Purpose},
     renewal::{Decision, Found, Reason, RenewalPolicy, Wanted, renew_at, renewal},
     rotation::{Phase, Rotation},
+    sets::{Port, Protocol, SetSpec},
     storage::{DirStorage, Locked, OverlayStorage, Storage},
-    store::{AuthorityView, IssuedRecord, Store, default_path},
+    store::{AuthorityView, IssuedRecord, Revocation, Store, default_path},
     verify::{CertSet, Problem, VerifyPolicy, trusts, verify},
+    watch::{
+        FilesSeen, Finding, Knowledge, PortReport, SetReport, State, judge_authority, judge_port, judge_set, short,
+        worst,
+    },
 };
 
 #[cfg(all(test, feature = "controller"))]

@@ -36,6 +36,8 @@ pub struct RenewalPolicy {
     pub next_run: Option<Lifetime>,
     /// Regardless.
     pub force: bool,
+    /// The certificate that lies there was revoked, at this moment.
+    pub revoked: Option<UnixTime>,
 }
 
 /// What is to be done.
@@ -94,6 +96,8 @@ pub enum Reason {
     BeforeNextRun(UnixTime),
     /// Somebody said so.
     Forced,
+    /// It must not be used any more.
+    Revoked(UnixTime),
 }
 
 impl fmt::Display for Reason {
@@ -127,6 +131,7 @@ impl fmt::Display for Reason {
             Reason::NotYetValid(begin) => write!(f, "it becomes valid only at {}", date(*begin)),
             Reason::BeforeNextRun(end) => write!(f, "it would expire before the next scheduled run, at {}", date(*end)),
             Reason::Forced => f.write_str("renewal is forced"),
+            Reason::Revoked(since) => write!(f, "it was revoked at {}", date(*since)),
         }
     }
 }
@@ -227,6 +232,9 @@ fn first_reason(
     // A tenth of slack, so that no rounding makes two runs disagree.
     if info.not_after > now + request.lifetime.as_seconds() + request.lifetime.as_seconds() / 10 {
         return Some(Reason::TooLong(info.not_after));
+    }
+    if let Some(since) = policy.revoked {
+        return Some(Reason::Revoked(since));
     }
     if policy.force {
         return Some(Reason::Forced);

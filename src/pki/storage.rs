@@ -16,6 +16,13 @@ use super::PkiError;
 /// Held while a store is changed; dropped to let others in.
 pub struct Locked(#[allow(dead_code, reason = "the open file is the lock")] Option<fs::File>);
 
+impl Locked {
+    /// Of what needs no lock.
+    pub(super) fn nothing() -> Locked {
+        Locked(None)
+    }
+}
+
 /// A place for named files. Names are relative, with `/` between their parts.
 pub trait Storage: Send + Sync {
     /// A file's bytes, or nothing.

@@ -5,6 +5,7 @@
 //! ca/<name>/<serial>/cert.pem  one generation; after a rotation there are two
 //! ca/<name>/<serial>/key.pem   encrypted PKCS#8
 //! issued/<serial>.json         one certificate: whose, for what, until when; never a key
+//! revoked/<serial>.json        one that must not be used any more: since when and why
 //! ```
 
 use std::collections::BTreeMap;
@@ -15,8 +16,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Authority, AuthoritySpec, CertInfo, Issued, Passphrase, PkiError, PrivateKey, Profile, Purpose, Request, Rotation,
-    Storage, UnixTime, date, inspect,
+    Authority, AuthoritySpec, CertInfo, Issued, Lifetime, Passphrase, PkiError, PrivateKey, Profile, Purpose, Request,
+    Rotation, Signed, SigningRequest, Storage, UnixTime, date, inspect,
 };
 use crate::secret::Secret;
 
@@ -86,6 +87,17 @@ pub struct IssuedRecord {
     pub info: CertInfo,
     /// The certificate.
     pub cert_pem: String,
+}
+
+/// That a certificate must not be used any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocation {
+    /// Which.
+    pub serial: String,
+    /// Since when.
+    pub at: UnixTime,
+    /// Why, if somebody said so.
+    pub reason: Option<String>,
 }
 
 /// A store, opened.
@@ -222,17 +234,77 @@ impl Store {
     /// Issues a leaf for `host` and remembers it, without its key.
     pub fn issue(&self, name: &str, host: &str, request: &Request, now: UnixTime) -> Result<Issued, PkiError> {
         let issued = self.unlock(name)?.issue(request, now)?;
+        self.remember(name, host, request.profile, &issued.info, &issued.cert_pem, now)?;
+        Ok(issued)
+    }
+
+    /// Signs somebody's request for `host` and remembers it.
+    pub fn sign(
+        &self,
+        name: &str,
+        host: &str,
+        request: &SigningRequest,
+        profile: Profile,
+        lifetime: Lifetime,
+        now: UnixTime,
+    ) -> Result<Signed, PkiError> {
+        let signed = self.unlock(name)?.sign_request(request, profile, lifetime, now)?;
+        self.remember(name, host, profile, &signed.info, &signed.cert_pem, now)?;
+        Ok(signed)
+    }
+
+    fn remember(
+        &self,
+        authority: &str,
+        host: &str,
+        profile: Profile,
+        info: &CertInfo,
+        cert_pem: &str,
+        now: UnixTime,
+    ) -> Result<(), PkiError> {
         let record = IssuedRecord {
-            authority: name.to_string(),
+            authority: authority.to_string(),
             host: host.to_string(),
-            profile: request.profile,
+            profile,
             issued_at: now,
-            info: issued.info.clone(),
-            cert_pem: issued.cert_pem.clone(),
+            info: info.clone(),
+            cert_pem: cert_pem.to_string(),
         };
         let _lock = self.lock()?;
-        self.write_json(&format!("issued/{}.json", issued.info.serial), &record)?;
-        Ok(issued)
+        self.write_json(&format!("issued/{}.json", info.serial), &record)
+    }
+
+    /// Marks a certificate as one that must not be used any more. One that is marked already stays as it is.
+    pub fn revoke(&self, serial: &str, reason: Option<&str>, now: UnixTime) -> Result<Revocation, PkiError> {
+        let _lock = self.lock()?;
+        if let Some(revocation) = self.revocation(serial)? {
+            return Ok(revocation);
+        }
+        let revocation = Revocation { serial: serial.into(), at: now, reason: reason.map(str::to_string) };
+        self.write_json(&format!("revoked/{serial}.json"), &revocation)?;
+        Ok(revocation)
+    }
+
+    /// Whether a certificate was revoked, by its serial number.
+    pub fn revocation(&self, serial: &str) -> Result<Option<Revocation>, PkiError> {
+        self.json(&format!("revoked/{serial}.json"))
+    }
+
+    /// All that was revoked, by serial number.
+    pub fn revoked(&self) -> Result<BTreeMap<String, Revocation>, PkiError> {
+        let mut all = BTreeMap::new();
+        for file in self.storage.list("revoked/")? {
+            all.extend(self.json::<Revocation>(&file)?.map(|one| (one.serial.clone(), one)));
+        }
+        Ok(all)
+    }
+
+    /// All files as they are at one moment, CA keys encrypted as ever: for a backup.
+    pub fn files(&self) -> Result<Vec<(String, Vec<u8>)>, PkiError> {
+        let _lock = self.lock()?;
+        let names = self.storage.list("")?;
+        let read = |name: String| Ok(self.storage.read(&name)?.map(|bytes| (name, bytes)));
+        names.into_iter().filter_map(|name| read(name).transpose()).collect()
     }
 
     /// Every certificate that was signed, by date of issue.

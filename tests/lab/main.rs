@@ -3,6 +3,7 @@
 //! It needs root (it boots hosts) and is run by `make test`; `cargo test` alone leaves it out unless
 //! `DEPLOY_TEST_LAB=1` says otherwise.
 
+mod certificates;
 mod cluster;
 mod failures;
 mod faults;
@@ -38,6 +39,7 @@ fn scenarios() {
         firewall::SCENARIOS,
         site::SCENARIOS,
         tls::SCENARIOS,
+        certificates::SCENARIOS,
         restart::SCENARIOS,
         rolling::SCENARIOS,
         rollback::SCENARIOS,

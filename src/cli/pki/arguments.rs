@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::cli::arguments::AccessArguments;
 use crate::pki::{KeyType, Lifetime, NameRule, Profile, Purpose, San};
 
 /// The arguments of `deploy pki`.
@@ -26,19 +27,29 @@ pub struct PkiArgs {
 pub(super) enum PkiCommand {
     /// Make the authorities that do not exist yet.
     Init(Init),
-    /// Show the authorities and the certificates that they signed, by the store's own record.
+    /// Judge the certificates of the hosts: what lies in their files, what their ports serve, when they end.
     ///
-    /// The exit status is 1 when something should have been renewed already, 2 when something has expired or will
-    /// within a tenth of its life.
-    Status(Status),
+    /// Every host of the inventory with the variable `pki_sets` is looked at, all at the same time. What a port serves is
+    /// asked from outside, through the agent of another host that serves the same. Exit code, as monitoring plugins
+    /// have it: 0 all is well, 1 warning, 2 critical, 3 something could not be seen. A renewal that did not happen is a
+    /// warning after four fifths of a certificate's life, and critical after nine tenths.
+    Status(Box<Status>),
     /// Issue a certificate into a directory: cert.pem, key.pem, ca.pem.
     Issue(Issue),
+    /// Sign somebody else's request (CSR), after judging what it asks for.
+    Sign(Sign),
+    /// Renew the sets of hosts now, whether they are due or not: runs playbooks/rotate-certs.yml.
+    Renew(Box<Renew>),
+    /// Mark a certificate as one that must not be used any more, and say what that does and what it does not.
+    Revoke(Revoke),
     /// Print an authority's certificates: what peers must trust.
     Export(Export),
     /// Take over an authority that was made elsewhere (by openssl, for example).
     Import(Import),
     /// Judge a certificate with its key and authority, as a server would have to.
     Verify(Verify),
+    /// Copy the store into one tar file, CA keys encrypted as they are; or judge such a file.
+    Backup(Backup),
 }
 
 #[derive(Debug, Args)]
@@ -63,17 +74,88 @@ pub(super) struct Init {
     pub(super) permitted: Vec<NameRule>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+/// How what was found is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
+    /// For people.
     Table,
+    /// One document.
     Json,
+    /// Metrics, for the node exporter's folder of text files.
+    Prometheus,
+    /// One page that needs nothing else.
+    Html,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Status {
-    /// How to print it.
-    #[arg(long, value_enum, default_value = "table")]
+    #[command(flatten)]
+    pub(super) access: AccessArguments,
+    /// How to write what was found.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "table")]
     pub(super) format: Format,
+    /// Write it into this file, in one step, instead of to standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+    /// Look at no host: show the authorities and what they signed, by the store's own record.
+    #[arg(long)]
+    pub(super) store_only: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Sign {
+    /// Which authority signs.
+    #[arg(long)]
+    pub(super) ca: String,
+    /// cluster, server or client: what the certificate will be good for, whatever the request asks.
+    #[arg(long)]
+    pub(super) profile: Profile,
+    /// The request (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub(super) csr: PathBuf,
+    /// A name that it may ask for; may be repeated. Any it asks for, when none is given.
+    #[arg(long = "san", value_name = "NAME")]
+    pub(super) sans: Vec<San>,
+    /// For which host it is recorded; its common name when missing.
+    #[arg(long, value_name = "HOST")]
+    pub(super) host: Option<String>,
+    /// How long it lives.
+    #[arg(long, default_value = "90d")]
+    pub(super) lifetime: Lifetime,
+    /// File for the certificate, intermediates behind it; it must not be there yet.
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Renew {
+    #[command(flatten)]
+    pub(super) access: AccessArguments,
+    /// A host whose sets are renewed; may be repeated.
+    #[arg(long = "host", value_name = "HOST", required = true, value_delimiter = ',')]
+    pub(super) hosts: Vec<String>,
+    /// Only predict what would be changed.
+    #[arg(short = 'C', long)]
+    pub(super) check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Revoke {
+    /// Its serial number, or the beginning of it.
+    pub(super) serial: String,
+    /// Why.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Backup {
+    /// The file; it must not be there yet.
+    #[arg(value_name = "FILE", required_unless_present = "verify")]
+    pub(super) file: Option<PathBuf>,
+    /// Judge this backup instead: is it whole, and does the passphrase open every CA key in it.
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    pub(super) verify: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -99,18 +99,38 @@ pub fn served_to_clients(socket: &str, limit: Duration) -> std::io::Result<Vec<V
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(limit))?;
     stream.set_write_timeout(Some(limit))?;
+    shown_to_clients(&mut stream)
+}
+
+/// The same by its port. The server counts the broken handshake against our address, unless that is 127.0.0.1.
+pub fn served_by_mysql(address: SocketAddr, limit: Duration) -> std::io::Result<Vec<Vec<u8>>> {
+    let mut stream = TcpStream::connect_timeout(&address, limit)?;
+    stream.set_read_timeout(Some(limit))?;
+    stream.set_write_timeout(Some(limit))?;
+    shown_to_clients(&mut stream)
+}
+
+fn shown_to_clients(stream: &mut (impl Read + Write)) -> std::io::Result<Vec<Vec<u8>>> {
     let mut head = [0; 4];
     stream.read_exact(&mut head)?;
     let mut hello = vec![0; usize::from(head[0]) | usize::from(head[1]) << 8 | usize::from(head[2]) << 16];
     stream.read_exact(&mut hello)?;
-    // What a client says that wants TLS: protocol 4.1, TLS, secure connection, plugins; packets of 16 MB; utf8mb4.
+    // A server that has no place for us, or that has blocked our address, says so at once.
+    if let [0xff, _, _, why @ ..] = hello.as_slice() {
+        return Err(std::io::Error::other(String::from_utf8_lossy(why).into_owned()));
+    }
+    stream.write_all(&tls_wish())?;
+    shown(stream)
+}
+
+/// What a client of MariaDB says that wants TLS: protocol 4.1, TLS, secure connection, plugins; packets of 16 MB; utf8mb4.
+pub fn tls_wish() -> Vec<u8> {
     let mut wish = vec![32, 0, 0, 1];
     wish.extend(0x0008_8a00_u32.to_le_bytes());
     wish.extend((1_u32 << 24).to_le_bytes());
     wish.push(45);
     wish.extend([0; 23]);
-    stream.write_all(&wish)?;
-    shown(&mut stream)
+    wish
 }
 
 fn shown(stream: &mut (impl Read + Write)) -> std::io::Result<Vec<Vec<u8>>> {

@@ -13,7 +13,7 @@ mod galera_recover;
 mod galera_restart;
 mod galera_status;
 mod galera_wait;
-mod leaf;
+pub mod leaf;
 mod lock_file;
 mod log;
 mod observe;

@@ -141,7 +141,7 @@ mod controller {
         let arguments: PkiCertificate = decode(raw).map_err(|error| ActionError::Failed(error.to_string()))?;
         let request = request(&arguments, host.host()).map_err(failed)?;
         request.check().map_err(failed)?;
-        let policy = renewal_policy(host, &arguments)?;
+        let mut policy = renewal_policy(host, &arguments)?;
         let place = place(&arguments)?;
         let store = open(host, arguments.store.as_deref(), arguments.passphrase_file.as_deref())?;
         let now = pki::now();
@@ -157,6 +157,10 @@ mod controller {
             _ => return Ok(Prepared::Done(seen)),
         }
         let found = found(&seen)?;
+        let there = found.cert.as_deref().and_then(|cert| pki::inspect(cert, "the certificate on the host").ok());
+        if let Some(there) = there {
+            policy.revoked = store.revocation(&there.serial).map_err(failed)?.map(|one| one.at);
+        }
         let wanted = Wanted { request: &request, authority: &view.name, authority_pem: &view.cert_pem };
         let decision = pki::renewal(&found, wanted, &policy, now).map_err(failed)?;
 
@@ -250,6 +254,7 @@ mod controller {
             renew_before: lifetime(&arguments.renew_before)?,
             next_run: lifetime(&arguments.next_run)?,
             force: arguments.force.0 || forced,
+            revoked: None,
         })
     }
 

@@ -4,13 +4,14 @@ mod ca;
 mod certificate;
 mod rotation;
 mod set;
+mod status;
 #[cfg(feature = "controller")]
 mod stores;
 
 use super::Module;
 
 /// The modules of this family.
-pub const MODULES: &[&Module] = &[&ca::MODULE, &certificate::MODULE, &rotation::MODULE];
+pub const MODULES: &[&Module] = &[&ca::MODULE, &certificate::MODULE, &rotation::MODULE, &status::MODULE];
 
 /// Whether [`preflight`] has something to say about a module.
 #[cfg(feature = "controller")]

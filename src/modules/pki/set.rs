@@ -24,7 +24,7 @@ pub const CURRENT: &str = "current";
 const FORESEEN: &str = "new";
 
 /// No certificate or key file is larger.
-const LIMIT: u64 = 256 * 1024;
+pub(super) const LIMIT: u64 = 256 * 1024;
 
 /// Characters of the hash that tells two sets of one certificate apart.
 const MARK: usize = 8;

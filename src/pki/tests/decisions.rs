@@ -122,6 +122,7 @@ fn renewal_by_table() {
     assert_eq!(at(29, &rare), "keep 60");
     assert!(at(30, &rare).starts_with("it would expire before the next scheduled run"));
     assert_eq!(at(1, &RenewalPolicy { force: true, ..plain }), "renewal is forced");
+    assert!(at(1, &RenewalPolicy { revoked: Some(NOW), ..plain }).starts_with("it was revoked at"));
     assert!(at(3651, &plain).contains("error: the authority `cluster` expired"));
 
     let with = |change: &dyn Fn(&mut Request)| {

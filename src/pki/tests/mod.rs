@@ -1,9 +1,12 @@
 //! The room against the `openssl` binary, and its decisions by tables.
 
+mod archive;
 mod authorities;
+mod csr;
 mod decisions;
 mod rotation;
 mod store;
+mod watch;
 
 use std::path::Path;
 use std::process::Command;

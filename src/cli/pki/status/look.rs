@@ -1,0 +1,272 @@
+//! Looking at all hosts: one request each for its files, and one connection for each port, from another host.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tokio::sync::Semaphore;
+
+use super::super::arguments::PkiArgs;
+use super::probe;
+use super::report::{AuthorityLine, HostLine, PortLine, Report, SetLine};
+use crate::cli::access::Access;
+use crate::engine::Respondent;
+use crate::modules::Status;
+use crate::pki::{self, FilesSeen, Knowledge, Port, SetSpec, UnixTime};
+
+/// What is asked of the inventory for every host.
+const VARIABLES: &[&str] = &[
+    "pki_sets",
+    "galera_address",
+    "ansible_host",
+    "galera_group",
+    "galera_cluster_name",
+    "pki_store",
+    "pki_renew_before",
+];
+
+/// A host that says nothing for so long is one that cannot be looked at.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// So many ports are asked at a time.
+const AT_A_TIME: usize = 64;
+
+/// A host as the inventory has it.
+struct Wanted {
+    host: Arc<str>,
+    address: String,
+    /// What tells its cluster from others.
+    cluster: String,
+    sets: Vec<SetSpec>,
+    /// Only there to ask others.
+    helper: bool,
+}
+
+/// Looks at everything.
+pub fn look(args: &PkiArgs, access: &Arc<Access>, now: UnixTime) -> Result<Report, String> {
+    access.block_on(look_at_all(args, access, now))?
+}
+
+async fn look_at_all(args: &PkiArgs, access: &Arc<Access>, now: UnixTime) -> Result<Report, String> {
+    let (mut all, mut broken, mut store) = (Vec::new(), Vec::new(), args.store.clone());
+    for (host, variables) in access.variables(&access.hosts(), VARIABLES).await {
+        let chosen = access.limited.as_ref().is_none_or(|limited| limited.iter().any(|name| **name == *host));
+        match variables.and_then(|variables| wanted(&host, &variables).map(|wanted| (wanted, variables))) {
+            Ok((Some(wanted), variables)) => {
+                if let (None, Some(path)) = (&store, variables.get("pki_store").and_then(Value::as_str)) {
+                    store = Some(at_home(path));
+                }
+                all.push(Wanted { helper: !chosen, ..wanted });
+            }
+            Ok((None, _)) => {}
+            Err(why) if chosen => broken.push(HostLine { host: host.to_string(), sets: Err(why) }),
+            Err(_) => {}
+        }
+    }
+    keep_helpers(&mut all);
+    if all.is_empty() && broken.is_empty() {
+        return Err("no host that was selected has the variable `pki_sets`: it says where a host's certificates lie \
+                    (playbooks/group_vars/*/certificates.yml); --store-only shows the store alone"
+            .into());
+    }
+    let mut remarks = Vec::new();
+    let (place, known) = knowledge(args, store, &mut remarks);
+    let names: Vec<Arc<str>> = all.iter().map(|wanted| wanted.host.clone()).collect();
+    let mut reached: Reached = access.reach(&names).await.into_iter().collect();
+    let seen = files(access, &all, &mut reached).await;
+    let served = ports(access, &all, &reached).await;
+    let mut hosts = broken;
+    for wanted in all.into_iter().filter(|wanted| !wanted.helper) {
+        let sets = match reached.get(&wanted.host) {
+            Some(Err(why)) => Err(why.clone()),
+            _ => Ok(judged(&wanted, &seen, &served, &known, now)),
+        };
+        hosts.push(HostLine { host: wanted.host.to_string(), sets });
+    }
+    hosts.sort_by(|a, b| a.host.cmp(&b.host));
+    let authorities = known
+        .authorities
+        .into_values()
+        .map(|view| AuthorityLine { findings: pki::judge_authority(&view, now), view })
+        .collect();
+    Ok(Report { now, store: place, authorities, hosts, remarks })
+}
+
+type Reached = BTreeMap<Arc<str>, Result<Arc<Respondent>, String>>;
+/// By host and number of the set.
+type Files = BTreeMap<(Arc<str>, usize), FilesSeen>;
+/// By host and port: who asked, and the chain or why there is none.
+type Served = BTreeMap<(Arc<str>, Port), (Arc<str>, Result<String, String>)>;
+
+/// What the inventory wants of a host; nothing where it has no sets.
+fn wanted(host: &Arc<str>, variables: &Map<String, Value>) -> Result<Option<Wanted>, String> {
+    let Some(sets) = variables.get("pki_sets") else { return Ok(None) };
+    let mut sets = SetSpec::list(sets)?;
+    let text = |name: &str| variables.get(name).and_then(Value::as_str).map(str::to_string);
+    if let Some(margin) = text("pki_renew_before").filter(|text| !text.is_empty()) {
+        let margin = margin.parse().map_err(|error: pki::PkiError| format!("pki_renew_before: {error}"))?;
+        sets.iter_mut().for_each(|set| {
+            set.renew_before.get_or_insert(margin);
+        });
+    }
+    let address = text("galera_address").or_else(|| text("ansible_host")).unwrap_or_else(|| host.to_string());
+    let cluster = ["galera_group", "galera_cluster_name"].map(|name| text(name).unwrap_or_default()).join("\0");
+    Ok(Some(Wanted { host: host.clone(), address, cluster, sets, helper: false }))
+}
+
+/// Whether two hosts serve a port for the same: one may ask the other, where others are kept out.
+fn peers(a: &Wanted, b: &Wanted, port: Port, authority: &str) -> bool {
+    let serves = |set: &SetSpec| set.authority == authority && set.ports.contains(&port);
+    a.host != b.host && a.cluster == b.cluster && b.sets.iter().any(serves)
+}
+
+/// Of the hosts that `--limit` leaves out those stay that are needed: one peer of each that would have none.
+fn keep_helpers(all: &mut Vec<Wanted>) {
+    let mut needed: Vec<Arc<str>> = Vec::new();
+    for one in all.iter().filter(|one| !one.helper) {
+        for set in &one.sets {
+            for port in &set.ports {
+                let mut others = all.iter().filter(|other| peers(one, other, *port, &set.authority));
+                let there = others.clone().any(|other| !other.helper || needed.contains(&other.host));
+                if let (false, Some(first)) = (there, others.next()) {
+                    needed.push(first.host.clone());
+                }
+            }
+        }
+    }
+    all.retain(|one| !one.helper || needed.contains(&one.host));
+}
+
+/// What the store says; a controller without one can look nevertheless.
+fn knowledge(args: &PkiArgs, place: Option<PathBuf>, remarks: &mut Vec<String>) -> (Option<String>, Knowledge) {
+    let read = || -> Result<(String, Knowledge), super::PkiCommandError> {
+        let store = args.open_at(place)?;
+        let mut known = Knowledge { revoked: store.revoked()?, ..Knowledge::default() };
+        for name in store.authorities()? {
+            known.authorities.insert(name.clone(), store.require(&name)?);
+        }
+        Ok((store.location(), known))
+    };
+    match read() {
+        Ok((_, known)) if known.authorities.is_empty() => (None, known),
+        Ok((place, known)) => (Some(place), known),
+        Err(error) => {
+            remarks.push(format!("the store is left out: {error}"));
+            (None, Knowledge::default())
+        }
+    }
+}
+
+fn at_home(path: &str) -> PathBuf {
+    match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
+        (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
+        _ => path.into(),
+    }
+}
+
+/// Asks every host for the files of its sets. A host that does not answer counts as one that was not reached.
+async fn files(access: &Arc<Access>, all: &[Wanted], reached: &mut Reached) -> Files {
+    let mut asking = Vec::new();
+    for wanted in all.iter().filter(|wanted| !wanted.helper) {
+        let Some(Ok(respondent)) = reached.get(&wanted.host) else { continue };
+        let sets = wanted.sets.iter().map(|set| {
+            json!({"path": set.path, "cert_name": set.cert_name, "key_name": set.key_name, "ca_name": set.ca_name})
+        });
+        let arguments = Map::from_iter([("sets".to_string(), sets.collect::<Vec<_>>().into())]);
+        let (access, respondent) = (access.clone(), respondent.clone());
+        let task = tokio::spawn(async move {
+            let asked = respondent.ask(&access.run, "deploy.builtin.pki_status", arguments);
+            match tokio::time::timeout(PATIENCE, asked).await {
+                Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+                Ok(Err(why)) => Err(why),
+                Ok(Ok(outcome)) if outcome.status == Status::Ok => Ok(outcome.data),
+                Ok(Ok(outcome)) => Err(outcome.msg.unwrap_or_else(|| "it does not say why".into())),
+            }
+        });
+        asking.push((wanted.host.clone(), task));
+    }
+    let mut seen = Files::new();
+    for (host, task) in asking {
+        match task.await.unwrap_or_else(|error| Err(format!("a fault of ours: {error}"))) {
+            Ok(data) => {
+                let sets = data.get("sets").and_then(Value::as_array).cloned().unwrap_or_default();
+                for (number, set) in sets.iter().enumerate() {
+                    let text = |name: &str| set.get(name).and_then(Value::as_str).map(str::to_string);
+                    let key = set.get("key").cloned().unwrap_or_default();
+                    let key = serde_json::from_value(key).unwrap_or(pki::KeyEvidence::Missing);
+                    seen.insert((host.clone(), number), FilesSeen { cert: text("cert"), key, ca: text("ca") });
+                }
+            }
+            Err(why) => {
+                reached.insert(host, Err(access.redactor.mask(&why).into_owned()));
+            }
+        }
+    }
+    seen
+}
+
+/// Asks every port, from another host that serves the same where there is one, the next in a ring so that all have as
+/// much to do; where that one does not get through, and where there is none, from the host itself.
+async fn ports(access: &Arc<Access>, all: &[Wanted], reached: &Reached) -> Served {
+    let free = Arc::new(Semaphore::new(AT_A_TIME));
+    let there = |host: &Arc<str>| reached.get(host).and_then(|reached| reached.as_ref().ok()).cloned();
+    let mut asking = Vec::new();
+    for (at, wanted) in all.iter().enumerate().filter(|(_, wanted)| !wanted.helper) {
+        let Some(own) = there(&wanted.host) else { continue };
+        for set in &wanted.sets {
+            for port in &set.ports {
+                let ring = all[at + 1..].iter().chain(&all[..at]);
+                let mut ring = ring.filter(|other| peers(wanted, other, *port, &set.authority));
+                let peer = ring.find_map(|other| there(&other.host));
+                let (own, address, port, free) = (own.clone(), wanted.address.clone(), *port, free.clone());
+                let task = tokio::spawn(async move {
+                    let _permit = free.acquire().await;
+                    let Some(peer) = peer else {
+                        return (own.host.clone(), probe::served(&own, &address, port).await);
+                    };
+                    match probe::served(&peer, &address, port).await {
+                        Ok(chain) => (peer.host.clone(), Ok(chain)),
+                        Err(why) => match probe::served(&own, &address, port).await {
+                            Ok(_) => {
+                                let why = format!(
+                                    "{why} from {}, and from the host itself it is: is a firewall in between?",
+                                    peer.host
+                                );
+                                (peer.host.clone(), Err(why))
+                            }
+                            Err(_) => (peer.host.clone(), Err(format!("{why} (asked from {})", peer.host))),
+                        },
+                    }
+                });
+                asking.push(((wanted.host.clone(), port), task));
+            }
+        }
+    }
+    let mut served = Served::new();
+    for (key, task) in asking {
+        let nobody: Arc<str> = "nobody".into();
+        let (from, told) = task.await.unwrap_or_else(|error| (nobody, Err(format!("a fault of ours: {error}"))));
+        served.insert(key, (from, told.map_err(|why| access.redactor.mask(&why).into_owned())));
+    }
+    served
+}
+
+/// Puts together what was seen of a host.
+fn judged(wanted: &Wanted, seen: &Files, served: &Served, known: &Knowledge, now: UnixTime) -> Vec<SetLine> {
+    let nothing = FilesSeen { cert: None, key: pki::KeyEvidence::Missing, ca: None };
+    let sets = wanted.sets.iter().enumerate().map(|(number, spec)| {
+        let files = seen.get(&(wanted.host.clone(), number)).unwrap_or(&nothing);
+        let report = pki::judge_set(files, spec, known, now);
+        let ports = spec.ports.iter().filter_map(|port| {
+            let (from, told) = served.get(&(wanted.host.clone(), *port))?;
+            let told = told.as_deref().map_err(String::as_str);
+            let judged = pki::judge_port(port.port, told, &report, files.ca.as_deref(), spec, known, now);
+            Some(PortLine { port: *port, from: from.to_string(), report: judged })
+        });
+        let ports = ports.collect();
+        SetLine { spec: spec.clone(), report, ports }
+    });
+    sets.collect()
+}

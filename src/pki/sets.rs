@@ -1,0 +1,157 @@
+//! What the inventory says about a host's certificates: the variable `pki_sets`.
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use super::{Lifetime, PkiError, Profile};
+
+/// One set: certificate, key and trusted authorities in one directory, renewed together.
+#[derive(Debug, Clone, Deserialize)]
+pub struct SetSpec {
+    /// What it is called.
+    pub name: String,
+    /// The authority that signs it.
+    pub authority: String,
+    /// What it is for.
+    #[serde(deserialize_with = "word")]
+    pub profile: Profile,
+    /// The directory that holds all its generations; `current` in it is the one in force.
+    pub path: String,
+    /// Where it is served.
+    #[serde(default)]
+    pub ports: Vec<Port>,
+    /// How what serves it reads it anew.
+    #[serde(default)]
+    pub reload: Value,
+    /// Renewed this long before its end, where that is not after two thirds of its life.
+    #[serde(default, deserialize_with = "lifetime")]
+    pub renew_before: Option<Lifetime>,
+    /// File name of the certificate.
+    #[serde(default = "cert_name")]
+    pub cert_name: String,
+    /// File name of the private key.
+    #[serde(default = "key_name")]
+    pub key_name: String,
+    /// File name of the trusted authorities.
+    #[serde(default = "ca_name")]
+    pub ca_name: String,
+}
+
+fn cert_name() -> String {
+    "cert.pem".into()
+}
+
+fn key_name() -> String {
+    "key.pem".into()
+}
+
+fn ca_name() -> String {
+    "ca.pem".into()
+}
+
+/// A port on which a set is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Port {
+    /// Its number.
+    #[serde(deserialize_with = "number")]
+    pub port: u16,
+    /// What is spoken before TLS.
+    #[serde(default)]
+    pub protocol: Protocol,
+}
+
+/// What is spoken on a port before TLS.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// Nothing.
+    #[default]
+    Tls,
+    /// The greeting of MariaDB and MySQL.
+    Mysql,
+}
+
+/// A number, also as templates give it: as text.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_string);
+    let port = text.trim().parse::<u16>().ok().filter(|port| *port > 0);
+    port.ok_or_else(|| serde::de::Error::custom(format!("`{text}` is no port")))
+}
+
+fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Profile, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(|error: PkiError| serde::de::Error::custom(error.to_string()))
+}
+
+fn lifetime<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Lifetime>, D::Error> {
+    let parse = |text: String| text.parse().map_err(|error: PkiError| serde::de::Error::custom(error.to_string()));
+    Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()).map(parse).transpose()
+}
+
+impl SetSpec {
+    /// Reads `pki_sets`; what it says beside the above is for the playbooks.
+    pub fn list(value: &Value) -> Result<Vec<SetSpec>, String> {
+        let items = value.as_array().ok_or_else(|| format!("pki_sets is {value}, and should be a list of sets"))?;
+        let read = |(number, item): (usize, &Value)| {
+            SetSpec::deserialize(item).map_err(|error| {
+                let name = item.get("name").and_then(Value::as_str).map(|name| format!(" ({name})"));
+                format!("pki_sets, entry {}{}: {error}", number + 1, name.unwrap_or_default())
+            })
+        };
+        items.iter().enumerate().map(read).collect()
+    }
+
+    /// How its server reads it anew, in words for people.
+    pub fn reload_words(&self) -> String {
+        match &self.reload {
+            Value::String(word) if word == "galera" => "FLUSH LOCAL SSL".into(),
+            Value::Object(how) => match (how.get("service"), how.get("command")) {
+                (Some(Value::String(service)), _) => {
+                    let verb = how.get("state").and_then(Value::as_str).unwrap_or("reloaded");
+                    format!("systemctl {} {service}", verb.trim_end_matches("ed"))
+                }
+                (_, Some(Value::Array(words))) => {
+                    words.iter().map(|word| word.as_str().unwrap_or("?")).collect::<Vec<_>>().join(" ")
+                }
+                (_, Some(Value::String(command))) => command.clone(),
+                _ => "reload what serves it".into(),
+            },
+            _ => "reload what serves it".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn sets_are_read_as_the_inventory_writes_them() {
+        let sets = json!([
+            {"name": "server", "authority": "client", "profile": "server", "path": "/s", "owner": "root",
+             "ports": [{"port": 3306, "protocol": "mysql"}, {"port": "4567"}], "reload": "galera"},
+            {"name": "garb", "authority": "cluster", "profile": "cluster", "path": "/g", "renew_before": "5d",
+             "reload": {"service": "garb", "state": "restarted"}},
+        ]);
+        let read = SetSpec::list(&sets).unwrap();
+        assert_eq!(read[0].ports[1], Port { port: 4567, protocol: Protocol::Tls });
+        assert_eq!((read[0].ports[0].protocol, read[0].cert_name.as_str()), (Protocol::Mysql, "cert.pem"));
+        assert_eq!(read[1].renew_before, Some(Lifetime::days(5)));
+        assert_eq!(read[0].reload_words(), "FLUSH LOCAL SSL");
+        assert_eq!(read[1].reload_words(), "systemctl restart garb");
+        for (sets, why) in [
+            (json!("x"), "should be a list of sets"),
+            (json!([{"name": "a"}]), "entry 1 (a): missing field `authority`"),
+            (json!([{"name": "a", "authority": "b", "profile": "c", "path": "/d"}]), "no certificate profile"),
+            (
+                json!([{"name": "a", "authority": "b", "profile": "client", "path": "/d", "ports": [{"port": "x"}]}]),
+                "`x` is no port",
+            ),
+        ] {
+            let error = SetSpec::list(&sets).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}
