@@ -62,12 +62,24 @@ impl SigningRequest {
         if !rest.is_empty() {
             return Err(bad("there are bytes behind its end".into()));
         }
+        let info = &request.certification_request_info;
+        // Keys that we do not take may be of kinds whose signatures we cannot verify.
+        let key = key_kind(&info.subject_pki);
+        let strong = match key {
+            KeyKind::Rsa(bits) => bits >= 2048,
+            KeyKind::Ecdsa(bits) => matches!(bits, 256 | 384),
+            KeyKind::Ed25519 => true,
+            KeyKind::Other => false,
+        };
+        if !strong {
+            let why = format!("its key ({key}) is not taken: RSA of at least 2048 bits, ECDSA P-256 or P-384, Ed25519");
+            return Err(bad(why));
+        }
         request.verify_signature().map_err(|error| {
             bad(format!(
                 "its signature is not that of its key ({error}): whoever sent it has not shown to hold the key"
             ))
         })?;
-        let info = &request.certification_request_info;
         let mut dropped = Vec::new();
         let (mut common_name, mut organization) = (None, None);
         for attribute in info.subject.iter_attributes() {
@@ -111,17 +123,6 @@ impl SigningRequest {
         }
         sans.sort();
         sans.dedup();
-        let key = key_kind(&info.subject_pki);
-        let strong = match key {
-            KeyKind::Rsa(bits) => bits >= 2048,
-            KeyKind::Ecdsa(bits) => matches!(bits, 256 | 384),
-            KeyKind::Ed25519 => true,
-            KeyKind::Other => false,
-        };
-        if !strong {
-            let why = format!("its key ({key}) is not taken: RSA of at least 2048 bits, ECDSA P-256 or P-384, Ed25519");
-            return Err(bad(why));
-        }
         Ok(SigningRequest {
             subject: Subject::new(&common_name, organization.as_deref()).map_err(|error| bad(error.to_string()))?,
             sans,

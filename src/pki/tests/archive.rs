@@ -12,7 +12,8 @@ fn a_backup_is_whole_and_tar_makes_a_store_of_it_again() {
     store.revoke(&issued.info.serial, Some("lost"), NOW).unwrap();
     // Revoked once, revoked then.
     assert_eq!(store.revoke(&issued.info.serial, None, NOW + DAY).unwrap().at, NOW);
-    let packed = pack(&store.files().unwrap(), NOW).unwrap();
+    // tar remarks upon files from the future.
+    let packed = pack(&store.files().unwrap(), 1_700_000_000).unwrap();
     assert!(!String::from_utf8_lossy(&packed).contains("BEGIN PRIVATE KEY"));
     let passphrase = || Passphrase::given(Secret::new("it's \"a\" $ecret\\"));
     let (views, count) = Archive::read(&packed, "b.tar").unwrap().verify(Some(passphrase())).unwrap();

@@ -7,7 +7,7 @@ use crate::pki::{State, worst};
 
 /// All metrics, each family with its help and type.
 pub fn text(report: &Report) -> String {
-    let mut families: [Family; 9] = [
+    let mut families: [Family; 10] = [
         Family::new("deploy_pki_state", "0 ok, 1 warning, 2 critical, 3 unknown; the worst of all"),
         Family::new("deploy_pki_set_state", "0 ok, 1 warning, 2 critical, 3 unknown, of a set on a host"),
         Family::new("deploy_pki_host_seen", "1 when the host could be looked at"),
@@ -16,16 +16,17 @@ pub fn text(report: &Report) -> String {
         Family::new("deploy_pki_served_not_after_seconds", "When the certificate that a port serves ends"),
         Family::new("deploy_pki_served_is_file", "1 when a port serves what lies in the file"),
         Family::new("deploy_pki_authority_not_after_seconds", "When an authority of the store ends"),
+        Family::new("deploy_pki_authority_state", "0 ok, 1 warning, 2 critical, of an authority of the store"),
         Family::new("deploy_pki_looked_at_seconds", "When it was looked at"),
     ];
-    let [state, sets, seen, file, due, served, same, authorities, at] = &mut families;
+    let [state, sets, seen, file, due, served, same, authorities, judged, at] = &mut families;
     let code = |state: State| i64::from(state.code());
     state.add(&[], code(report.state()));
     at.add(&[], report.now);
     for line in &report.authorities {
         let labels = [("authority", line.view.name.as_str()), ("serial", &line.view.info.serial)];
         authorities.add(&labels, line.view.info.not_after);
-        sets.add(&[("host", ""), ("set", &format!("authority {}", line.view.name))], code(worst(&line.findings)));
+        judged.add(&labels[..1], code(worst(&line.findings)));
     }
     for host in &report.hosts {
         let name = ("host", host.host.as_str());

@@ -60,9 +60,9 @@ fn report() -> Report {
         State::Warning,
         "port 3306 serves 22bb and the file holds 33cc: it was replaced and not reloaded",
     )];
-    let stale = line("server", "33cc", Some("22bb"), "galera2", stale);
+    let stale = line("server", "33cc", Some("22bb"), "galera3", stale);
     let silent = vec![finding(State::Unknown, "what port 3306 serves is not known: \"refused\" <now>")];
-    let silent = line("server", "44dd", None, "galera3", silent);
+    let silent = line("server", "44dd", None, "galera1", silent);
     let missing = SetLine {
         spec: spec("application", "client"),
         report: SetReport {
@@ -88,7 +88,27 @@ fn report() -> Report {
 
 #[test]
 fn the_table() {
-    insta::assert_snapshot!(table::text(&report()), @"");
+    insta::assert_snapshot!(table::text(&report()), @r#"
+    store /store
+      STATE  AUTHORITY  FOR      SUBJECT         SERIAL        DAYS  UNTIL
+      ok     cluster    cluster  /CN=cluster CA  5e7f00112233  3650  2037-01-12 08:00 UTC
+
+    hosts
+      STATE     HOST     SET          PORT        FILE          SERVED        SEEN FROM  DAYS  RENEWAL DUE           ISSUER          TRUSTS          NAMES
+      ok        galera1  server       3306/mysql  11aa11aa11aa  11aa11aa11aa  galera2    80    2027-03-06 08:00 UTC  /CN=cluster CA  /CN=cluster CA  DNS:galera1 IP:10.0.0.1
+      WARNING   galera2  server       3306/mysql  33cc33cc33cc  22bb22bb22bb  galera3    80    2027-03-06 08:00 UTC  /CN=cluster CA  /CN=cluster CA  DNS:galera1 IP:10.0.0.1
+      CRITICAL  galera2  application  -           -             -             -          -     -                     -               -               -
+      UNKNOWN   galera3  server       3306/mysql  44dd44dd44dd  ?             galera1    80    2027-03-06 08:00 UTC  /CN=cluster CA  /CN=cluster CA  DNS:galera1 IP:10.0.0.1
+      UNKNOWN   galera4  -            -           -             -             -          -     -                     -               -               -
+
+    why
+      WARNING: galera2, server, 3306: port 3306 serves 22bb and the file holds 33cc: it was replaced and not reloaded
+      CRITICAL: galera2, application: there is no certificate in /s/current
+      UNKNOWN: galera3, server, 3306: what port 3306 serves is not known: "refused" <now>
+      UNKNOWN: galera4: no route to host
+
+    CRITICAL: 4 hosts: 1 ok, 1 warning, 1 critical, 2 unknown, the first certificate ends in 80 days
+    "#);
 }
 
 #[test]
