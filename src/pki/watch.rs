@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::inspect::certificates;
 use super::{
-    AuthorityView, CertInfo, CertSet, KeyEvidence, Lifetime, Problem, Profile, RenewalPolicy, Revocation, SetSpec,
-    UnixTime, VerifyPolicy, date, inspect, inspect_all, renew_at, verify,
+    AuthorityView, CertInfo, CertSet, KeyEvidence, Lifetime, Problem, Profile, RenewalPolicy, Revocation, Rotation,
+    SetSpec, UnixTime, VerifyPolicy, date, inspect, inspect_all, renew_at, verify,
 };
 
 /// How a host, a set or a port is, as monitoring plugins have it; the worst is the last.
@@ -85,6 +85,8 @@ pub struct Knowledge {
     pub authorities: BTreeMap<String, AuthorityView>,
     /// What was revoked, by serial number.
     pub revoked: BTreeMap<String, Revocation>,
+    /// The changes of generations that are under way, by authority.
+    pub rotations: BTreeMap<String, Rotation>,
 }
 
 /// A set, judged.
@@ -128,6 +130,9 @@ pub fn judge_set(seen: &FilesSeen, spec: &SetSpec, known: &Knowledge, now: UnixT
             let missing = authority.and_then(|view| missing(view, &all));
             if let Some(subject) = missing {
                 say(State::Warning, format!("{} does not trust {subject}, and the store does", spec.ca_name));
+            }
+            if let Some(subject) = foreign(known, &all) {
+                say(State::Warning, format!("{} trusts {subject}, and the store does not", spec.ca_name));
             }
         }
         Some(Err(error)) => say(State::Critical, error.to_string()),
@@ -289,8 +294,23 @@ fn missing(view: &AuthorityView, trusted: &[CertInfo]) -> Option<String> {
     })
 }
 
+/// Whom a host trusts and no authority of the store stands for.
+fn foreign(known: &Knowledge, trusted: &[CertInfo]) -> Option<String> {
+    let bundles = known.authorities.values().map(|view| inspect_all(&view.bundle_pem, "the store").unwrap_or_default());
+    let ours: Vec<String> = bundles.flatten().map(|info| info.fingerprint).collect();
+    let other = trusted.iter().find(|one| !ours.contains(&one.fingerprint))?;
+    (!ours.is_empty()).then(|| format!("{} ({})", other.subject, short(&other.serial)))
+}
+
 /// An authority of the store: nobody renews it by itself.
-pub fn judge_authority(view: &AuthorityView, now: UnixTime) -> Vec<Finding> {
+pub fn judge_authority(view: &AuthorityView, rotation: Option<&Rotation>, now: UnixTime) -> Vec<Finding> {
+    if let Some(rotation) = rotation {
+        let (since, phase) = (date(rotation.began), rotation.phase.name());
+        let why = format!("its rotation is under way since {since} and stands at `{phase}`: bring it to its end");
+        let mut findings = vec![Finding::new(State::Warning, why)];
+        findings.extend(judge_authority(view, None, now));
+        return findings;
+    }
     let info = &view.info;
     let days = (info.not_after - now).div_euclid(86_400);
     let life = (info.not_after - info.not_before).max(1);

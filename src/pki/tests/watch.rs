@@ -24,7 +24,7 @@ fn view(authority: &Authority) -> AuthorityView {
 
 fn known(authority: &Authority) -> Knowledge {
     let authorities = BTreeMap::from([("cluster".to_string(), view(authority))]);
-    Knowledge { authorities, revoked: BTreeMap::new() }
+    Knowledge { authorities, ..Knowledge::default() }
 }
 
 fn files(issued: &Issued, ca: &Authority) -> FilesSeen {
@@ -95,7 +95,8 @@ fn files_by_table() {
             "cannot be told",
         ),
         ("wrong chain", files(&foreign, &ca), plain(), 1, State::Critical, "does not lead to any of the trusted"),
-        ("trusted still", both, plain(), 1, State::Warning, "not by what `cluster` signs with now"),
+        ("trusted still", both.clone(), plain(), 1, State::Warning, "not by what `cluster` signs with now"),
+        ("trusts too much", both, plain(), 1, State::Warning, "and the store does not"),
         ("wrong purpose", server_only, plain(), 1, State::Critical, "lacks serverAuth"),
         ("nobody's", good.clone(), spec(serde_json::json!({"authority": "x"})), 1, State::Warning, "no authority `x`"),
     ] {
@@ -162,8 +163,11 @@ fn authorities_are_judged_long_before_their_end() {
     for (day, state) in
         [(0, State::Ok), (2900, State::Ok), (2925, State::Warning), (3300, State::Critical), (3651, State::Critical)]
     {
-        assert_eq!(worst(&judge_authority(&ca, NOW + day * DAY)), state, "{day}");
+        assert_eq!(worst(&judge_authority(&ca, None, NOW + day * DAY)), state, "{day}");
     }
+    let rotation = Rotation { from: "a".into(), to: "b".into(), phase: Phase::Purge, began: NOW };
+    let (state, why) = said(&judge_authority(&ca, Some(&rotation), NOW));
+    assert!(state == State::Warning && why.contains("stands at `purge`"), "{why}");
     assert!(State::Critical > State::Unknown && State::Unknown > State::Warning && State::Warning > State::Ok);
     assert_eq!([State::Ok, State::Warning, State::Critical, State::Unknown].map(State::code), [0, 1, 2, 3]);
 }

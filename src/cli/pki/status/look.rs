@@ -89,7 +89,7 @@ async fn look_at_all(args: &PkiArgs, access: &Arc<Access>, now: UnixTime) -> Res
     let authorities = known
         .authorities
         .into_values()
-        .map(|view| AuthorityLine { findings: pki::judge_authority(&view, now), view })
+        .map(|view| AuthorityLine { findings: pki::judge_authority(&view, known.rotations.get(&view.name), now), view })
         .collect();
     Ok(Report { now, store: place, authorities, hosts, remarks })
 }
@@ -146,6 +146,7 @@ fn knowledge(args: &PkiArgs, place: Option<PathBuf>, remarks: &mut Vec<String>) 
         let mut known = Knowledge { revoked: store.revoked()?, ..Knowledge::default() };
         for name in store.authorities()? {
             known.authorities.insert(name.clone(), store.require(&name)?);
+            known.rotations.extend(store.rotation(&name)?.map(|rotation| (name, rotation)));
         }
         Ok((store.location(), known))
     };
