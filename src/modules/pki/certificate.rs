@@ -29,8 +29,8 @@ crate::arguments! {
     /// In a check subject, names, dates, owners and modes are predicted; key and serial number are made at apply.
     ///
     /// Returned are `cert`, `key` and `ca` (paths), `subject` (as `REQUIRE SUBJECT` wants it), `serial`, `fingerprint`, `not_before`,
-    /// `not_after`, `renew_at` (seconds since 1970), `days_left`, `issued` and `reason`; `previous` is the name of the set that
-    /// was in force before, below `path`.
+    /// `not_after`, `renew_at` (seconds since 1970), `days_left`, `issued` and `reason`; `due` says whether the set is replaced,
+    /// and `previous` is the name of the one that was in force before, below `path`.
     pub struct PkiCertificate {
         /// The authority that signs.
         #[serde(alias = "authority")]
@@ -216,6 +216,7 @@ mod controller {
             }
         }
         install.report.insert("subject".into(), subject.into());
+        install.report.insert("due".into(), (install.fresh.is_some() || install.retrust.is_some()).into());
         Ok(Prepared::Send(step(&Step::Install(Box::new(install)))?))
     }
 
