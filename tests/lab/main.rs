@@ -15,6 +15,7 @@ mod language;
 mod restart;
 mod rollback;
 mod rolling;
+mod rotation;
 mod runs;
 mod secrets;
 mod site;
@@ -45,6 +46,7 @@ fn scenarios() {
         rollback::SCENARIOS,
         turns::SCENARIOS,
         runs::SCENARIOS,
+        rotation::SCENARIOS,
     ];
     // The long ones are a suite of their own.
     let chosen: Vec<&(&str, fn())> = match faults::wanted() {

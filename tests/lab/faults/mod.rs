@@ -32,6 +32,7 @@ pub fn all() -> impl Iterator<Item = &'static (&'static str, fn())> {
         upgrade::SCENARIOS,
         killed_controller::SCENARIOS,
         links::SCENARIOS,
+        super::rotation::FAULTS,
     ];
     every.into_iter().flatten()
 }
