@@ -184,7 +184,7 @@ fn members() {
     summary.assert_nothing_lost();
     note(format!("restarted over the five runs: {}", restarts(&history).join(", ")));
     for node in NODES {
-        assert!(restarts(&history).iter().filter(|one| *one == node).count() <= 2, "{history:?}");
+        assert!(restarts(&history).iter().filter(|one| **one == node).count() <= 2, "{history:?}");
         assert!(!takes_old(&lab, node, "4567", ""), "{node} takes a certificate of the old authority");
     }
     assert_eq!(served(&lab), filed(&lab));
