@@ -234,7 +234,7 @@ fn restarted_by(machine: &Machine, look: &Look, turn: &Value) -> Option<String> 
         let at = machine.unit_started_by(run, &look.unit.name)?;
         (at >= began && up_since + 1 >= at).then(|| run.to_string())
     };
-    runs.filter_map(|run| of_turn(run)).next()
+    runs.filter_map(of_turn).next()
 }
 
 /// After a reload nothing that the server takes is left.
