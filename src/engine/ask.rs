@@ -41,8 +41,14 @@ pub async fn host_variables(play: &Arc<PlayRun>, host: &str, names: &[&str]) -> 
     let call = asking(play, host);
     let mut found = Map::new();
     for name in names {
-        let value =
-            call.variable(name).await.map_err(|trouble| format!("`{name}`: {}", prepare::explain(&call, trouble)))?;
+        let value = call.variable(name).await.map_err(|trouble| {
+            let why = match trouble {
+                // The place would be in a play that nobody has written.
+                Trouble::Template(error) => error.into_diag().message,
+                other => prepare::explain(&call, other),
+            };
+            format!("`{name}` cannot be evaluated: {why}; is everything that it is made of defined?")
+        })?;
         found.extend(value.map(|value| (name.to_string(), crate::template::to_json(&value))));
     }
     Ok(found)

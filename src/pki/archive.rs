@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{AuthorityView, Locked, Passphrase, PkiError, Storage, Store, UnixTime};
+use super::{AuthorityView, Locked, Passphrase, PkiError, PrivateKey, Storage, Store, UnixTime, inspect};
 
 const BLOCK: usize = 512;
 
@@ -104,18 +104,32 @@ impl Archive {
         Ok(Archive { files, name: name.to_string() })
     }
 
-    /// The store that is in it: every authority and every record is read, and with a passphrase every CA key is unlocked.
-    /// Gives the authorities, and how many certificates are recorded.
-    pub fn verify(self, passphrase: Option<Passphrase>) -> Result<(Vec<AuthorityView>, usize), PkiError> {
-        let open = passphrase.is_some();
-        let none = || Passphrase::given(crate::secret::Secret::new(String::new()));
-        let store = Store::new(Box::new(self), passphrase.unwrap_or_else(none));
+    /// The store that is in it: every authority and every record is read, and with a passphrase every CA key is opened and
+    /// held against its certificate. Gives the authorities, and how many certificates are recorded.
+    pub fn verify(self, passphrase: Option<&Passphrase>) -> Result<(Vec<AuthorityView>, usize), PkiError> {
+        let damaged = |path: &str, why: &str| PkiError::Damaged { path: path.to_string(), why: why.to_string() };
+        let text = |path: &str| {
+            let bytes = self.files.get(path).ok_or_else(|| damaged(path, "it is missing"))?;
+            String::from_utf8(bytes.clone()).map_err(|_| damaged(path, "it is not UTF-8"))
+        };
+        for path in self.files.keys().filter(|path| path.ends_with("/key.pem")) {
+            let Some(passphrase) = passphrase else { continue };
+            let key = PrivateKey::from_pem(&text(path)?, path, &|| passphrase.get())?;
+            let cert = format!("{}cert.pem", path.trim_end_matches("key.pem"));
+            if inspect(&text(&cert)?, &cert)?.public_key_sha256 != key.public_sha256() {
+                return Err(damaged(path, "it is not the key of the certificate beside it"));
+            }
+        }
+        let nobody = Passphrase::given(crate::secret::Secret::new(String::new()));
+        let store = Store::new(Box::new(self.clone()), nobody);
         let mut views = Vec::new();
         for name in store.authorities()? {
-            views.push(store.require(&name)?);
-            if open {
-                store.unlock(&name)?;
+            let view = store.require(&name)?;
+            let key = format!("ca/{name}/{}/key.pem", view.info.serial);
+            if !self.files.contains_key(&key) {
+                return Err(damaged(&key, "the authority's key is missing"));
             }
+            views.push(view);
         }
         store.revoked()?;
         Ok((views, store.issued()?.len()))

@@ -45,7 +45,7 @@ impl PkiArgs {
         let bytes = std::fs::read(path).map_err(|source| PkiCommandError::File { path: path.to_path_buf(), source })?;
         let passphrase = Passphrase::from(self.passphrase_file.clone());
         let closed = passphrase.at_hand().err();
-        let open = closed.is_none().then_some(passphrase);
+        let open = closed.is_none().then_some(&passphrase);
         let (authorities, issued) = Archive::read(&bytes, &path.display().to_string())?.verify(open)?;
         for view in &authorities {
             let key = if closed.is_none() { "its key opens" } else { "its key was not tried" };

@@ -16,7 +16,7 @@ fn a_backup_is_whole_and_tar_makes_a_store_of_it_again() {
     let packed = pack(&store.files().unwrap(), 1_700_000_000).unwrap();
     assert!(!String::from_utf8_lossy(&packed).contains("BEGIN PRIVATE KEY"));
     let passphrase = || Passphrase::given(Secret::new("it's \"a\" $ecret\\"));
-    let (views, count) = Archive::read(&packed, "b.tar").unwrap().verify(Some(passphrase())).unwrap();
+    let (views, count) = Archive::read(&packed, "b.tar").unwrap().verify(Some(&passphrase())).unwrap();
     assert_eq!((views.len(), count), (1, 1));
 
     let again = dir.path().join("again");
@@ -40,7 +40,7 @@ fn a_damaged_backup_says_so() {
     let packed = pack(&files, NOW).unwrap();
     let verified = |bytes: &[u8], passphrase: &str| {
         let passphrase = Passphrase::given(Secret::new(passphrase));
-        Archive::read(bytes, "b.tar").and_then(|archive| archive.verify(Some(passphrase)).map(|_| ()))
+        Archive::read(bytes, "b.tar").and_then(|archive| archive.verify(Some(&passphrase)).map(|_| ()))
     };
     assert!(verified(&packed, "it's \"a\" $ecret\\").is_ok());
     assert!(matches!(verified(&packed, "wrong").unwrap_err(), PkiError::WrongPassphrase { .. }));
@@ -53,6 +53,13 @@ fn a_damaged_backup_says_so() {
     let without: Vec<_> = files.iter().filter(|(name, _)| !name.ends_with("key.pem")).cloned().collect();
     let error = verified(&pack(&without, NOW).unwrap(), "x").unwrap_err().to_string();
     assert!(error.contains("the authority's key is missing"), "{error}");
+    let other = authority("cluster", Purpose::Cluster).cert_pem.into_bytes();
+    let turned: Vec<_> = files
+        .iter()
+        .map(|(name, bytes)| (name.clone(), if name.ends_with("cert.pem") { other.clone() } else { bytes.clone() }))
+        .collect();
+    let error = verified(&pack(&turned, NOW).unwrap(), "it's \"a\" $ecret\\").unwrap_err().to_string();
+    assert!(error.contains("not the key of the certificate beside it"), "{error}");
     let outside = pack(&[("../etc/passwd".to_string(), vec![1])], NOW).unwrap();
     assert!(verified(&outside, "").unwrap_err().to_string().contains("no name inside a store"));
 }
