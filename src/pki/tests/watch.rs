@@ -106,7 +106,7 @@ fn files_by_table() {
         assert!(why.contains(words) && why.is_empty() == words.is_empty(), "{what}: {why}");
     }
     let report = judge_set(&good, &plain(), &known(&ca), NOW);
-    assert_eq!(report.trusts, [ca.info.subject.clone()]);
+    assert_eq!(report.trusts, std::slice::from_ref(&ca.info.subject));
     assert_eq!(report.renew_at, Some(NOW + 60 * DAY));
     // A generation that the store trusts and the host does not know yet.
     let mut rotating = known(&ca);
