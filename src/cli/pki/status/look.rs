@@ -271,3 +271,40 @@ fn judged(wanted: &Wanted, seen: &Files, served: &Served, known: &Knowledge, now
     });
     sets.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(name: &str, cluster: &str, authority: &str, helper: bool) -> Wanted {
+        let variables = json!({
+            "pki_sets": [{"name": "x", "authority": authority, "profile": "cluster", "path": "/x", "ports": [{"port": 4567}]}],
+            "galera_group": cluster, "galera_address": "10.0.0.1", "ansible_host": "10.9.9.9", "pki_renew_before": "9d",
+        });
+        let read = wanted(&name.into(), variables.as_object().unwrap()).unwrap().unwrap();
+        assert_eq!((read.address.as_str(), read.sets[0].renew_before), ("10.0.0.1", Some(pki::Lifetime::days(9))));
+        Wanted { helper, ..read }
+    }
+
+    #[test]
+    fn whoever_is_left_out_helps_only_where_nobody_else_can() {
+        let left = |all: Vec<Wanted>| {
+            let mut all = all;
+            keep_helpers(&mut all);
+            all.iter().map(|one| one.host.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        let one = |name, helper| host(name, "g", "cluster", helper);
+        assert_eq!(left(vec![one("a", false), one("b", false), one("c", true)]), "a b");
+        assert_eq!(left(vec![one("a", true), one("b", true), one("c", false)]), "a c");
+        // Neither another cluster nor another authority's host is let in.
+        let strangers = vec![host("a", "h", "cluster", true), host("b", "g", "client", true), one("c", false)];
+        assert_eq!(left(strangers), "c");
+    }
+
+    #[test]
+    fn a_host_without_sets_is_none_of_ours() {
+        assert!(wanted(&"a".into(), &Map::new()).unwrap().is_none());
+        let bad = json!({"pki_sets": [], "pki_renew_before": "soon"});
+        assert!(wanted(&"a".into(), bad.as_object().unwrap()).is_err_and(|why| why.contains("`soon` is no lifetime")));
+    }
+}
