@@ -121,10 +121,12 @@ const FILES: &str = "/etc/mysql/mariadb.conf.d/70-galera.cnf /etc/systemd/system
     /etc/systemd/system/clustercheck.socket /etc/systemd/system/clustercheck@.service /usr/local/sbin/clustercheck \
     /usr/local/sbin/galera-config-check /etc/nftables.d/deploy_galera.nft /etc/nftables.conf";
 
-/// What stands in the site's files, by host and path: hash, owner and mode.
+/// What stands in the site's files, by host and path: hash, owner and mode. A file as its package brought it says so.
 pub fn files(lab: &Lab) -> BTreeMap<(String, String), String> {
     let command = format!(
-        "for f in {FILES}; do [ -e $f ] && echo \"$f $(sha256sum < $f | cut -c1-64) $(stat -c '%U:%G:%a' $f)\"; done"
+        "packaged=$(dpkg-query -W -f='${{Conffiles}}\\n'); for f in {FILES}; do [ -e $f ] || continue; \
+         h=$(sha256sum < $f | cut -c1-64); echo \"$packaged\" | grep -q \" $f $(md5sum < $f | cut -c1-32)\" && h=as-packaged; \
+         echo \"$f $h $(stat -c '%U:%G:%a' $f)\"; done"
     );
     let mut all = BTreeMap::new();
     for host in NODES {
