@@ -73,9 +73,7 @@ async fn look_at_all(args: &PkiArgs, access: &Arc<Access>, now: UnixTime) -> Res
     }
     let mut remarks = Vec::new();
     let (place, known) = knowledge(args, store, &mut remarks);
-    let names: Vec<Arc<str>> = all.iter().map(|wanted| wanted.host.clone()).collect();
-    let mut reached: Reached = access.reach(&names).await.into_iter().collect();
-    let seen = files(access, &all, &mut reached).await;
+    let (reached, seen) = hosts(access, &all).await;
     let served = ports(access, &all, &reached).await;
     let mut hosts = broken;
     for wanted in all.into_iter().filter(|wanted| !wanted.helper) {
@@ -167,45 +165,48 @@ fn at_home(path: &str) -> PathBuf {
     }
 }
 
-/// Asks every host for the files of its sets. A host that does not answer counts as one that was not reached.
-async fn files(access: &Arc<Access>, all: &[Wanted], reached: &mut Reached) -> Files {
-    let mut asking = Vec::new();
-    for wanted in all.iter().filter(|wanted| !wanted.helper) {
-        let Some(Ok(respondent)) = reached.get(&wanted.host) else { continue };
+/// Reaches every host and asks it for the files of its sets, each as soon as it is there: the others may still be shaking
+/// hands. One that does not answer counts as one that was not reached.
+async fn hosts(access: &Arc<Access>, all: &[Wanted]) -> (Reached, Files) {
+    let asking = all.iter().map(|wanted| {
         let sets = wanted.sets.iter().map(|set| {
             json!({"path": set.path, "cert_name": set.cert_name, "key_name": set.key_name, "ca_name": set.ca_name})
         });
         let arguments = Map::from_iter([("sets".to_string(), sets.collect::<Vec<_>>().into())]);
-        let (access, respondent) = (access.clone(), respondent.clone());
+        let arguments = (!wanted.helper).then_some(arguments);
+        let (access, host) = (access.clone(), wanted.host.clone());
         let task = tokio::spawn(async move {
+            let reached = access.reach(std::slice::from_ref(&host)).await.pop();
+            let respondent = reached.map_or_else(|| Err("it was not tried".to_string()), |(_, reached)| reached)?;
+            let Some(arguments) = arguments else { return Ok((respondent, Vec::new())) };
             let asked = respondent.ask(&access.run, "deploy.builtin.pki_status", arguments);
-            match tokio::time::timeout(PATIENCE, asked).await {
+            let answer = match tokio::time::timeout(PATIENCE, asked).await {
                 Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
                 Ok(Err(why)) => Err(why),
                 Ok(Ok(outcome)) if outcome.status == Status::Ok => Ok(outcome.data),
                 Ok(Ok(outcome)) => Err(outcome.msg.unwrap_or_else(|| "it does not say why".into())),
-            }
+            };
+            let data = answer.map_err(|why| access.redactor.mask(&why).into_owned())?;
+            Ok((respondent, data.get("sets").and_then(Value::as_array).cloned().unwrap_or_default()))
         });
-        asking.push((wanted.host.clone(), task));
-    }
-    let mut seen = Files::new();
+        (wanted.host.clone(), task)
+    });
+    let asking: Vec<_> = asking.collect();
+    let (mut reached, mut seen) = (Reached::new(), Files::new());
     for (host, task) in asking {
-        match task.await.unwrap_or_else(|error| Err(format!("a fault of ours: {error}"))) {
-            Ok(data) => {
-                let sets = data.get("sets").and_then(Value::as_array).cloned().unwrap_or_default();
-                for (number, set) in sets.iter().enumerate() {
-                    let text = |name: &str| set.get(name).and_then(Value::as_str).map(str::to_string);
-                    let key = set.get("key").cloned().unwrap_or_default();
-                    let key = serde_json::from_value(key).unwrap_or(pki::KeyEvidence::Missing);
-                    seen.insert((host.clone(), number), FilesSeen { cert: text("cert"), key, ca: text("ca") });
-                }
+        let answer = task.await.unwrap_or_else(|error| Err(format!("a fault of ours: {error}")));
+        let respondent = answer.map(|(respondent, sets)| {
+            for (number, set) in sets.iter().enumerate() {
+                let text = |name: &str| set.get(name).and_then(Value::as_str).map(str::to_string);
+                let key = set.get("key").cloned().unwrap_or_default();
+                let key = serde_json::from_value(key).unwrap_or(pki::KeyEvidence::Missing);
+                seen.insert((host.clone(), number), FilesSeen { cert: text("cert"), key, ca: text("ca") });
             }
-            Err(why) => {
-                reached.insert(host, Err(access.redactor.mask(&why).into_owned()));
-            }
-        }
+            respondent
+        });
+        reached.insert(host, respondent);
     }
-    seen
+    (reached, seen)
 }
 
 /// Asks every port, from another host that serves the same where there is one, the next in a ring so that all have as
