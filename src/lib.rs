@@ -37,3 +37,5 @@ pub mod source;
 pub mod template;
 #[cfg(feature = "controller")]
 pub mod vars;
+#[cfg(feature = "controller")]
+pub mod window;

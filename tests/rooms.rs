@@ -16,7 +16,7 @@ const ORDER: &[&[&str]] = &[
     &["wire"],
     &["modules"],
     &["machine", "galera", "source"],
-    &["secret", "ask"],
+    &["secret", "ask", "window"],
 ];
 
 /// Uses that look upward and are known: each with its reason.

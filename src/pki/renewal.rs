@@ -34,6 +34,10 @@ pub struct RenewalPolicy {
     pub renew_before: Option<Lifetime>,
     /// How long until the next scheduled run; what would expire before it is renewed now.
     pub next_run: Option<Lifetime>,
+    /// The window in which what is due is renewed is closed, and opens then; nothing when it is open, or there is none.
+    pub opens: Option<UnixTime>,
+    /// Due up to so much earlier: how much is told by the authority, so that clusters differ and the nodes of one do not.
+    pub jitter: Option<Lifetime>,
     /// Regardless.
     pub force: bool,
     /// The certificate that lies there was revoked, at this moment.
@@ -145,6 +149,12 @@ pub fn renew_at(info: &CertInfo, policy: &RenewalPolicy) -> UnixTime {
     }
 }
 
+/// Seconds by which everything under an authority is due earlier.
+fn early(policy: &RenewalPolicy, authority: &CertInfo) -> i64 {
+    let seed = authority.fingerprint.get(..15).and_then(|hex| i64::from_str_radix(hex, 16).ok()).unwrap_or(0);
+    policy.jitter.map_or(0, |most| seed % (most.as_seconds() + 1))
+}
+
 /// Decides. An authority that cannot sign any more is an error whatever lies on the host.
 pub fn renewal(found: &Found, wanted: Wanted<'_>, policy: &RenewalPolicy, now: UnixTime) -> Result<Decision, PkiError> {
     let request = wanted.request;
@@ -176,7 +186,7 @@ pub fn renewal(found: &Found, wanted: Wanted<'_>, policy: &RenewalPolicy, now: U
             return Ok(Decision::Renew { reason: Reason::Unreadable(error.to_string()), old: None });
         }
     };
-    let due = renew_at(&info, policy);
+    let due = renew_at(&info, policy) - early(policy, &authority_info);
     let reason = first_reason(&info, &der, &found.key, request, &authority, policy, due, now);
     Ok(match reason {
         Some(reason) => Decision::Renew { reason, old: Some(Box::new(info)) },
@@ -239,7 +249,9 @@ fn first_reason(
     if policy.force {
         return Some(Reason::Forced);
     }
-    if due <= now {
+    // What waits for its window must not wait until somebody has to be alarmed.
+    let alarm = info.not_before + (info.not_after - info.not_before) / 5 * 4;
+    if due <= now && policy.opens.is_none_or(|opens| opens > alarm) {
         return Some(Reason::Due(due));
     }
     if policy.next_run.is_some_and(|next| info.not_after <= now + next.as_seconds()) {

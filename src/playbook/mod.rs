@@ -17,8 +17,8 @@ mod rolling;
 mod steps;
 mod tags;
 mod task;
-mod window;
 
+pub use crate::window::Window;
 pub use action::{as_written, wrong_value};
 pub use free_form::{join_args, parse_kv, split_args, unquote};
 pub use index::{ModuleArgument, ModuleIndex, ModuleInfo, RegisteredModules};
@@ -31,7 +31,6 @@ pub use model::{
 pub use role::{RoleFrom, RoleRequest, find_role, load_role};
 pub use rolling::{Gate, Limit, OnFailure, Rolling};
 pub use tags::TagSelection;
-pub use window::Window;
 
 #[cfg(test)]
 mod tests;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::keywords::{conditions, listed};
 use super::load::{Loader, TaskContext};
 use super::model::Step;
-use super::window::Window;
 use crate::source::{Diag, Mapping, Node, NodeValue, SourceFile, Span, did_you_mean};
+use crate::window::Window;
 
 /// What a play says under `rolling`.
 #[derive(Clone, Debug)]

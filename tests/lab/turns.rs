@@ -48,6 +48,13 @@ fn restart() {
     let summary = writer.stop();
     assert_finished(&ran);
     eprintln!("  {took:.1} s; {}", summary.line());
+    // What the issue of time is about: the nodes' own absence, and the windows of the four gates.
+    let away: f64 = ran
+        .out
+        .lines()
+        .filter_map(|line| line.split("Synced after ").nth(1)?.split(' ').next()?.parse::<f64>().ok())
+        .sum();
+    eprintln!("  away {away:.1} s in all; 1.2 times that and four windows of 10 s are {:.1} s", 1.2 * away + 40.0);
     summary.assert_nothing_lost();
     assert_eq!(restarts(&history), NODES, "{history:?}");
     assert_eq!(ran.out.matches("open after").count(), 4, "one gate before and one behind each: {}", tail(&ran.out));

@@ -58,6 +58,7 @@ login_arguments! {
     }
 }
 
+#[cfg(feature = "controller")]
 impl GaleraGate {
     /// Names of the arguments that are handed on to `galera_status`.
     pub const STATUS: [&str; 8] = [

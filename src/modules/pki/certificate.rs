@@ -58,6 +58,12 @@ crate::arguments! {
         pub renew_before: Option<Text>,
         /// How long until the next scheduled run: what would expire before it is renewed now.
         pub next_run: Option<Text>,
+        /// When what is due is renewed: `Sat-Sun 02:00-04:00 Europe/Berlin`, as `window` of a rolling play. Outside of it a due
+        /// certificate stays, unless four fifths of its life are over before it opens.
+        pub window: Option<Text>,
+        /// Due up to so much earlier (`12h`): by how much depends on the authority, so that the clusters of a site are not
+        /// due at the same moment, and the nodes of one are.
+        pub jitter: Option<Text>,
         /// Renew regardless. The variable `pki_renew` with the value `force` does the same for all.
         #[serde(default)]
         pub force: Flag,
@@ -107,6 +113,8 @@ mod controller {
 
     use serde_json::{Map, Value, json};
 
+    use jiff::Timestamp;
+
     use super::{NAME, PkiCertificate};
     use crate::modules::pki::set::{Fresh, Install, Ownership, Place, Retrust, Step};
     use crate::modules::pki::stores::{aside, failed, open};
@@ -115,6 +123,7 @@ mod controller {
         self, AuthorityView, CertSet, Decision, Found, KeyEvidence, Lifetime, PkiError, Problem, Profile,
         RenewalPolicy, Request, San, Store, Subject, UnixTime, VerifyPolicy, Wanted,
     };
+    use crate::window::Window;
 
     pub fn act<'a>(host: &'a dyn ActionHost, arguments: Map<String, Value>) -> ActionFuture<'a, Prepared> {
         Box::pin(prepare(host, arguments))
@@ -251,7 +260,23 @@ mod controller {
             Some(Value::String(word)) if word.is_empty() || word == "due" => false,
             Some(other) => return Err(ActionError::Failed(format!("`pki_renew` is {other}: write `force` or `due`"))),
         };
+        let opens = match arguments.window.as_deref().filter(|text| !text.trim().is_empty()) {
+            None => None,
+            Some(text) => {
+                let window = Window::parse(text).map_err(|why| ActionError::Failed(format!("`window`: {why}")))?;
+                let now = Timestamp::now();
+                match (window.is_open(now), window.next_opening(now)) {
+                    (true, _) => None,
+                    (false, Some(at)) => Some(at.timestamp().as_second()),
+                    (false, None) => {
+                        return Err(ActionError::Failed(format!("`window`: `{window}` never opens again")));
+                    }
+                }
+            }
+        };
         Ok(RenewalPolicy {
+            opens,
+            jitter: lifetime(&arguments.jitter)?,
             renew_before: lifetime(&arguments.renew_before)?,
             next_run: lifetime(&arguments.next_run)?,
             force: arguments.force.0 || forced,

@@ -121,6 +121,24 @@ fn renewal_by_table() {
     let rare = RenewalPolicy { next_run: Some(Lifetime::days(60)), ..plain };
     assert_eq!(at(29, &rare), "keep 60");
     assert!(at(30, &rare).starts_with("it would expire before the next scheduled run"));
+    // Due on day 60; four fifths are over on day 72.
+    let opens = |days: i64| RenewalPolicy { opens: Some(NOW + days * DAY), ..plain };
+    assert_eq!(at(61, &opens(65)), "keep 60");
+    assert!(at(61, &opens(73)).starts_with("its renewal is due"), "that would be too late");
+    assert!(at(91, &opens(92)).starts_with("it expired"));
+    let early = |ca: &Authority| {
+        let policy = RenewalPolicy { jitter: Some(Lifetime::days(30)), ..plain };
+        let found = Found { cert: Some(ca.issue(&base, NOW).unwrap().chain_pem), key: KeyEvidence::Missing };
+        let info = inspect(found.cert.as_deref().unwrap(), "it").unwrap();
+        let found = Found { key: KeyEvidence::Public(info.public_key_sha256), ..found };
+        let wanted = Wanted { request: &base, authority: "cluster", authority_pem: &ca.cert_pem };
+        match renewal(&found, wanted, &policy, NOW).unwrap() {
+            Decision::Keep { renew_at, .. } => renew_at,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(early(&ca) == early(&ca) && early(&ca) != early(&other), "alike in a cluster, others elsewhere");
+    assert!((NOW + 30 * DAY..=NOW + 60 * DAY).contains(&early(&ca)));
     assert_eq!(at(1, &RenewalPolicy { force: true, ..plain }), "renewal is forced");
     assert!(at(1, &RenewalPolicy { revoked: Some(NOW), ..plain }).starts_with("it was revoked at"));
     assert!(at(3651, &plain).contains("error: the authority `cluster` expired"));
