@@ -252,6 +252,11 @@ fn closer_fault(member: &Member, close: &super::Closer, tolerances: &Tolerances)
     if let Some(reason) = disk_fault(close, tolerances) {
         return Some(reason);
     }
+    if let Some(files) = &close.unreadable {
+        return Some(format!(
+            "its server may not read {files}: it could not start again, nor give its state to another member"
+        ));
+    }
     if tolerances.expired {
         return None;
     }
@@ -544,13 +549,17 @@ pub(super) mod tests {
         quick[1].close.as_mut().unwrap().certificates = vec![certificate(1_000_000 + 8 * 86_400)];
         assert!(gate(&quick, expected, &[], &tolerances).is_open(), "a short statement, a certificate of eight days");
 
-        let spoils: [(Spoil, &str); 8] = [
+        let spoils: [(Spoil, &str); 9] = [
             (|m| m.status.as_mut().unwrap().members.push("mallory".into()), "`mallory` is in the cluster"),
             (|m| drop(m.status.as_mut().unwrap().members.pop()), "does not see c"),
             (|m| m.status.as_mut().unwrap().incoming_addresses.push("".into()), "1 arbitrators (garbd), not 0"),
             (|m| m.status.as_mut().unwrap().arbitrators.push("garb".into()), "1 arbitrators (garbd), not 0"),
             (|m| m.backup = Some("mariadb-backup".into()), "a backup is running (mariadb-backup)"),
             (|m| m.clock += 60, "clock differs"),
+            (
+                |m| m.close.as_mut().unwrap().unreadable = Some("/etc/mysql/ssl/key.pem".into()),
+                "may not read /etc/mysql/ssl/key.pem",
+            ),
             (
                 |m| m.close.as_mut().unwrap().configuration_error = Some("unknown variable 'x=1'".into()),
                 "would not start with the option files that are there now: unknown variable",

@@ -119,8 +119,13 @@ impl Stability {
 
     fn is_bad(&self, member: &Member, close: &Closer) -> bool {
         close.configuration_error.is_some()
+            || close.unreadable.is_some()
             || disk_fault(close, &self.tolerances).is_some()
-            || close.certificates.iter().any(|c| c.fault(member.clock, self.tolerances.certificate_margin_s).is_some())
+            || !self.tolerances.expired
+                && close
+                    .certificates
+                    .iter()
+                    .any(|c| c.fault(member.clock, self.tolerances.certificate_margin_s).is_some())
     }
 
     /// Bytes of write sets a second between two looks, by host.

@@ -297,6 +297,8 @@ pub struct Closer {
     pub certificates: Vec<Certificate>,
     /// Why the server would not start with the option files that are there now; nothing when it would.
     pub configuration_error: Option<String>,
+    /// Which of its certificates, keys and authorities the server's user may not read; nothing when it may read all.
+    pub unreadable: Option<String>,
     /// Bytes that its data take.
     pub data_bytes: u64,
     /// Bytes that are free where its data are.

@@ -3,13 +3,13 @@
 use super::effective;
 use super::leaf;
 use crate::galera::{Certificate, Closer, Leaf, ProviderOptions, Purpose};
-use crate::machine::{Machine, Result};
+use crate::machine::{Command, Machine, Result};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Looks closer at a running node. `variables` are the server's.
-pub fn look(machine: &Machine, variables: &BTreeMap<String, String>, data: &str) -> Result<Closer> {
+/// Looks closer at a running node. `variables` are the server's, `user` is who it runs as.
+pub fn look(machine: &Machine, variables: &BTreeMap<String, String>, data: &str, user: &str) -> Result<Closer> {
     let get = |map: &BTreeMap<String, String>, name: &str| map.get(name).cloned().unwrap_or_default();
     let options = ProviderOptions::parse(&get(variables, "wsrep_provider_options")).unwrap_or_default();
     let mut certificates = Vec::new();
@@ -31,13 +31,35 @@ pub fn look(machine: &Machine, variables: &BTreeMap<String, String>, data: &str)
         let trust = get(variables, "ssl_ca");
         certificates.push(certificate(machine, Purpose::Server, &path, &trust, served, chain)?);
     }
+    let options = ["socket.ssl_cert", "socket.ssl_key", "socket.ssl_ca"]
+        .map(|name| options.get(name).unwrap_or_default().to_string());
+    let files = ["ssl_cert", "ssl_key", "ssl_ca"].map(|name| get(variables, name));
+    let unreadable = unreadable(machine, user, &[options, files].concat())?;
     let (data_bytes, disk_free) = space(data);
     Ok(Closer {
+        unreadable,
         certificates,
         configuration_error: effective::read(machine)?.and_then(|effective| effective.error),
         data_bytes,
         disk_free,
     })
+}
+
+/// Which of these files a user may not read, by trying. A server opens them before it becomes that user, or long ago;
+/// what it starts for a state transfer does not.
+fn unreadable(machine: &Machine, user: &str, files: &[String]) -> Result<Option<String>> {
+    let mut files: Vec<&str> = files.iter().map(String::as_str).filter(|path| path.starts_with('/')).collect();
+    files.sort_unstable();
+    files.dedup();
+    let able = rustix::process::geteuid().is_root() && machine.has_program("runuser");
+    if files.is_empty() || user.is_empty() || machine.predicted() || !able {
+        return Ok(None);
+    }
+    let script = "for f; do test -r \"$f\" || echo \"$f\"; done";
+    let words = [&["runuser", "-u", user, "--", "sh", "-c", script, "sh"], files.as_slice()].concat();
+    let said = machine.probe(&Command::new(words))?.stdout_text();
+    let found: Vec<&str> = said.lines().collect();
+    Ok((!found.is_empty()).then(|| found.join(", ")))
 }
 
 fn certificate(

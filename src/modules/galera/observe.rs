@@ -56,7 +56,8 @@ fn look_with(machine: &Machine, host: &str, unit: Option<&str>, login: &Login, c
                 }
                 log_file = variables.get("log_error").cloned().filter(|path| !path.is_empty());
                 if close && status.wsrep_on {
-                    seen.close = Some(closer::look(machine, &variables, &data)?);
+                    let user = unit.properties.get("User").map_or("", String::as_str);
+                    seen.close = Some(closer::look(machine, &variables, &data, user)?);
                 }
                 seen.status = Some(status);
                 if seen.process == Process::Missing {
@@ -175,7 +176,7 @@ fn read(machine: &Machine, server: &mut Server) -> Result<(NodeStatus, Pairs)> {
     let variables = pairs(machine.sql_status(
         server,
         "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('wsrep_on', 'wsrep_provider', 'wsrep_cluster_name', \
-         'wsrep_node_name', 'wsrep_cluster_address', 'wsrep_desync', 'wsrep_provider_options', 'ssl_cert', 'ssl_ca', 'socket', 'datadir', 'log_error', \
+         'wsrep_node_name', 'wsrep_cluster_address', 'wsrep_desync', 'wsrep_provider_options', 'ssl_cert', 'ssl_key', 'ssl_ca', 'socket', 'datadir', 'log_error', \
          'version')",
     )?);
     // Empty outside of a cluster; not readable without a quorum.

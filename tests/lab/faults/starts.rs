@@ -40,16 +40,16 @@ fn rolling_restart(lab: &Lab, more: &[&str]) -> Ran {
 /// Something that happens on the node each time its server is started, until this is dropped.
 struct AtStart<'a> {
     lab: &'a Lab,
-    undo: &'static str,
+    undo: String,
 }
 
 const DROP_IN: &str = "/run/systemd/system/mariadb.service.d/suite.conf";
 
 impl<'a> AtStart<'a> {
-    fn new(lab: &'a Lab, command: &str, undo: &'static str) -> AtStart<'a> {
+    fn new(lab: &'a Lab, command: &str, undo: &str) -> AtStart<'a> {
         let text = format!("[Service]\\nExecStartPre=+/bin/sh -c \"{command}; true\"\\n");
         lab.ssh(VICTIM, &format!("mkdir -p $(dirname {DROP_IN}); printf '{text}' >{DROP_IN}; systemctl daemon-reload"));
-        AtStart { lab, undo }
+        AtStart { lab, undo: undo.to_string() }
     }
 }
 
@@ -203,14 +203,23 @@ fn unreadable_key() {
     assert_eq!(health(&lab, VICTIM), "200", "{VICTIM} is still drained");
     note("by the change itself: rolled back");
 
-    // By somebody else: there is nothing to put back.
-    lab.ssh(VICTIM, &format!("chmod 600 {key}; chown root:root {key}"));
+    // By somebody else, before: such a member could not even give its state to another one.
+    let (user, mode) = right.rsplit_once(':').unwrap();
+    let (bar, open) =
+        (format!("chmod 600 {key}; chown root:root {key}"), format!("chmod {mode} {key}; chown {user} {key}"));
+    lab.ssh(VICTIM, &bar);
+    let ran = rolling(&lab, RESTART);
+    assert_closed(&ran, &format!("{VICTIM}: its server may not read "));
+    lab.ssh(VICTIM, &open);
+    note("by somebody else, before: the gate is closed");
+
+    // By somebody else, when the server starts: there is nothing to put back.
+    let barred = AtStart::new(&lab, &bar, &open);
     let ran = rolling_restart(&lab, &[]);
     assert_stopped(&ran, &["the server may not read its certificate or key", "does not come up on the state before"]);
     assert_out(&lab);
-    note("by somebody else: stays out, drained");
-    let (user, mode) = right.rsplit_once(':').unwrap();
-    lab.ssh(VICTIM, &format!("chmod {mode} {key}; chown {user} {key}"));
+    note("by somebody else, when the server starts: stays out, drained");
+    drop(barred);
     finish(&lab);
     load.end([3, 1]);
 }
