@@ -165,10 +165,10 @@ fn wait(
         let log = if verdict.is_open() || started.elapsed() < Duration::from_secs(1) {
             String::new()
         } else {
-            log::recent(machine, &look.unit, look.log_file.as_deref())
+            log::since_start(machine, &look.unit, look.log_file.as_deref())
         };
         let synced = seen.status.as_ref().is_some_and(|s| s.is_synced());
-        if !synced && donor.is_missing(&log, Instant::now()) {
+        if !synced && donor.is_missing(&log, look.unit.main_pid, Instant::now()) {
             return Err(fail(stuck::sentence(seen.status.as_ref())));
         }
         let transfer = log::transfer(&log).filter(|_| !synced);

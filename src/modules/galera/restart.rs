@@ -206,7 +206,7 @@ fn come_back(
         let behind = seen.status.as_ref().is_some_and(|s| s.last_committed < plan.needed);
         if synced && !behind {
             // What it got is in its log, however quick it was.
-            let log = log::recent(machine, &now.unit, now.log_file.as_deref());
+            let log = log::since_start(machine, &now.unit, now.log_file.as_deref());
             return Ok((now.observation, log::received(&log).max(transfer)));
         }
         if let Some(status) = &seen.status
@@ -223,7 +223,7 @@ fn come_back(
         // kept coming, or it would stay out when they do.
         if seen.process == Process::Failed
             && started.elapsed() < plan.limit
-            && log::recent(machine, &now.unit, now.log_file.as_deref()).contains(NO_QUORUM)
+            && log::since_start(machine, &now.unit, now.log_file.as_deref()).contains(NO_QUORUM)
         {
             alone = true;
             said = "finds no member with quorum and tries again".into();
@@ -247,9 +247,9 @@ fn come_back(
         }
         if Instant::now() >= next_log {
             next_log = Instant::now() + Duration::from_secs(1);
-            let log = log::recent(machine, &now.unit, now.log_file.as_deref());
+            let log = log::since_start(machine, &now.unit, now.log_file.as_deref());
             transfer = transfer.max(log::received(&log));
-            if !synced && donor.is_missing(&log, Instant::now()) {
+            if !synced && donor.is_missing(&log, now.unit.main_pid, Instant::now()) {
                 return Err(give_up_waiting(machine, plan, &now));
             }
             if let Some((text, steps)) = log::transfer(&log) {

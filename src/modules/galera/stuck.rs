@@ -13,17 +13,23 @@ const GOODBYE: Duration = Duration::from_secs(15);
 /// Whether the donor of an incremental transfer comes.
 #[derive(Default)]
 pub struct Donor {
-    since: Option<Instant>,
+    /// The server that waits, and since when.
+    since: Option<(u32, Instant)>,
 }
 
 impl Donor {
-    /// By the log as it is now: the node has waited for so long that nobody will come.
-    pub fn is_missing(&mut self, log: &str, now: Instant) -> bool {
+    /// By the log of this start as it is now: the server, process `pid`, has waited for so long that nobody will come.
+    pub fn is_missing(&mut self, log: &str, pid: u32, now: Instant) -> bool {
         if !super::log::waits_for_donor(log) {
             self.since = None;
             return false;
         }
-        now.duration_since(*self.since.get_or_insert(now)) >= PATIENCE
+        // Another server has its own patience: what the one before waited for is over.
+        let (_, since) = *match &mut self.since {
+            Some(known) if known.0 == pid => known,
+            other => other.insert((pid, now)),
+        };
+        now.duration_since(since) >= PATIENCE
     }
 }
 
@@ -81,16 +87,20 @@ mod tests {
         let began = Instant::now();
         let at = |seconds| began + Duration::from_secs(seconds);
         let mut donor = Donor::default();
-        for (seconds, log, missing) in [
-            (0, waits, false),
-            (149, waits, false),
-            (150, waits, true),
-            (151, goes_on.as_str(), false),
-            (400, waits, false),
-            (549, waits, false),
-            (550, waits, true),
+        for (seconds, log, pid, missing) in [
+            (0, waits, 7, false),
+            (149, waits, 7, false),
+            (150, waits, 7, true),
+            (151, goes_on.as_str(), 7, false),
+            (400, waits, 7, false),
+            (549, waits, 7, false),
+            (550, waits, 7, true),
+            // Another server.
+            (551, waits, 8, false),
+            (700, waits, 8, false),
+            (701, waits, 8, true),
         ] {
-            assert_eq!(donor.is_missing(log, at(seconds)), missing, "{seconds}");
+            assert_eq!(donor.is_missing(log, pid, at(seconds)), missing, "{seconds}");
         }
         assert!(sentence(None).contains("4568"));
         let other = NodeStatus { ist_port: 5568, ..NodeStatus::default() };
