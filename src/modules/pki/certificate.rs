@@ -95,6 +95,9 @@ crate::arguments! {
         /// Users who must be able to read all of it: a set that they cannot read does not go live.
         #[serde(default)]
         pub readable_by: TextList,
+        /// Say in `due` and `reason` whether the set would be replaced, and do nothing.
+        #[serde(default)]
+        pub judge_only: Flag,
         /// How many older sets stay on the host, for a way back; 1 when missing.
         pub keep: Option<Int>,
         /// Directory of the store on the controller, as for `pki_ca`.
@@ -193,6 +196,11 @@ mod controller {
                     _ => None,
                 };
             }
+            Decision::Renew { reason, .. } if arguments.judge_only.0 => {
+                install.report = report_planned(&request, &policy, now, &reason.to_string());
+                install.report.insert("issued".into(), false.into());
+                install.report.insert("due".into(), true.into());
+            }
             Decision::Renew { reason, old } => {
                 let reason = reason.to_string();
                 let before = old.map(|old| pki::describe(&old));
@@ -225,7 +233,13 @@ mod controller {
             }
         }
         install.report.insert("subject".into(), subject.into());
-        install.report.insert("due".into(), (install.fresh.is_some() || install.retrust.is_some()).into());
+        let due = install.fresh.is_some() || install.retrust.is_some();
+        install.report.entry("due").or_insert_with(|| due.into());
+        if arguments.judge_only.0 {
+            let mut outcome = Outcome::ok();
+            outcome.data.extend(install.report);
+            return Ok(Prepared::Done(outcome));
+        }
         Ok(Prepared::Send(step(&Step::Install(Box::new(install)))?))
     }
 

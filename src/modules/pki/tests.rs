@@ -281,6 +281,21 @@ fn another_trust_is_another_set_around_the_same_pair() {
     let pair = || ["cert.pem", "key.pem"].map(|name| std::fs::read(current.join(name)).unwrap());
     let before = pair();
     let both = site.with("trust", json!(["client"]));
+    let judged = live.task("pki_certificate", {
+        let mut one = both.clone();
+        one["judge_only"] = json!(true);
+        one
+    });
+    assert_eq!((&judged.data["due"], judged.changed(), sets(&site).len()), (&json!(true), false, 2), "{judged:?}");
+    let forced = live.task("pki_certificate", {
+        let mut one = site.with("force", json!("yes"));
+        one["judge_only"] = json!(true);
+        one
+    });
+    assert_eq!(
+        (&forced.data["due"], &forced.data["reason"], forced.changed()),
+        (&json!(true), &json!("renewal is forced"), false)
+    );
     for host in [site.host(true), site.host(false), site.host(false)] {
         let outcome = host.task("pki_certificate", both.clone());
         assert_eq!((outcome.status, &outcome.data["issued"]), (Status::Ok, &json!(false)), "{outcome:?}");
