@@ -44,7 +44,12 @@ crate::arguments! {
         pub socket: Option<Text>,
         /// Seconds to wait until the server has no sessions any more. 0, not at all, when not given.
         pub wait: Option<Int>,
-        /// clustercheck: `ready` takes back only the drain that a failed restart by `deploy` has left; one by hand stays.
+        /// clustercheck: `drained` is marked as passing, as a restart's is, so that whatever brings the node back takes it
+        /// back (`only_left_over`, `galera_restart`, the roles). A drain that is there already is left as it is.
+        #[serde(default)]
+        pub for_restart: Flag,
+        /// clustercheck: `ready` takes back only the drain that a restart, an upgrade or a removal by `deploy` has left
+        /// (`for_restart`); one by hand stays.
         #[serde(default)]
         pub only_left_over: Flag,
         /// ProxySQL: the node's port. 3306 when not given.
@@ -76,6 +81,7 @@ fn run(
     match arguments.kind.0.as_str() {
         "clustercheck" => {
             match (drained, arguments.only_left_over.0) {
+                (true, _) if arguments.for_restart.0 => drain::disable_for_restart(machine)?,
                 (true, _) => drain::disable(machine, "drained by deploy")?,
                 (false, false) => drain::enable(machine)?,
                 (false, true) => drain::is_ours(machine)? && drain::enable(machine)?,
