@@ -65,12 +65,13 @@ impl Certificate {
         }
     }
 
-    /// What is wrong with its dates at the moment `now`, when it must hold for `margin` seconds more.
-    pub fn fault(&self, now: i64, margin: i64) -> Option<String> {
+    /// What is wrong with its dates at the moment `now`, when it must hold for `margin` seconds more; without a margin it may be
+    /// at its end, or past it.
+    pub fn fault(&self, now: i64, margin: Option<i64>) -> Option<String> {
         let port = self.purpose.port();
         for (leaf, what) in [(&self.served, "served"), (&self.file, "in its file")] {
             let Some(leaf) = leaf else { continue };
-            if leaf.not_after <= now {
+            if leaf.not_after <= now && margin.is_some() {
                 return Some(format!("its certificate for {port} ({what}) expired {} ago", span(now - leaf.not_after)));
             }
             if leaf.not_before > now {
@@ -79,7 +80,9 @@ impl Certificate {
                     span(leaf.not_before - now)
                 ));
             }
-            if leaf.not_after - now < margin {
+            if let Some(margin) = margin
+                && leaf.not_after - now < margin
+            {
                 return Some(format!(
                     "its certificate for {port} ({what}) expires in {}: renew it first (less than {} are left)",
                     span(leaf.not_after - now),
@@ -110,22 +113,29 @@ mod tests {
     fn dates() {
         let leaf = |from, to| Some(Leaf { serial: "01".into(), not_before: from, not_after: to });
         let (day, now) = (86_400, 1_000_000);
-        for (served, file, expected) in [
-            (leaf(0, now + 30 * day), leaf(0, now + 30 * day), None),
-            (leaf(0, now - 3 * day), leaf(0, now + 30 * day), Some("(served) expired 3 days ago")),
-            (leaf(0, now + 30 * day), leaf(0, now - 60), Some("(in its file) expired 60 s ago")),
-            (None, leaf(0, now + 3 * day), Some("expires in 3 days")),
-            (None, leaf(now + 300, now + 30 * day), Some("only in 5 minutes")),
-            (None, None, Some("neither")),
+        // The last column: whether it is wrong as well where certificates may be past their end.
+        for (served, file, expected, always) in [
+            (leaf(0, now + 30 * day), leaf(0, now + 30 * day), None, false),
+            (leaf(0, now - 3 * day), leaf(0, now + 30 * day), Some("(served) expired 3 days ago"), false),
+            (leaf(0, now + 30 * day), leaf(0, now - 60), Some("(in its file) expired 60 s ago"), false),
+            (None, leaf(0, now + 3 * day), Some("expires in 3 days"), false),
+            (None, leaf(now + 300, now + 30 * day), Some("only in 5 minutes"), true),
+            (leaf(now + 300, now + day), None, Some("only in 5 minutes"), true),
+            (None, None, Some("neither"), true),
         ] {
             let certificate = Certificate { served, file, ..Certificate::default() };
-            let fault = certificate.fault(now, 7 * day);
+            let fault = certificate.fault(now, Some(7 * day));
             match (&fault, expected) {
                 (None, None) => {}
                 (Some(text), Some(part)) if text.contains(part) && text.contains("4567") => {}
                 _ => panic!("{fault:?} / {expected:?}"),
             }
+            assert_eq!(certificate.fault(now, None), fault.filter(|_| always), "past their end: {expected:?}");
         }
+        // The end of one does not hide what is wrong with the other.
+        let both =
+            Certificate { served: leaf(0, now - 60), file: leaf(now + 300, now + 30 * day), ..Certificate::default() };
+        assert!(both.fault(now, None).is_some_and(|text| text.contains("(in its file) becomes valid only")));
     }
 
     #[test]

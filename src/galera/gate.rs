@@ -245,7 +245,7 @@ fn definitions<'a>(members: &'a [Member], tolerances: &Tolerances) -> Option<(&'
 }
 
 /// What the closer look found.
-fn closer_fault(member: &Member, close: &super::Closer, tolerances: &Tolerances) -> Option<String> {
+pub(super) fn closer_fault(member: &Member, close: &super::Closer, tolerances: &Tolerances) -> Option<String> {
     if let Some(error) = &close.configuration_error {
         return Some(format!("its server would not start with the option files that are there now: {error}"));
     }
@@ -257,14 +257,12 @@ fn closer_fault(member: &Member, close: &super::Closer, tolerances: &Tolerances)
             "its server may not read {files}: it could not start again, nor give its state to another member"
         ));
     }
-    if tolerances.expired {
-        return None;
-    }
-    close.certificates.iter().find_map(|one| one.fault(member.clock, tolerances.certificate_margin_s))
+    let margin = (!tolerances.expired).then_some(tolerances.certificate_margin_s);
+    close.certificates.iter().find_map(|one| one.fault(member.clock, margin))
 }
 
 /// A disk on which its server may not start again.
-pub(super) fn disk_fault(close: &super::Closer, tolerances: &Tolerances) -> Option<String> {
+fn disk_fault(close: &super::Closer, tolerances: &Tolerances) -> Option<String> {
     // Neither data nor space: it could not be looked at.
     let seen = close.data_bytes > 0 || close.disk_free > 0;
     (seen && close.disk_free < tolerances.disk_free).then(|| {
@@ -591,6 +589,33 @@ pub(super) mod tests {
             members[2].close.as_mut().unwrap().certificates = vec![certificate(not_after)];
             let reason = gate(&members, expected, &[], &tolerances).reason().unwrap();
             assert!(reason.starts_with("c: ") && reason.contains(words), "{reason}");
+        }
+    }
+
+    #[test]
+    fn certificates_past_their_end_are_let_through_and_no_others() {
+        use super::super::{Certificate, Leaf};
+        let leaf = |not_before, not_after| Some(Leaf { serial: "1".into(), not_before, not_after });
+        // The clock of all members is at 1,000,000.
+        for (served, words, words_if_expired) in [
+            (leaf(0, 2_000_000), None, None),
+            (leaf(0, 1_000_060), Some("expires in 60 s"), None),
+            (leaf(0, 999_940), Some("expired 60 s ago"), None),
+            (leaf(1_000_060, 2_000_000), Some("becomes valid only in 60 s"), Some("becomes valid only in 60 s")),
+            (None, Some("could be read neither"), Some("could be read neither")),
+        ] {
+            let mut members = known();
+            members[2].close.as_mut().unwrap().certificates = vec![Certificate { served, ..Certificate::default() }];
+            for (expired, words) in [(false, words), (true, words_if_expired)] {
+                let tolerances = Tolerances { expired, ..Tolerances::default() };
+                let reason = gate(&members, Expected::all(3, 0), &[], &tolerances).reason();
+                match words {
+                    None => assert_eq!(reason, None),
+                    Some(words) => {
+                        assert!(reason.as_ref().is_some_and(|text| text.contains(words)), "{words}: {reason:?}")
+                    }
+                }
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! One good look is not enough: a member whose peers were just killed still says for seconds that all is well.
 
-use super::gate::{Expected, Member, Sample, Tolerances, Verdict, disk_fault, gate, narrow};
+use super::gate::{Expected, Member, Sample, Tolerances, Verdict, closer_fault, gate, narrow};
 use super::status::Closer;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -95,7 +95,8 @@ impl Stability {
         }
         // What was wrong in a closer look is only seen to be right again by another one.
         let unseen = members.iter().any(|member| member.close.is_none());
-        let bad = members.iter().any(|m| m.close.as_ref().is_some_and(|c| self.is_bad(m, c)));
+        let bad =
+            members.iter().any(|m| m.close.as_ref().is_some_and(|c| closer_fault(m, c, &self.tolerances).is_some()));
         self.look_closer = unseen || bad || self.fault.is_some() || narrow(&members, &self.tolerances).is_some();
         self.measure(&members);
         self.previous = members.iter().map(Sample::of).collect();
@@ -115,17 +116,6 @@ impl Stability {
                 Progress::Good { looks: self.good, needed: self.needed }
             }
         }
-    }
-
-    fn is_bad(&self, member: &Member, close: &Closer) -> bool {
-        close.configuration_error.is_some()
-            || close.unreadable.is_some()
-            || disk_fault(close, &self.tolerances).is_some()
-            || !self.tolerances.expired
-                && close
-                    .certificates
-                    .iter()
-                    .any(|c| c.fault(member.clock, self.tolerances.certificate_margin_s).is_some())
     }
 
     /// Bytes of write sets a second between two looks, by host.
@@ -216,6 +206,24 @@ mod tests {
         looks[0].close = Some(Closer { data_bytes: 1, disk_free: 5, ..Closer::default() });
         assert!(matches!(gate.look(&looks, at(7)), Progress::Closed { reason, .. } if reason.contains("disk is full")));
         assert!(gate.wants_closer_look());
+    }
+
+    #[test]
+    fn certificates_that_may_be_past_their_end_are_not_looked_at_again() {
+        use super::super::{Certificate, Leaf};
+        for (not_before, not_after, expired, again) in
+            [(0, 900, false, true), (0, 900, true, false), (1100, 10_000_000, true, true)]
+        {
+            let tolerances = Tolerances { expired, ..Tolerances::default() };
+            let mut gate = Stability::new(Expected::all(3, 0), tolerances, 1, at(0));
+            let mut looks = three();
+            let served = Some(Leaf { serial: "1".into(), not_before, not_after });
+            looks.iter_mut().for_each(|member| member.clock = 1000);
+            looks[1].close.as_mut().unwrap().certificates = vec![Certificate { served, ..Certificate::default() }];
+            let progress = gate.look(&looks, at(0));
+            assert_eq!(gate.wants_closer_look(), again, "{not_before} {not_after} {expired}: {progress:?}");
+            assert_eq!(progress != Progress::Stable, again);
+        }
     }
 
     #[test]
