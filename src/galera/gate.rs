@@ -277,7 +277,10 @@ fn disk_fault(close: &super::Closer, tolerances: &Tolerances) -> Option<String> 
 /// The member on whose disk a full state transfer would not fit, should it need one: what it has itself is removed
 /// before.
 pub(super) fn narrow(members: &[Member], tolerances: &Tolerances) -> Option<(String, String)> {
-    let all: Vec<(&Member, &super::Closer)> = members.iter().filter_map(|m| Some((m, m.close.as_ref()?))).collect();
+    // A member whose data could not be counted is not compared with others.
+    let counted = |member: &'_ &Member| member.close.as_ref().is_some_and(|close| close.data_bytes > 0);
+    let all: Vec<(&Member, &super::Closer)> =
+        members.iter().filter(counted).filter_map(|m| Some((m, m.close.as_ref()?))).collect();
     let (largest, most) = all.iter().max_by_key(|(_, close)| close.data_bytes)?;
     let room = |close: &super::Closer| close.data_bytes.saturating_add(close.disk_free);
     let (member, close) = all
@@ -628,7 +631,8 @@ pub(super) mod tests {
             (300, 64, None),
             (300, 63, Some("its disk is full: 63 MB are free")),
             (300, 0, Some("its disk is full: 0 B are free")),
-            (0, 0, None), // not looked at
+            (0, 0, None),   // not looked at
+            (0, 200, None), // not counted
             (100, 200, None),
             (100, 199, Some("has room for 299 MB, and the data of c are 300 MB")),
         ] {

@@ -299,7 +299,7 @@ pub struct Closer {
     pub configuration_error: Option<String>,
     /// Which of its certificates, keys and authorities the server's user may not read; nothing when it may read all.
     pub unreadable: Option<String>,
-    /// Bytes that its data take.
+    /// Bytes that its data take, as a full transfer brings them; 0 where that is not known.
     pub data_bytes: u64,
     /// Bytes that are free where its data are.
     pub disk_free: u64,

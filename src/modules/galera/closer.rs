@@ -97,33 +97,47 @@ fn listens(address: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(host, port.parse().ok()?))
 }
 
-/// Bytes that a directory takes, and that are free where it is. Links are not followed; a very large number of files
-/// is counted no further.
+/// So many files are looked at.
+const FILES: u32 = 50_000;
+
+/// Bytes that the data in a directory take, as a full transfer brings them, and that are free where it is. 0 is not known.
 pub fn space(directory: &str) -> (u64, u64) {
-    use std::os::unix::fs::MetadataExt;
     let free = rustix::fs::statvfs(directory).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
+    (taken(directory, FILES).unwrap_or(0), free)
+}
+
+/// Bytes that the data take. Links are not followed. Nothing for more than `limit` files: half of a sum would make members differ
+/// that are equal.
+fn taken(directory: &str, limit: u32) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
     let mut used = 0;
-    let mut left = 50_000;
+    let mut left = limit;
     let mut directories = vec![std::path::PathBuf::from(directory)];
     while let Some(next) = directories.pop() {
         for entry in std::fs::read_dir(next).into_iter().flatten().flatten() {
-            left -= 1;
-            if left == 0 {
-                return (used, free);
-            }
-            // The cache of write sets is not part of a transfer.
-            let name = entry.file_name();
-            if name.to_string_lossy().starts_with("galera.cache") || name.to_string_lossy().starts_with("gcache.page") {
-                continue;
-            }
+            left = left.checked_sub(1)?;
             match entry.metadata() {
                 Ok(meta) if meta.is_dir() => directories.push(entry.path()),
-                Ok(meta) if meta.is_file() => used += meta.blocks() * 512,
+                Ok(meta) if meta.is_file() && !is_left_behind(&entry.file_name().to_string_lossy()) => {
+                    used += meta.blocks() * 512;
+                }
                 _ => {}
             }
         }
     }
-    (used, free)
+    Some(used)
+}
+
+/// Whether a file is no part of a transfer: the cache of write sets, temporary tables, and binary logs (`mariadb-bin.000012`, its
+/// `.idx`, `mariadb-bin.index`, the same of relay logs), of which each member has as many as it has kept.
+fn is_left_behind(name: &str) -> bool {
+    if ["galera.cache", "gcache.page", "ibtmp"].iter().any(|start| name.starts_with(start)) {
+        return true;
+    }
+    let (stem, ending) = name.strip_suffix(".idx").unwrap_or(name).rsplit_once('.').unwrap_or_default();
+    // Aria's own logs have eight digits, and are data.
+    let numbered = matches!(ending.len(), 6 | 7) && ending.bytes().all(|byte| byte.is_ascii_digit());
+    !stem.is_empty() && (numbered || name.ends_with(".index"))
 }
 
 #[cfg(test)]
@@ -143,12 +157,54 @@ mod tests {
     }
 
     #[test]
-    fn space_leaves_the_cache_out() {
+    fn what_a_transfer_does_not_bring() {
+        for (name, left_behind) in [
+            ("galera.cache", true),
+            ("gcache.page.000001", true),
+            ("ibtmp1", true),
+            ("mariadb-bin.000012", true),
+            ("mysql-bin.1000000", true),
+            ("mariadb-bin.000012.idx", true),
+            ("mariadb-bin.index", true),
+            ("db1-relay-bin.000001", true),
+            ("relay-bin-first.index", true),
+            ("ibdata1", false),
+            ("ib_logfile0", false),
+            ("undo001", false),
+            ("aria_log.00000001", false),
+            ("aria_log_control", false),
+            ("users.ibd", false),
+            ("index.ibd", false),
+            ("000001", false),
+            (".000001", false),
+            (".index", false),
+            ("t.00001a", false),
+            ("grastate.dat", false),
+            ("", false),
+        ] {
+            assert_eq!(is_left_behind(name), left_behind, "{name}");
+        }
+    }
+
+    #[test]
+    fn space_is_that_of_the_data() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("ibdata1"), vec![1; 100_000]).unwrap();
-        std::fs::write(dir.path().join("galera.cache"), vec![1; 900_000]).unwrap();
-        let (used, free) = space(dir.path().to_str().unwrap());
-        assert!((100_000..300_000).contains(&used) && free > 0, "{used} {free}");
+        let path = dir.path().to_str().unwrap();
+        std::fs::create_dir(dir.path().join("app")).unwrap();
+        for (name, bytes) in [
+            ("ibdata1", 100_000),
+            ("app/users.ibd", 100_000),
+            ("galera.cache", 900_000),
+            ("mariadb-bin.000001", 900_000),
+            ("mariadb-bin.index", 900_000),
+        ] {
+            std::fs::write(dir.path().join(name), vec![1; bytes]).unwrap();
+        }
+        let (used, free) = space(path);
+        assert!((200_000..400_000).contains(&used) && free > 0, "{used} {free}");
+        // Six entries with the directory.
+        assert_eq!(taken(path, 6), Some(used));
+        assert_eq!(taken(path, 5), None, "half of a sum is none");
         assert_eq!(space("/no/such/directory"), (0, 0));
     }
 }

@@ -258,8 +258,10 @@ fn come_back(
             }
             if transfer == Kind::Sst && !log.contains("Receiving IST") && !synced {
                 let bytes = super::closer::space(&before.data).0;
-                numbers = plan.sst_bytes.filter(|total| *total > 0).map(|total| (bytes.min(total), total));
-                said = format!("receives the whole state (SST): {}", crate::galera::human(bytes as f64));
+                numbers = plan.sst_bytes.filter(|total| *total > 0 && bytes > 0).map(|total| (bytes.min(total), total));
+                if bytes > 0 {
+                    said = format!("receives the whole state (SST): {}", crate::galera::human(bytes as f64));
+                }
             }
             if synced && behind {
                 said = "Synced, applies what was written before it stopped".into();
