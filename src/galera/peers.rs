@@ -26,7 +26,8 @@ const PORT: u16 = 4567;
 
 impl Peers {
     /// Reads the kernel's tables of connections (`/proc/net/tcp`, `tcp6`). `address` is `wsrep_cluster_address`, `listens` the
-    /// provider's `gmcast.listen_addr`. Nothing when nodes share an address: they cannot be told from each other.
+    /// provider's `gmcast.listen_addr`. Nothing when nodes share an address, or come from one (behind a gateway that
+    /// translates theirs): they cannot be told from each other.
     pub fn read(tables: &[String], address: &str, listens: &str) -> Option<Peers> {
         let listed: Vec<(Option<IpAddr>, u16)> = address
             .trim()
@@ -45,6 +46,7 @@ impl Peers {
         let own_port = endpoint(listens.split("://").last().unwrap_or_default()).1;
         let ports: BTreeSet<u16> = listed.iter().map(|(_, port)| *port).chain([own_port]).collect();
         let mut peers = Peers::default();
+        let mut inbound = BTreeSet::new();
         for connection in tables.iter().flat_map(|table| table.lines()).filter_map(Connection::parse) {
             let Connection { local, remote, state, unheard } = connection;
             if local.0 == remote.0 || local.1 != own_port && !ports.contains(&remote.1) {
@@ -54,12 +56,18 @@ impl Peers {
                 ESTABLISHED if unheard < UNHEARD => {
                     peers.own.insert(local.0);
                     peers.with.insert(remote.0);
+                    if local.1 == own_port {
+                        inbound.insert(remote);
+                    }
                 }
                 ESTABLISHED | SYN_SENT => {
                     peers.without.insert(remote.0);
                 }
                 _ => {}
             }
+        }
+        if inbound.iter().map(|(address, _)| address).collect::<BTreeSet<_>>().len() < inbound.len() {
+            return None;
         }
         peers.without.extend(known);
         peers.without.retain(|address| !peers.with.contains(address) && !peers.own.contains(address));
@@ -194,6 +202,30 @@ mod tests {
         }
         let shared = Peers::read(&[], "gcomm://127.0.0.1:4567,127.0.0.1:4568", "tcp://127.0.0.1:4567");
         assert_eq!(shared, None, "nodes of one address are not told apart");
+    }
+
+    #[test]
+    fn peers_that_come_from_one_address_are_not_told_apart() {
+        let inbound = |port: u16, unheard| line("10.0.0.1:4567", &format!("10.0.0.254:{port}"), 1, unheard);
+        let outbound = |to: &str| line("10.0.0.1:40000", to, 1, 0);
+        for (case, lines, judged) in [
+            ("one behind a gateway", vec![inbound(50_001, 0), outbound("10.0.0.3:4567")], true),
+            ("two behind it", vec![inbound(50_001, 0), inbound(50_002, 0)], false),
+            ("one of two that is dead", vec![inbound(50_001, 0), inbound(50_002, 3)], true),
+            ("the same connection twice", vec![inbound(50_001, 0), inbound(50_001, 0)], true),
+            ("two outbound", vec![outbound("10.0.0.2:4567"), outbound("10.0.0.3:4567")], true),
+            ("both ways", vec![line("10.0.0.1:4567", "10.0.0.2:50001", 1, 0), outbound("10.0.0.2:4567")], true),
+            // Clients of the database are no peers.
+            (
+                "clients",
+                vec![line("10.0.0.1:3306", "10.0.0.9:50001", 1, 0), line("10.0.0.1:3306", "10.0.0.9:50002", 1, 0)],
+                true,
+            ),
+        ] {
+            let table = format!("{HEAD}\n{}", lines.join("\n"));
+            let peers = Peers::read(&[table], "gcomm://10.0.0.1,10.0.0.2,10.0.0.3", "tcp://0.0.0.0:4567");
+            assert_eq!(peers.is_some(), judged, "{case}: {peers:?}");
+        }
     }
 
     #[test]
