@@ -169,7 +169,8 @@ fn details(kept: &Kept, failures: &[Failure], debts: &[Debt]) -> String {
             };
             let took = turn.ended.map_or("-".into(), |ended| format!("{} s", ended - turn.began));
             let gate = if turn.gate.is_empty() { String::new() } else { format!("gate: {}", turn.gate) };
-            rows.push(vec![format!("play {}", turn.play), turn.host.clone(), outcome.into(), took, gate]);
+            let number = if turn.turn > 0 { format!("turn {}", turn.turn) } else { String::new() };
+            rows.push(vec![format!("play {}", turn.play), number, turn.host.clone(), outcome.into(), took, gate]);
         }
         text.push_str(&table(&rows, "  "));
     }

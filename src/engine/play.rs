@@ -10,6 +10,7 @@ use super::run::Run;
 use super::variables::{self, At, HostBase, LayerCache};
 use super::walker::{Part, Walker};
 use crate::inventory::split_patterns;
+use crate::machine::history::RunTurn;
 use crate::playbook::{Play, Role, Step, Task};
 use crate::source::{Diag, Diags, Node, Span};
 use crate::template::{Layer, Raw, Scope, Value};
@@ -80,7 +81,7 @@ pub struct Batch {
     pub board: Arc<Board>,
     /// Every task is a meeting point: failures must be seen before anybody goes on.
     pub strict: bool,
-    /// The turn of a rolling play, counted from 1; 0 outside of turns.
+    /// The number of the turn in the run ([`Run::next_turn`]); 0 outside of turns.
     pub turn: u32,
     /// Answers to `--step`.
     pub steps: tokio::sync::Mutex<HashMap<Position, bool>>,
@@ -181,6 +182,13 @@ impl PlayRun {
             self.bases.lock().unwrap_or_else(|p| p.into_inner()).insert(host.into(), base.clone());
             base
         })
+    }
+
+    /// The turn of `host` in the runs that this one resumes, as far as what it did there still stands: the newest first.
+    pub fn earlier_tries(&self, host: &str) -> Vec<RunTurn> {
+        let tries = self.run.resumed.iter().flat_map(|progress| progress.tries(self.number, host));
+        let known = tries.filter(|turn| turn.turn > 0 && !turn.run.is_empty());
+        known.map(|turn| RunTurn { run: turn.run.clone(), turn: turn.turn }).collect()
     }
 
     /// Forgets what the inventory said: it changed.

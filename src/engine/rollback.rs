@@ -2,7 +2,7 @@
 
 use super::fleet::Link;
 use crate::connection::agent::Blobs;
-use crate::machine::history::{Rollback, UnitLeft};
+use crate::machine::history::{Rollback, RunTurn, UnitLeft};
 use crate::machine::units::UnitAction;
 use crate::machine::{Change, Domain, Mode};
 use crate::modules::{self, Outcome, Status};
@@ -17,8 +17,10 @@ use std::sync::Arc;
 pub struct Wish {
     /// Name of the run.
     pub run: String,
-    /// The host's turn; 0 for everything.
+    /// The turn's number in the run; 0 for everything.
     pub turn: u32,
+    /// The same turn in earlier runs that this one resumes: of these nothing may stay either.
+    pub earlier: Vec<RunTurn>,
     /// As whom: root's changes are undone by root. Those of other users are their own.
     pub become_user: Option<Become>,
     /// Only say what would be undone.
@@ -72,6 +74,9 @@ pub async fn roll_back(link: &Link, wish: &Wish) -> Result<Report, String> {
     arguments.insert("run".into(), json!(wish.run));
     if wish.turn > 0 {
         arguments.insert("turn".into(), json!(wish.turn));
+    }
+    if !wish.earlier.is_empty() {
+        arguments.insert("earlier".into(), json!(wish.earlier));
     }
     arguments.insert("units".into(), json!(if wish.units { "restore" } else { "leave" }));
     let request = TaskRequest {

@@ -98,6 +98,7 @@ pub struct Run {
     owed: Mutex<Vec<(Arc<str>, Vec<String>)>>,
     epochs: AtomicU32,
     numbers: AtomicU64,
+    turns: AtomicU32,
     stopping: AtomicBool,
     cut_off: Mutex<IndexMap<Arc<str>, String>>,
     /// What plays have added to the inventory, to be added again when it is read again.
@@ -195,6 +196,7 @@ impl Run {
             owed: Mutex::default(),
             epochs: AtomicU32::new(1),
             numbers: AtomicU64::new(1),
+            turns: AtomicU32::new(1),
             stopping: AtomicBool::new(false),
             cut_off: Mutex::default(),
             additions: Mutex::default(),
@@ -222,6 +224,11 @@ impl Run {
     /// A number for a pending result.
     pub fn next_number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A number for a turn, which no other turn of the run has, whichever play it belongs to.
+    pub fn next_turn(&self) -> u32 {
+        self.turns.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Whether the task of `--start-at-task` was reached, if one was named.

@@ -49,10 +49,9 @@ impl HostBase {
         let owed: Value = play.run.owed_restarts(host).iter().map(|unit| Value::from(unit.as_str())).collect();
         let resumed = play.run.resumed.as_ref();
         let turn = resumed.and_then(|progress| Some((progress, progress.broken_off(play.number, host)?)));
-        let turn = turn.map_or(
-            serde_json::Value::Null,
-            |(progress, began)| serde_json::json!({"runs": progress.runs, "began": began}),
-        );
+        let turn = turn.map_or(serde_json::Value::Null, |(progress, began)| {
+            serde_json::json!({"runs": progress.runs, "began": began, "turns": play.earlier_tries(host)})
+        });
         let owed = Layer::from_iter([
             ("deploy_owed_restarts".into(), Raw::Value(owed)),
             ("deploy_resumed_turn".into(), Raw::Value(from_json(&turn))),

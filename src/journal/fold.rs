@@ -11,6 +11,10 @@ pub struct Turn {
     pub play: usize,
     /// The host.
     pub host: String,
+    /// The run; empty where its journal is of an older version.
+    pub run: String,
+    /// Its number in the run, that hosts log its changes under; 0 where its journal is of an older version.
+    pub turn: u32,
     /// When it began, seconds since 1970.
     pub began: i64,
     /// When it ended; nothing when the run ended before it.
@@ -45,9 +49,14 @@ impl Progress {
     /// When the turn of `host` in play number `play` first began, if it was cut off or failed since, however often it was taken
     /// again. What it did by then still stands.
     pub fn broken_off(&self, play: usize, host: &str) -> Option<i64> {
-        let turns = self.turns.iter().rev().filter(|turn| turn.play == play && turn.host == host);
-        let tries = turns.take_while(|turn| matches!(turn.outcome, None | Some(TurnOutcome::Failed)));
-        tries.last().map(|turn| turn.began)
+        self.tries(play, host).last().map(|turn| turn.began)
+    }
+
+    /// The turns of `host` in play number `play` of which the changes still stand, though none came to its good end: the newest
+    /// first.
+    pub fn tries<'a>(&'a self, play: usize, host: &'a str) -> impl Iterator<Item = &'a Turn> {
+        let turns = self.turns.iter().rev().filter(move |turn| turn.play == play && turn.host == host);
+        turns.take_while(|turn| matches!(turn.outcome, None | Some(TurnOutcome::Failed)))
     }
 }
 
@@ -56,9 +65,11 @@ pub fn fold(steps: &[Timed]) -> Progress {
     let mut progress = Progress::default();
     for Timed { time, step } in steps {
         match step {
-            Step::TurnBegan { play, host } => progress.turns.push(Turn {
+            Step::TurnBegan { play, host, run, turn } => progress.turns.push(Turn {
                 play: *play,
                 host: host.clone(),
+                run: run.clone(),
+                turn: *turn,
                 began: *time,
                 ended: None,
                 outcome: None,
@@ -152,7 +163,7 @@ mod tests {
 
     #[test]
     fn only_a_turn_that_came_to_its_good_end_counts() {
-        let began = |host: &str| Step::TurnBegan { play: 1, host: host.into() };
+        let began = |host: &str| Step::TurnBegan { play: 1, host: host.into(), run: String::new(), turn: 0 };
         let ended = |host: &str, outcome| Step::TurnEnded { play: 1, host: host.into(), outcome, gate: "open".into() };
         let progress = fold(&steps(&[
             began("a"),
@@ -172,7 +183,7 @@ mod tests {
 
     #[test]
     fn what_a_broken_off_turn_did_counts_from_its_first_try() {
-        let began = |host: &str| Step::TurnBegan { play: 1, host: host.into() };
+        let began = |host: &str| Step::TurnBegan { play: 1, host: host.into(), run: String::new(), turn: 0 };
         let ended = |host: &str, outcome| Step::TurnEnded { play: 1, host: host.into(), outcome, gate: "x".into() };
         let progress = fold(&steps(&[
             began("done"),
@@ -191,5 +202,21 @@ mod tests {
             assert_eq!(progress.broken_off(1, host), expected, "{host}");
         }
         assert_eq!(progress.broken_off(2, "cut"), None);
+    }
+
+    #[test]
+    fn the_tries_of_a_turn_are_known_by_run_and_number() {
+        let began = |run: &str, play, turn| Step::TurnBegan { play, host: "a".into(), run: run.into(), turn };
+        let ended = |play, outcome| Step::TurnEnded { play, host: "a".into(), outcome, gate: "x".into() };
+        let progress = fold(&steps(&[
+            began("r1", 1, 2),
+            ended(1, TurnOutcome::Done),
+            began("r1", 2, 5), // cut off
+            began("r2", 2, 1),
+            ended(2, TurnOutcome::Failed),
+        ]));
+        let tries = |play| progress.tries(play, "a").map(|turn| (turn.run.as_str(), turn.turn)).collect::<Vec<_>>();
+        assert_eq!(tries(1), []);
+        assert_eq!(tries(2), [("r2", 1), ("r1", 5)]);
     }
 }

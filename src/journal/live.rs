@@ -117,9 +117,9 @@ impl Journal {
         Some(format!("{}: the journal of this run is not complete: {why}", self.directory.display()))
     }
 
-    /// A host's turn in a rolling play begins.
-    pub fn turn_began(&self, play: usize, host: &str) {
-        self.step(Step::TurnBegan { play, host: host.into() }, true);
+    /// A host's turn in a rolling play begins; `turn` is its number in the run.
+    pub fn turn_began(&self, play: usize, host: &str, turn: u32) {
+        self.step(Step::TurnBegan { play, host: host.into(), run: self.id(), turn }, true);
     }
 
     /// A host's turn is over; `gate` is what the gate said behind it.

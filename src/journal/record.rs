@@ -97,6 +97,12 @@ pub enum Step {
         play: usize,
         /// The host.
         host: String,
+        /// The run.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        run: String,
+        /// The turn's number in the run: what hosts log its changes under.
+        #[serde(default)]
+        turn: u32,
     },
     /// A host's turn ended.
     TurnEnded {

@@ -140,7 +140,7 @@ pub struct TaskRequest {
     /// undone. Without one nothing is logged.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub run: String,
-    /// In a rolling play the host's turn, counted from 1; 0 outside of turns.
+    /// In a rolling play the turn, counted from 1 over all plays of the run; 0 outside of turns.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub turn: u32,
     /// Does not wait for other runs on this host: a look, or what keeps runs apart itself.

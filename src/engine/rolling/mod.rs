@@ -45,6 +45,15 @@ pub async fn run(play: &Arc<PlayRun>, rolling: &Arc<Rolling>) -> Result<Next, Di
     Roll::begin(play, rolling, &WallClock)?.run().await
 }
 
+/// A turn's numbers.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    /// In its play, from 1: what users see.
+    place: u32,
+    /// In the run: what hosts log its changes under. Two plays of a run do not share it.
+    number: u32,
+}
+
 /// A rolling play under way.
 struct Roll<'a> {
     play: &'a Arc<PlayRun>,
@@ -129,16 +138,16 @@ impl<'a> Roll<'a> {
                 self.play.run.unfinished();
                 return self.stop(format!("{why}; not touched: {}", list(&turns[index..])));
             }
-            let turn = index as u32 + 1;
             let began = Instant::now();
             let run = self.play.run.clone();
-            run.sink.emit(Event::TurnStarted { turn, of, hosts: names(hosts) });
+            let turn = Turn { place: index as u32 + 1, number: run.next_turn() };
+            run.sink.emit(Event::TurnStarted { turn: turn.place, of, hosts: names(hosts) });
             for host in hosts.iter().filter(|_| !self.check) {
-                run.journal.iter().for_each(|journal| journal.turn_began(self.play.number, &host.name));
+                run.journal.iter().for_each(|journal| journal.turn_began(self.play.number, &host.name, turn.number));
             }
             let done = self.turn(turn, hosts).await;
             let seconds = began.elapsed().as_secs_f64();
-            run.sink.emit(Event::TurnDone { turn, hosts: names(hosts), ok: done.is_ok(), seconds });
+            run.sink.emit(Event::TurnDone { turn: turn.place, hosts: names(hosts), ok: done.is_ok(), seconds });
             match done {
                 Ok(Next::GoOn) if run.stopping() => return Next::Stop,
                 Ok(Next::GoOn) => {}
@@ -172,9 +181,9 @@ impl<'a> Roll<'a> {
     }
 
     /// One turn, the soak of the first and the gate behind it included. An error is why the play stops.
-    async fn turn(&mut self, turn: u32, hosts: &[Arc<Host>]) -> Result<Next, String> {
+    async fn turn(&mut self, turn: Turn, hosts: &[Arc<Host>]) -> Result<Next, String> {
         let run = self.play.run.clone();
-        let batch = self.walk(hosts.to_vec(), Part::Turn, turn).await;
+        let batch = self.walk(hosts.to_vec(), Part::Turn, turn.number).await;
         let mut trouble = None;
         let lost: Vec<&str> = hosts.iter().filter(|host| host.gone().is_some()).map(|host| &*host.name).collect();
         if !lost.is_empty() {
@@ -187,7 +196,7 @@ impl<'a> Roll<'a> {
             trouble = Some("the turn ended with a fatal error".to_string());
         }
         if trouble.is_none() && !self.check {
-            if turn == 1 && !self.settings.soak.is_zero() {
+            if turn.place == 1 && !self.settings.soak.is_zero() {
                 let reason = format!("{} is the first: is it still well after a while", names(hosts).join(", "));
                 run.sink.emit(Event::Waiting { reason, seconds: self.settings.soak.as_secs() });
                 self.pause(self.settings.soak).await;

@@ -1,7 +1,7 @@
 //! After a failed turn: what it changed on its host is put back, and the node's server is restarted only if it does not
 //! serve. Then the gate is looked at again, so that the user knows where the cluster stands.
 
-use super::Roll;
+use super::{Roll, Turn};
 use crate::engine::ask::Respondent;
 use crate::engine::event::Event;
 use crate::engine::host::{Gone, Host};
@@ -20,8 +20,8 @@ use std::sync::Arc;
 const UNIT: &str = "mariadb.service";
 
 impl Roll<'_> {
-    /// Puts back what a turn changed on a host. Says whether all of it is as before.
-    pub(super) async fn roll_back(&mut self, turn: u32, host: &Arc<Host>) -> bool {
+    /// Puts back what a turn changed on a host, and what earlier runs did in the same turn that this one took up again. Says whether all of it is as before.
+    pub(super) async fn roll_back(&mut self, turn: Turn, host: &Arc<Host>) -> bool {
         let name = host.name.clone();
         let run = &self.play.run;
         if host.gone() == Some(Gone::Unreachable) {
@@ -33,7 +33,8 @@ impl Roll<'_> {
             Ok(respondent) => {
                 let wish = Wish {
                     run: run.id.clone(),
-                    turn,
+                    turn: turn.number,
+                    earlier: self.play.earlier_tries(&name),
                     become_user: respondent.become_user(),
                     diff: run.options.diff,
                     // A cluster's node is decided upon here; other units come back with their files.
@@ -146,10 +147,10 @@ impl Roll<'_> {
         self.pass_gate(host).await.is_ok()
     }
 
-    fn tell(&self, turn: u32, host: &Arc<Host>, report: &Report, sentence: String) {
+    fn tell(&self, turn: Turn, host: &Arc<Host>, report: &Report, sentence: String) {
         let skipped = |domain: &Domain| matches!(domain, Domain::Unit);
         self.play.run.sink.emit(Event::RolledBack {
-            turn,
+            turn: turn.place,
             host: host.name.clone(),
             changes: report.changes.clone(),
             not_undone: report

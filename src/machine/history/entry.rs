@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct Line {
     /// When: seconds since 1970.
     pub time: i64,
-    /// The host's turn in a rolling play; 0 outside of turns.
+    /// The turn of a rolling play, counted over all plays of the run; 0 outside of turns.
     #[serde(default)]
     pub turn: u32,
     /// The task's name.

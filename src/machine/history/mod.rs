@@ -13,8 +13,9 @@ mod store;
 mod tests;
 
 pub use entry::Entry;
+use entry::Line;
 pub(crate) use image::Image;
-pub use restore::{Leave, NotUndone, Refused, Rollback, UnitLeft};
+pub use restore::{Leave, NotUndone, Refused, Rollback, RunTurn, UnitLeft};
 pub(crate) use store::History;
 
 use super::files::Stat;
@@ -29,15 +30,17 @@ impl Machine {
     }
 
     /// When the task that runs now, in an earlier run of the given name, last started or restarted a unit on this host: by
-    /// the host's own clock, seconds since 1970. What was cut off in between may not have come about.
-    pub fn unit_started_by(&self, run: &str, unit: &str) -> Option<i64> {
+    /// the host's own clock, seconds since 1970. What was cut off in between may not have come about. A task of that name
+    /// may be in several plays: `turn` is the one that counts, where it is known.
+    pub fn unit_started_by(&self, run: &str, turn: Option<u32>, unit: &str) -> Option<i64> {
         let task = self.history.as_ref()?.task();
         let lines = store::read(&store::directory_of(run)?).ok()??;
         let starts = |entry: &Entry| {
             let Entry::Unit { unit: name, action, .. } = entry else { return false };
             name == unit && matches!(action, UnitAction::Start | UnitAction::Restart)
         };
-        lines.iter().rev().find(|line| line.task == task && starts(&line.entry)).map(|line| line.time)
+        let mine = |line: &Line| line.task == task && turn.is_none_or(|turn| turn == line.turn);
+        lines.iter().rev().find(|line| mine(line) && starts(&line.entry)).map(|line| line.time)
     }
 
     /// Why the log of the task that just ran is not complete.

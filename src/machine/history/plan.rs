@@ -67,15 +67,17 @@ pub(super) struct Plan {
     pub steps: Vec<Step>,
     /// There were changes, and they were rolled back: when, in seconds since 1970.
     pub settled: Option<i64>,
+    /// What a run did not find as the one before it had left it.
+    pub moved: Vec<(Domain, String)>,
 }
 
 impl Plan {
-    /// Folds the lines of `turn`, or of all turns. What a rollback has settled is left out.
-    pub fn of(lines: &[Line], turn: Option<u32>) -> Plan {
+    /// Folds the lines of `turn`, or of all turns, behind those of earlier runs. What a rollback has settled is left out.
+    pub fn add(&mut self, lines: &[Line], turn: Option<u32>) {
         let settles = |line: &Line| {
             line.entry == Entry::RolledBack && (line.turn == 0 || turn.is_none() || turn == Some(line.turn))
         };
-        let mut plan = Plan::default();
+        let mut seen = Vec::new();
         for (index, line) in lines.iter().enumerate() {
             let later = lines.get(index + 1..).unwrap_or_default();
             let mine = turn.is_none_or(|turn| turn == line.turn);
@@ -85,14 +87,46 @@ impl Plan {
             // A turn's own rollback settles that turn, a rollback of everything settles all.
             let settled = later.iter().find(|l| settles(l) && (l.turn == 0 || l.turn == line.turn));
             match settled {
-                Some(mark) => plan.settled = Some(mark.time),
-                None => plan.take(line),
+                Some(mark) => self.settled = Some(mark.time),
+                None => {
+                    let moved = subject(&line.entry).filter(|subject| !seen.contains(subject));
+                    if let Some(subject) = moved {
+                        if self.is_strange(&line.entry) {
+                            self.moved.push(subject.clone());
+                        }
+                        seen.push(subject);
+                    }
+                    self.take(line);
+                }
             }
         }
+    }
+
+    /// All runs are in it.
+    pub fn finished(mut self) -> Plan {
         // What cannot be undone of a file is told with the file.
-        let files: Vec<&String> = plan.files.iter().map(|(path, _)| path).collect();
-        plan.steps.retain(|step| step.domain != Domain::File || !files.contains(&&step.name));
-        plan
+        let files: Vec<&String> = self.files.iter().map(|(path, _)| path).collect();
+        self.steps.retain(|step| step.domain != Domain::File || !files.contains(&&step.name));
+        self
+    }
+
+    /// Whether the state before a change is none that was ours, though there are such.
+    fn is_strange(&self, entry: &Entry) -> bool {
+        let strange = |past: Option<&Past<String>>, before: &String| {
+            past.is_some_and(|past| {
+                !past.known.iter().any(|known| known.split_whitespace().eq(before.split_whitespace()))
+            })
+        };
+        match entry {
+            Entry::File { path, before, .. } => {
+                let past = self.files.iter().find(|(other, past)| other == path && !past.known.is_empty());
+                past.is_some_and(|(_, past)| before.strange_to(&past.known.iter().collect::<Vec<_>>()).is_some())
+            }
+            Entry::Parameter { name, before, .. } => strange(self.parameters.get(name), before),
+            Entry::Crontab { user, before, .. } => strange(self.crontabs.get(user), before),
+            Entry::Hostname { before, .. } => strange(self.hostname.as_ref(), before),
+            _ => false,
+        }
     }
 
     /// Whether there is nothing in it.
@@ -159,6 +193,17 @@ impl Plan {
     }
 }
 
+/// What is looked after between runs. Variables of a server are forgotten by its restart, a firewall's listing counts on.
+fn subject(entry: &Entry) -> Option<(Domain, String)> {
+    match entry {
+        Entry::File { path, .. } => Some((Domain::File, path.clone())),
+        Entry::Parameter { name, .. } => Some((Domain::Sysctl, name.clone())),
+        Entry::Crontab { user, .. } => Some((Domain::Cron, user.clone())),
+        Entry::Hostname { .. } => Some((Domain::Hostname, "hostname".to_string())),
+        _ => None,
+    }
+}
+
 fn entry<K: PartialEq, V: Default>(list: &mut Vec<(K, V)>, key: K) -> &mut V {
     let index = list.iter().position(|(k, _)| *k == key).unwrap_or_else(|| {
         list.push((key, V::default()));
@@ -175,6 +220,12 @@ fn add(map: &mut BTreeMap<String, Past<String>>, name: &str, before: &str, after
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn of(runs: &[(&[Line], Option<u32>)]) -> Plan {
+        let mut plan = Plan::default();
+        runs.iter().for_each(|(lines, turn)| plan.add(lines, *turn));
+        plan.finished()
+    }
 
     fn line(time: i64, turn: u32, entry: Entry) -> Line {
         Line { time, turn, task: "t".into(), entry }
@@ -203,7 +254,7 @@ mod tests {
             (&[line(1, 1, one.clone()), line(2, 1, back.clone()), line(3, 1, three)], None, Some("3"), true),
         ];
         for (index, (lines, turn, expected, settled)) in table.iter().enumerate() {
-            let plan = Plan::of(lines, *turn);
+            let plan = of(&[(lines, *turn)]);
             let first = plan.parameters.get("net.x").map(|past| past.first.as_str());
             assert_eq!((first, plan.settled.is_some()), (*expected, *settled), "case {index}");
         }
@@ -219,10 +270,37 @@ mod tests {
         let step = Entry::Step { domain: Domain::File, name: "/x".into(), what: "content".into() };
         let lines =
             [line(1, 0, file(Image::absent(), image("a"))), line(2, 0, step), line(3, 0, file(image("a"), image("b")))];
-        let plan = Plan::of(&lines, None);
+        let plan = of(&[(&lines, None)]);
         assert_eq!(plan.files.len(), 1);
         assert_eq!(plan.files[0].1.first, Image::absent());
         assert_eq!(plan.files[0].1.known.len(), 4);
         assert!(plan.steps.is_empty(), "told with the file");
+    }
+
+    #[test]
+    fn a_turn_that_was_taken_up_again_is_undone_in_all_runs() {
+        let back = Entry::RolledBack;
+        let (one, two, three) = (parameter("1", "2"), parameter("2", "3"), parameter("9", "4"));
+        let (killed, resumed) = (line(1, 5, one.clone()), line(9, 2, two.clone()));
+        let first_play = line(1, 2, parameter("0", "1"));
+        // lines of the killed run and of the one that resumes it; to which value; whether somebody came between them
+        let table: &[(&[Line], &[Line], Option<&str>, bool)] = &[
+            (&[killed.clone()], &[resumed.clone()], Some("1"), false),
+            // The resumed run found everything done, and failed at something else.
+            (&[killed.clone()], &[], Some("1"), false),
+            (&[], &[resumed.clone()], Some("2"), false),
+            // Another turn of the killed run stays, though it has the number that the resumed turn has.
+            (&[first_play.clone(), killed.clone()], &[resumed.clone()], Some("1"), false),
+            (&[first_play], &[resumed.clone()], Some("2"), false),
+            (&[killed.clone(), line(2, 5, back)], &[resumed.clone()], Some("2"), false),
+            (&[killed.clone()], &[line(9, 2, three.clone())], Some("1"), true),
+            // Within a run the host's present state is what counts.
+            (&[killed], &[resumed, line(10, 2, three)], Some("1"), false),
+        ];
+        for (index, (earlier, later, expected, between)) in table.iter().enumerate() {
+            let plan = of(&[(earlier, Some(5)), (later, Some(2))]);
+            let first = plan.parameters.get("net.x").map(|past| past.first.as_str());
+            assert_eq!((first, !plan.moved.is_empty()), (*expected, *between), "case {index}");
+        }
     }
 }

@@ -23,6 +23,16 @@ pub enum Leave {
     Nothing,
 }
 
+/// What of a run is undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunTurn {
+    /// The run.
+    pub run: String,
+    /// The turn's number in it; 0 for everything.
+    #[serde(default)]
+    pub turn: u32,
+}
+
 /// Something that could not be undone, or only by hand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotUndone {
@@ -98,22 +108,31 @@ fn reason(domain: Domain) -> &'static str {
 }
 
 impl Machine {
-    /// Undoes what `run` changed on this host, in one turn or in all. Unless `force` is set nothing is touched when
-    /// somebody else has changed one of the subjects since.
+    /// Undoes what runs changed on this host, the oldest given first: all together as if they were one. Unless `force` is
+    /// set nothing is touched when somebody else has changed one of the subjects since.
     pub fn roll_back(
         &mut self,
-        run: &str,
-        turn: Option<u32>,
+        runs: &[RunTurn],
         force: bool,
         leave: Leave,
         progress: &mut dyn FnMut(&str),
     ) -> Result<Rollback> {
-        let directory =
-            store::directory_of(run).ok_or_else(|| MachineError::failed(format!("`{run}` is no name of a run")))?;
-        let lines = store::read(&directory)
-            .map_err(|e| MachineError::io(format!("cannot read the log in {}", directory.display()), e))?;
-        let Some(lines) = lines else { return Ok(Rollback::default()) };
-        let plan = Plan::of(&lines, turn);
+        let mut plan = Plan::default();
+        let mut logs = Vec::new();
+        for RunTurn { run, turn } in runs {
+            let directory =
+                store::directory_of(run).ok_or_else(|| MachineError::failed(format!("`{run}` is no name of a run")))?;
+            let lines = store::read(&directory)
+                .map_err(|e| MachineError::io(format!("cannot read the log in {}", directory.display()), e))?;
+            if let Some(lines) = lines {
+                plan.add(&lines, Some(*turn).filter(|turn| *turn > 0));
+                logs.push((directory, *turn));
+            }
+        }
+        if logs.is_empty() {
+            return Ok(Rollback::default());
+        }
+        let plan = plan.finished();
         let mut report = Rollback { known: true, settled: plan.settled, ..Rollback::default() };
         if plan.is_empty() {
             return Ok(report);
@@ -134,8 +153,10 @@ impl Machine {
         self.restore(&plan, leave, &mut report, progress);
         let complete = report.not_undone.iter().all(|step| !step.failed);
         if complete && !self.predicted() {
-            // Into the log of the run that was rolled back, whoever asks.
-            store::History::new(directory, turn.unwrap_or(0), "rollback").append(Entry::RolledBack);
+            // Into the logs of the runs that were rolled back, whoever asks.
+            for (directory, turn) in logs {
+                store::History::new(directory, turn, "rollback").append(Entry::RolledBack);
+            }
         }
         Ok(report)
     }
@@ -144,6 +165,9 @@ impl Machine {
     fn find_moved(&self, plan: &Plan) -> Result<Vec<Refused>> {
         let mut moved = Vec::new();
         let mut refuse = |domain, name: &str, why: String| moved.push(Refused { domain, name: name.to_string(), why });
+        for (domain, name) in &plan.moved {
+            refuse(*domain, name, "somebody changed it between the runs".into());
+        }
         for (path, past) in plan.files.iter().filter(|(_, past)| !past.only_times) {
             let known: Vec<&Image> = past.known.iter().collect();
             if let Some(why) = Image::read(self, Path::new(path))?.strange_to(&known) {

@@ -1,7 +1,7 @@
 //! What a run changes is put back: files, directories, links, attributes; and what somebody else changed is respected.
 
 use super::store::directory_of;
-use super::{Entry, History, Leave, Rollback};
+use super::{Entry, History, Leave, Rollback, RunTurn};
 use crate::machine::accounts::GroupWish;
 use crate::machine::files::{Attributes, Kind, WriteOptions};
 use crate::machine::units::{Unit, UnitAction};
@@ -10,6 +10,10 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+fn of(run: &str, turn: u32) -> RunTurn {
+    RunTurn { run: run.into(), turn }
+}
 
 /// A directory to change, and a run of its own.
 struct Scene {
@@ -47,7 +51,8 @@ impl Scene {
         let mut machine = Machine::new(mode);
         let other = format!("{}-back", self.run);
         machine.begin_history(if mode == Mode::Live { &other } else { "" }, 0, "rollback");
-        let report = machine.roll_back(&self.run, turn, force, Leave::Servers, &mut |_| {}).unwrap();
+        let report =
+            machine.roll_back(&[of(&self.run, turn.unwrap_or(0))], force, Leave::Servers, &mut |_| {}).unwrap();
         assert_eq!(machine.end_history(), None);
         (report, machine.take_changes().len())
     }
@@ -164,6 +169,27 @@ fn a_turn_alone_is_put_back() {
 }
 
 #[test]
+fn a_turn_that_was_cut_off_and_taken_up_again_is_put_back_whole() {
+    let (killed, resumed) = (scene(), Scene::new());
+    killed.task(1, |machine| drop(machine.write_file(killed.path("app.conf"), b"first play\n", &with_mode(0o644))));
+    let before = killed.look();
+    change_everything(&killed, 2);
+    // Much is found done; and the resumed run has a turn of the same number in another play.
+    resumed.task(2, |machine| drop(machine.write_file(killed.path("more"), b"more\n", &with_mode(0o644))));
+    resumed.task(1, |machine| drop(machine.write_file(killed.path("app.conf"), b"again\n", &with_mode(0o644))));
+    let mut machine = Machine::new(Mode::Live);
+    let turns = [of(&killed.run, 2), of(&resumed.run, 1)];
+    let report = machine.roll_back(&turns, false, Leave::Servers, &mut |_| {}).unwrap();
+    assert_eq!((report.refused, report.not_undone), (vec![], vec![]));
+    std::fs::remove_file(killed.path("more")).unwrap(); // was there: of another turn
+    assert_eq!(killed.look(), before);
+    let again = machine.roll_back(&turns, false, Leave::Servers, &mut |_| {}).unwrap();
+    assert!(again.settled.is_some() && again.units.is_empty());
+    let (report, _) = killed.roll_back(Mode::Live, Some(1), false);
+    assert!(report.settled.is_none(), "the first play's turn is not settled by it");
+}
+
+#[test]
 fn what_somebody_changed_since_stops_everything_unless_it_is_forced() {
     let scene = scene();
     let before = scene.look();
@@ -236,7 +262,7 @@ fn secrets_stay_secret_in_what_a_rollback_shows() {
         machine.write_file(scene.path("key"), b"new secret", &with_mode(0o600)).unwrap();
     });
     let mut machine = Machine::new(Mode::Live);
-    machine.roll_back(&scene.run, None, false, Leave::Servers, &mut |_| {}).unwrap();
+    machine.roll_back(&[of(&scene.run, 0)], false, Leave::Servers, &mut |_| {}).unwrap();
     let shown = format!("{:?}", machine.take_changes());
     assert!(shown.contains("key") && !shown.contains("old secret") && !shown.contains("new secret"), "{shown}");
     assert_eq!(std::fs::read_to_string(scene.path("key")).unwrap(), "old secret");
@@ -268,7 +294,7 @@ fn nobody_else_is_believed() {
     let (report, changes) = scene.roll_back(Mode::Live, None, false);
     assert_eq!((report, changes), (Rollback::default(), 0));
     let mut machine = Machine::new(Mode::Live);
-    assert!(machine.roll_back("../../etc", None, false, Leave::Servers, &mut |_| {}).is_err());
+    assert!(machine.roll_back(&[of("../../etc", 0)], false, Leave::Servers, &mut |_| {}).is_err());
 }
 
 /// One row: what is done, and whether it can be undone.
@@ -329,11 +355,14 @@ fn the_last_start_of_a_unit_by_this_task_is_found() {
     scene.task(1, |machine| {
         log(machine, "a.service", UnitAction::Start);
         log(machine, "b.service", UnitAction::Stop);
-        assert!(machine.unit_started_by(&scene.run, "a.service").is_some_and(|at| at >= before));
-        assert_eq!(machine.unit_started_by(&scene.run, "b.service"), None, "it was only stopped");
-        assert_eq!(machine.unit_started_by("another-run", "a.service"), None);
+        assert!(machine.unit_started_by(&scene.run, None, "a.service").is_some_and(|at| at >= before));
+        assert_eq!(machine.unit_started_by(&scene.run, None, "b.service"), None, "it was only stopped");
+        assert_eq!(machine.unit_started_by("another-run", None, "a.service"), None);
     });
     let mut machine = Machine::new(Mode::Live);
     machine.begin_history(&scene.run, 1, "another task");
-    assert_eq!(machine.unit_started_by(&scene.run, "a.service"), None, "by another task");
+    assert_eq!(machine.unit_started_by(&scene.run, None, "a.service"), None, "by another task");
+    machine.begin_history(&scene.run, 2, "a task");
+    assert!(machine.unit_started_by(&scene.run, Some(1), "a.service").is_some());
+    assert_eq!(machine.unit_started_by(&scene.run, Some(2), "a.service"), None, "in another play's turn");
 }

@@ -4,6 +4,7 @@ use super::observe::{Look, look_closer, observations};
 use super::restart::{Plan, Report};
 use super::{drain, pending, restart};
 use crate::galera::{Action, Before, Forecast, Kind, Observation, choose, forecast, human};
+use crate::machine::history::RunTurn;
 use crate::machine::units::UnitAction;
 use crate::machine::{Machine, MachineError};
 use crate::modules::scalars::{Flag, Int, Text, TextList};
@@ -229,12 +230,22 @@ fn restarted_by(machine: &Machine, look: &Look, turn: &Value) -> Option<String> 
     let status = look.observation.status.as_ref().filter(|status| status.is_synced())?;
     let up_since = look.observation.clock - i64::try_from(status.uptime).ok()?;
     let began = turn.get("began")?.as_i64()? - SKEW;
-    let runs = turn.get("runs")?.as_array()?.iter().filter_map(Value::as_str);
-    let of_turn = |run: &str| {
-        let at = machine.unit_started_by(run, &look.unit.name)?;
-        (at >= began && up_since + 1 >= at).then(|| run.to_string())
+    let of_turn = |(run, number): (String, Option<u32>)| {
+        let at = machine.unit_started_by(&run, number, &look.unit.name)?;
+        (at >= began && up_since + 1 >= at).then_some(run)
     };
-    runs.filter_map(of_turn).next()
+    tries(turn).into_iter().find_map(of_turn)
+}
+
+/// The runs in which the turn was begun, with its number there; without one where their journals do not say.
+fn tries(turn: &Value) -> Vec<(String, Option<u32>)> {
+    let turns = turn.get("turns").cloned().and_then(|turns| serde_json::from_value::<Vec<RunTurn>>(turns).ok());
+    let turns = turns.unwrap_or_default();
+    if !turns.is_empty() {
+        return turns.into_iter().map(|one| (one.run, Some(one.turn))).collect();
+    }
+    let runs = turn.get("runs").and_then(Value::as_array).into_iter().flatten();
+    runs.filter_map(|run| Some((run.as_str()?.to_string(), None))).collect()
 }
 
 /// After a reload nothing that the server takes is left.

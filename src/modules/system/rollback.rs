@@ -1,7 +1,7 @@
 //! `rollback`: undoes on this host what a run of `deploy` changed.
 
 use crate::machine::Machine;
-use crate::machine::history::{Leave, Rollback as Done};
+use crate::machine::history::{Leave, Rollback as Done, RunTurn};
 use crate::modules::scalars::{Flag, Int, Text};
 use crate::modules::{Context, FreeForm, Module, ModuleError, Outcome, Reach, Status, decode};
 use serde_json::{Map, Value};
@@ -29,8 +29,12 @@ crate::arguments! {
     pub struct Rollback {
         /// Name of the run.
         pub run: Text,
-        /// Only what was changed in this turn of a rolling play. Without it everything.
+        /// Only what was changed in this turn of a rolling play, by its number in the run (`deploy runs RUN` names it).
+        /// Without it everything.
         pub turn: Option<Int>,
+        /// Turns of earlier runs to be undone with it as if all were one, the newest first: a list of `run` and `turn`.
+        /// A rolling play that takes a turn up again fills it in.
+        pub earlier: Option<Value>,
         /// Put back also what somebody else has changed since.
         #[serde(default)]
         pub force: Flag,
@@ -59,8 +63,15 @@ fn run(
     let turn = turn.transpose().map_err(|_| ModuleError::argument("turn", "a turn is counted from 1"))?;
     let controller = &mut *context.controller;
     let mut progress = |text: &str| controller.progress(text, None, None);
-    let run = arguments.run.as_ref();
-    let done = machine.roll_back(run, turn.filter(|turn| *turn > 0), arguments.force.0, leave, &mut progress)?;
+    let run: &str = arguments.run.as_ref();
+    let earlier: Vec<RunTurn> = match arguments.earlier {
+        None => Vec::new(),
+        Some(list) => serde_json::from_value(list)
+            .map_err(|error| ModuleError::argument("earlier", format!("a list of `run` and `turn` is due: {error}")))?,
+    };
+    let mut turns: Vec<RunTurn> = earlier.into_iter().rev().collect();
+    turns.push(RunTurn { run: run.to_string(), turn: turn.unwrap_or(0) });
+    let done = machine.roll_back(&turns, arguments.force.0, leave, &mut progress)?;
     Ok(outcome(run, &done, arguments.force.0, machine.changed()))
 }
 
