@@ -284,23 +284,23 @@ mod tests {
         let (killed, resumed) = (line(1, 5, one.clone()), line(9, 2, two.clone()));
         let first_play = line(1, 2, parameter("0", "1"));
         // lines of the killed run and of the one that resumes it; to which value; whether somebody came between them
-        let table: &[(&[Line], &[Line], Option<&str>, bool)] = &[
-            (&[killed.clone()], &[resumed.clone()], Some("1"), false),
+        let table: Vec<(Vec<Line>, Vec<Line>, Option<&str>, bool)> = vec![
+            (vec![killed.clone()], vec![resumed.clone()], Some("1"), false),
             // The resumed run found everything done, and failed at something else.
-            (&[killed.clone()], &[], Some("1"), false),
-            (&[], &[resumed.clone()], Some("2"), false),
+            (vec![killed.clone()], vec![], Some("1"), false),
+            (vec![], vec![resumed.clone()], Some("2"), false),
             // Another turn of the killed run stays, though it has the number that the resumed turn has.
-            (&[first_play.clone(), killed.clone()], &[resumed.clone()], Some("1"), false),
-            (&[first_play], &[resumed.clone()], Some("2"), false),
-            (&[killed.clone(), line(2, 5, back)], &[resumed.clone()], Some("2"), false),
-            (&[killed.clone()], &[line(9, 2, three.clone())], Some("1"), true),
+            (vec![first_play.clone(), killed.clone()], vec![resumed.clone()], Some("1"), false),
+            (vec![first_play], vec![resumed.clone()], Some("2"), false),
+            (vec![killed.clone(), line(2, 5, back)], vec![resumed.clone()], Some("2"), false),
+            (vec![killed.clone()], vec![line(9, 2, three.clone())], Some("1"), true),
             // Within a run the host's present state is what counts.
-            (&[killed], &[resumed, line(10, 2, three)], Some("1"), false),
+            (vec![killed], vec![resumed, line(10, 2, three)], Some("1"), false),
         ];
-        for (index, (earlier, later, expected, between)) in table.iter().enumerate() {
-            let plan = of(&[(earlier, Some(5)), (later, Some(2))]);
+        for (index, (earlier, later, expected, between)) in table.into_iter().enumerate() {
+            let plan = of(&[(&earlier, Some(5)), (&later, Some(2))]);
             let first = plan.parameters.get("net.x").map(|past| past.first.as_str());
-            assert_eq!((first, !plan.moved.is_empty()), (*expected, *between), "case {index}");
+            assert_eq!((first, !plan.moved.is_empty()), (expected, between), "case {index}");
         }
     }
 }
