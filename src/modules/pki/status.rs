@@ -27,8 +27,8 @@ pub const MODULE: Module = Module {
     action: None,
 };
 
-/// The link that says which set was last read by what serves it: `rotate-certs.yml` moves it.
-const SERVED: &str = "served";
+/// A file that says that the set in force has yet to be read by what serves it: `rotate-certs.yml` makes and removes it.
+const UNSERVED: &str = "unserved";
 
 /// A port that says nothing for so long is not answering.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -38,8 +38,7 @@ crate::arguments! {
     /// does not fail because a file is missing or a port does not answer.
     ///
     /// Returned are `sets` (for each set of the argument, in its order: `name`, `path`, `set` (the directory that `current`
-    /// leads to), `served` (the set that was last read by what serves it, where `rotate-certs.yml` has noted that), `stale`
-    /// (that is another one), `cert` and `ca` (PEM), `serial`, `not_before`, `not_after` (seconds since 1970), `key` (what is known of the
+    /// leads to), `stale` (a run of `rotate-certs.yml` broke off before what serves it had read it), `cert` and `ca` (PEM), `serial`, `not_before`, `not_after` (seconds since 1970), `key` (what is known of the
     /// private key without showing it: `missing`, `unusable`, `public` with the SHA-256 of its public half, `untold`)) and
     /// `ports` (for each port: `address`, `port`, `protocol`, and either `chain` (PEM), `serial`, `not_before` and
     /// `not_after`, or `error`). What is not there is null. `deploy pki status` judges all of it.
@@ -109,18 +108,14 @@ fn files(set: &Set, machine: &Machine) -> Result<Value, ModuleError> {
         },
         None => KeyEvidence::Missing,
     };
-    let link = |path: &Path| -> Result<Option<String>, ModuleError> {
-        Ok(match machine.lstat(path)? {
-            Some(stat) if stat.is_link() => Some(machine.read_link(path)?.to_string_lossy().into_owned()),
-            _ => None,
-        })
+    let link = match machine.lstat(&current)? {
+        Some(stat) if stat.is_link() => Some(machine.read_link(&current)?.to_string_lossy().into_owned()),
+        _ => None,
     };
-    let in_force = link(&current)?;
-    let taken_up = link(&current.with_file_name(SERVED))?;
-    let stale = taken_up.is_some() && taken_up != in_force;
+    let stale = machine.exists(current.with_file_name(UNSERVED))?;
     let read = cert.as_deref().and_then(|cert| leaf::read(leaf::certificates(cert).first()?));
     Ok(json!({
-        "name": set.name, "path": set.path, "set": in_force, "served": taken_up, "stale": stale, "cert": cert, "ca": text(&name(&set.ca_name, "ca.pem"))?,
+        "name": set.name, "path": set.path, "set": link, "stale": stale, "cert": cert, "ca": text(&name(&set.ca_name, "ca.pem"))?,
         "key": key, "serial": read.as_ref().map(|leaf| &leaf.serial),
         "not_before": read.as_ref().map(|leaf| leaf.not_before), "not_after": read.as_ref().map(|leaf| leaf.not_after),
     }))
@@ -183,7 +178,7 @@ mod tests {
         // As pki_sets has it, with more in it than the module needs.
         let seen = look(json!({"sets": [{"name": "x", "path": path, "reload": "none"}], "ports": ports})).unwrap();
         let set = &seen.data["sets"][0];
-        assert_eq!((&set["served"], &set["stale"]), (&Value::Null, &json!(false)));
+        assert_eq!(set["stale"], json!(false));
         assert_eq!((&set["cert"], &set["key"], &set["set"]), (&Value::Null, &json!("missing"), &Value::Null));
         assert!(seen.data["ports"][0]["error"].as_str().unwrap().contains("refused"), "{:?}", seen.data["ports"]);
         assert!(seen.data["ports"][1]["error"].as_str().unwrap().contains("spdy"));
