@@ -83,7 +83,7 @@ fn before_any_connection() {
         ),
         ("no such filter", task("      copy: {content: \"{{ a | uper }}\", dest: /b}\n"), &["uper"], "bad.yml:5:"),
         ("YAML syntax", task("      copy: {content: a, dest: /b\n    - ping:\n"), &["not YAML"], "bad.yml:6:"),
-        ("YAML tabs", task("\tping:\n"), &["YAML"], "bad.yml:4:13"),
+        ("YAML tabs", task("\tping:\n"), &["YAML"], "bad.yml:5:1"),
         ("missing role", play("  roles:\n    - nosuchrole\n"), &["nosuchrole", "searched"], "bad.yml:4:7"),
         ("missing role of a task", task("      import_role: {name: nosuchrole}\n"), &["nosuchrole"], "bad.yml:5:"),
         (
