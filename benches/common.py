@@ -8,6 +8,7 @@ import platform
 import re
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -36,6 +37,23 @@ def say(text):
 def die(text):
     say(f"error: {text}")
     sys.exit(1)
+
+
+def listening(port, what):
+    """Waits until something listens on a port of this machine."""
+    for _ in range(100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    die(f"{what} does not start")
+
+
+def free_port():
+    """A port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("0.0.0.0", 0))
+        return free.getsockname()[1]
 
 
 def check(command, **options):

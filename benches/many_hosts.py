@@ -8,13 +8,13 @@ Usage: benches/many_hosts.py [ROUNDS] [HOSTS]   (`make bench-many-hosts`)
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-from common import DEPLOY, SCRATCH, Result, Run, check, deploy, die, median, rounds, say, spread
+from common import (
+    DEPLOY, SCRATCH, Result, Run, check, deploy, die, free_port, listening, median, rounds, say, spread,
+)
 
 CONNECT = Path(os.environ.get("DEPLOY_BENCH_CONNECT", DEPLOY.parent / "examples/connect"))
 ADDRESSES = "127.0.1.{}"
@@ -31,9 +31,7 @@ class Sshd:
             check(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(SCRATCH / name)])
         shutil.copy(SCRATCH / "user.pub", SCRATCH / "authorized")
         os.chmod(SCRATCH / "authorized", 0o600)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         config = SCRATCH / "sshd_config"
         config.write_text("\n".join([
             f"Port {self.port}", "ListenAddress 0.0.0.0", f"HostKey {SCRATCH / 'host'}", f"PidFile {SCRATCH / 'pid'}",
@@ -46,12 +44,7 @@ class Sshd:
         os.makedirs("/run/sshd", exist_ok=True)
         sshd = shutil.which("sshd") or "/usr/sbin/sshd"
         self.process = subprocess.Popen([sshd, "-D", "-e", "-f", str(config)])
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.05)
-        die("sshd does not start")
+        listening(self.port, "sshd")
 
     def stop(self):
         self.process.terminate()

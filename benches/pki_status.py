@@ -8,12 +8,10 @@ Usage: benches/pki_status.py [ROUNDS] [HOSTS]   (`make bench-pki-status`)
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
 
-from common import SCRATCH, Result, check, deploy, die, median, rounds, say, spread
+from common import SCRATCH, Result, check, deploy, die, free_port, listening, median, rounds, say, spread
 from many_hosts import ADDRESSES, Sshd
 
 
@@ -21,19 +19,12 @@ class Server:
     """A TLS server on one port of all addresses."""
 
     def __init__(self, folder):
-        with socket.socket() as free:
-            free.bind(("0.0.0.0", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.process = subprocess.Popen(
             ["openssl", "s_server", "-quiet", "-accept", f"0.0.0.0:{self.port}", "-cert", str(folder / "cert.pem"),
              "-key", str(folder / "key.pem"), "-naccept", "1000000"],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.05)
-        die("openssl s_server does not start")
+        listening(self.port, "openssl s_server")
 
     def stop(self):
         self.process.terminate()
