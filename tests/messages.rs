@@ -238,3 +238,28 @@ fn what_is_owed_to_hosts_outside_the_run_is_not_told_each_time() {
     let paid = run(&[]);
     assert!(paid.contains(owed), "{paid}");
 }
+
+#[test]
+fn a_password_on_a_wrong_line_is_not_shown() {
+    // Found when it is read, when it is templated on the host, and where a line is far longer than a terminal.
+    let far = "x".repeat(300);
+    for (task, mistake) in [
+        ("mysql_user: {name: x, password: hunter2-word, append_privs: nope}", "nope"),
+        ("mysql_user: name=x password=hunter2-word append_privs=nope", "nope"),
+        ("mysql_user: {name: \"{{ nobody }}\", password: hunter2-word, state: present}", "nobody"),
+    ] {
+        let task = format!("{task} # {far}");
+        let play = Play::new(&format!("- hosts: here\n  gather_facts: false\n  tasks:\n    - {task}\n"));
+        let ran = play.run(&[]);
+        let said = format!("{}{}", ran.out, ran.err);
+        assert!(ran.code != 0 && said.contains(mistake), "{said}");
+        assert!(!said.contains("hunter2") && said.contains("********"), "{said}");
+    }
+    // What is wrong with a value of a task that hides its values is hidden, too.
+    let play = Play::new(
+        "- hosts: here\n  gather_facts: false\n  vars: {word: no-such-profile}\n  tasks:\n    - name: hides\n      \
+         pki_certificate: {ca: cluster, profile: '{{ word }}', path: /none}\n      no_log: true\n",
+    );
+    let ran = play.run(&["-e", "pki_store=/none/such"]);
+    assert!(ran.all().contains("hidden by its `no_log`") && !ran.all().contains("no-such-profile"), "{}", ran.all());
+}

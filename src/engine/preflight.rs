@@ -161,7 +161,14 @@ fn look_at(call: &Call, module: &'static Module) -> Option<Diag> {
         unlocked: false,
     };
     let host = TaskAction::new(call.clone(), None, request, None);
+    let hidden = call.frame.keyword(&call.task.keywords, |k| k.no_log.as_ref());
+    let hidden = hidden.is_some_and(|node| node.as_bool() != Some(false));
     match modules::preflight(module, &host, arguments) {
+        Err(ActionError::Failed(_) | ActionError::Wrong(_)) if hidden => {
+            let diag = Diag::error("this task cannot work as it is written; why is hidden by its `no_log`");
+            let diag = diag.at(&call.task.span).with_help("take `no_log` away for a check to see it");
+            Some(diag.with_note(format!("for host {}", call.on.host.name)))
+        }
         Err(ActionError::Failed(why)) => {
             let diag = Diag::error(why).at(&call.task.span);
             Some(diag.with_note(format!("for host {}", call.on.host.name)))

@@ -8,6 +8,9 @@ use rcgen::{
     KeyUsagePurpose, NameConstraints,
 };
 
+use x509_parser::extensions;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
 use super::inspect::{certificates, inspect_der};
 use super::key::random;
 use super::{CertInfo, KeyType, Lifetime, PkiError, PrivateKey, Purpose, San, Subject, UnixTime, date, pem};
@@ -54,6 +57,40 @@ impl AuthoritySpec {
     }
 }
 
+impl AuthoritySpec {
+    /// For the generation after this one: as constrained in names and intermediates, with a key of the same kind.
+    ///
+    /// # Errors
+    /// A constraint of a kind that is not made here (on mail addresses, say) cannot be carried over, and must not be lost.
+    pub fn heir(view: &super::AuthorityView) -> Result<Self, PkiError> {
+        let mut spec = AuthoritySpec::new(&view.name, view.purpose)?;
+        let unfit = |why: String| PkiError::Authority { name: view.name.clone(), why };
+        let der = certificates(&view.cert_pem, "the authority's certificate")?.swap_remove(0);
+        let unread = |error: String| unfit(format!("what constrains it cannot be read: {error}"));
+        let (_, cert) = X509Certificate::from_der(&der).map_err(|error| unread(error.to_string()))?;
+        let constraints = cert.name_constraints().map_err(|error| unread(error.to_string()))?;
+        let rules = |subtrees: &Option<Vec<extensions::GeneralSubtree<'_>>>| {
+            let rule = |subtree: &extensions::GeneralSubtree<'_>| {
+                NameRule::of(&subtree.base).ok_or_else(|| {
+                    unfit(
+                        "it is constrained to names that are neither domains nor networks: \
+                     make its next generation elsewhere and import it"
+                            .into(),
+                    )
+                })
+            };
+            subtrees.iter().flatten().map(rule).collect::<Result<Vec<_>, _>>()
+        };
+        if let Some(constraints) = constraints {
+            spec.permitted = rules(&constraints.value.permitted_subtrees)?;
+            spec.excluded = rules(&constraints.value.excluded_subtrees)?;
+        }
+        spec.path_length = view.info.path_length.and_then(|length| u8::try_from(length).ok());
+        spec.key_type = KeyType::like(view.info.key);
+        Ok(spec)
+    }
+}
+
 /// A name constraint: a domain with all below it, or a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NameRule {
@@ -78,6 +115,22 @@ impl FromStr for NameRule {
 }
 
 impl NameRule {
+    /// What a certificate says, where it is a domain or a network.
+    fn of(name: &extensions::GeneralName<'_>) -> Option<NameRule> {
+        let bits = |mask: &[u8]| mask.iter().map(|byte| byte.count_ones() as u8).sum::<u8>();
+        match name {
+            extensions::GeneralName::DNSName(name) => Some(NameRule::Domain(name.trim_start_matches('.').to_string())),
+            extensions::GeneralName::IPAddress(bytes) => match bytes.len() {
+                8 => Some(NameRule::Network(IpAddr::from(<[u8; 4]>::try_from(&bytes[..4]).ok()?), bits(&bytes[4..]))),
+                32 => {
+                    Some(NameRule::Network(IpAddr::from(<[u8; 16]>::try_from(&bytes[..16]).ok()?), bits(&bytes[16..])))
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     fn subtree(&self) -> GeneralSubtree {
         match self {
             NameRule::Domain(name) => GeneralSubtree::DnsName(name.clone()),

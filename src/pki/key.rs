@@ -43,6 +43,17 @@ impl KeyType {
             KeyType::Rsa4096 => "rsa_4096",
         }
     }
+
+    /// The kind that comes nearest to a key that is there: of RSA the stronger one, of what is not made here the usual one.
+    pub fn like(kind: super::KeyKind) -> Self {
+        match kind {
+            super::KeyKind::Ecdsa(384) => KeyType::EcdsaP384,
+            super::KeyKind::Ed25519 => KeyType::Ed25519,
+            super::KeyKind::Rsa(bits) if bits <= 3072 => KeyType::Rsa3072,
+            super::KeyKind::Rsa(_) => KeyType::Rsa4096,
+            _ => KeyType::default(),
+        }
+    }
 }
 
 impl FromStr for KeyType {

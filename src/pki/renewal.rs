@@ -44,6 +44,24 @@ pub struct RenewalPolicy {
     pub revoked: Option<UnixTime>,
 }
 
+impl RenewalPolicy {
+    /// Whether certificates of this lifetime can live under it: where the margin and the jitter leave nothing, every run
+    /// would renew.
+    pub fn check(&self, lifetime: Lifetime, authority: &str) -> Result<(), PkiError> {
+        let margin = self.renew_before.map_or(lifetime.as_seconds() / 3, Lifetime::as_seconds);
+        let jitter = self.jitter.map_or(0, Lifetime::as_seconds);
+        if margin + jitter < lifetime.as_seconds() {
+            return Ok(());
+        }
+        let margin = self.renew_before.map_or("a third of the life".to_string(), |margin| margin.to_string());
+        let more = self.jitter.map_or(String::new(), |jitter| format!(" and a jitter of up to {jitter}"));
+        let why = format!(
+            "a margin of {margin}{more} before the end is no shorter than the lifetime of {lifetime}: every run would renew"
+        );
+        Err(PkiError::Authority { name: authority.to_string(), why })
+    }
+}
+
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
@@ -158,13 +176,7 @@ fn early(policy: &RenewalPolicy, authority: &CertInfo) -> i64 {
 /// Decides. An authority that cannot sign any more is an error whatever lies on the host.
 pub fn renewal(found: &Found, wanted: Wanted<'_>, policy: &RenewalPolicy, now: UnixTime) -> Result<Decision, PkiError> {
     let request = wanted.request;
-    if let Some(margin) = policy.renew_before.filter(|margin| *margin >= request.lifetime) {
-        let why = format!(
-            "a margin of {margin} before the end is no shorter than the lifetime of {}: every run would renew",
-            request.lifetime
-        );
-        return Err(PkiError::Authority { name: wanted.authority.to_string(), why });
-    }
+    policy.check(request.lifetime, wanted.authority)?;
     let what = format!("the certificate of authority `{}`", wanted.authority);
     let authority = certificates(wanted.authority_pem, &what)?.swap_remove(0);
     let authority_info = inspect_der(&authority, &what)?;

@@ -84,7 +84,6 @@ impl Store {
                 let number = self.generations(&spec.name)?.len() + 1;
                 let common_name = format!("{} G{number}", spec.subject.common_name);
                 spec.subject = Subject::new(&common_name, spec.subject.organization.as_deref())?;
-                spec.purpose = record.purpose;
                 let rotation = Rotation {
                     from: record.current.clone(),
                     to: self.write_generation(&Arc::new(Authority::create(&spec, now)?))?,

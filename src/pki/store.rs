@@ -302,8 +302,8 @@ impl Store {
     /// All files as they are at one moment, CA keys encrypted as ever: for a backup.
     pub fn files(&self) -> Result<Vec<(String, Vec<u8>)>, PkiError> {
         let _lock = self.lock()?;
-        // What somebody else has put there, an older backup perhaps, is none of it.
-        let ours = |name: &String| name.ends_with(".json") || name.ends_with(".pem");
+        // What somebody else has put there, an older backup or a leaf's key perhaps, is none of it.
+        let ours = |name: &String| ["ca/", "issued/", "revoked/"].iter().any(|folder| name.starts_with(folder));
         let names: Vec<String> = self.storage.list("")?.into_iter().filter(ours).collect();
         let read = |name: String| Ok(self.storage.read(&name)?.map(|bytes| (name, bytes)));
         names.into_iter().filter_map(|name| read(name).transpose()).collect()

@@ -76,6 +76,8 @@ pub struct FilesSeen {
     pub key: KeyEvidence,
     /// The file of trusted authorities.
     pub ca: Option<String>,
+    /// A run broke off before what serves the set had read it.
+    pub stale: bool,
 }
 
 /// What is known on the controller.
@@ -177,6 +179,9 @@ pub fn judge_set(seen: &FilesSeen, spec: &SetSpec, known: &Knowledge, now: UnixT
     }
     if let Some(revocation) = known.revoked.get(&info.serial) {
         say(State::Critical, format!("{} and is still in place: renew it", revoked(revocation)));
+    }
+    if seen.stale {
+        say(State::Warning, format!("it was replaced and not reloaded ({})", spec.reload_words()));
     }
     let due = due_at(&info, spec.renew_before);
     if let Some((state, why)) = late(&info, due, now) {

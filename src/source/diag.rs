@@ -1,5 +1,6 @@
 //! What is wrong, where, and what to do about it, as the user sees it.
 
+use super::excerpt::Shown;
 use std::fmt;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
@@ -138,14 +139,15 @@ impl Diag {
                 continue;
             }
             let (window, first_line, shift) = window(&self.labels, span);
-            let mut snippet = Snippet::source(window).path(path).line_start(first_line);
+            let shown = Shown::of(window);
+            let mut snippet = Snippet::source(shown.text.clone()).path(path).line_start(first_line);
             for (n, (other, text)) in self.labels.iter().enumerate() {
                 if other.file.path != span.file.path {
                     continue;
                 }
                 let kind = if n == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
                 let range = visible_range(&span.file.text, other);
-                let range = range.start - shift..range.end - shift;
+                let range = shown.at(range.start - shift)..shown.at(range.end - shift);
                 let mut annotation = kind.span(range);
                 if !text.is_empty() {
                     annotation = annotation.label(text.as_str());
@@ -160,10 +162,14 @@ impl Diag {
         for help in &self.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }
-        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        // Nothing is cut off: what is masked afterwards is known by its whole.
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() }.term_width(LONGEST_LINE);
         renderer.render(&[group])
     }
 }
+
+/// Columns that a line may have, more than any has.
+const LONGEST_LINE: usize = 1 << 20;
 
 /// The lines of a file from the first label to the last, so that a large file is not searched for each message:
 /// the text, the number of its first line, and where it begins.

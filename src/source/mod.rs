@@ -5,6 +5,7 @@
 
 mod de;
 mod diag;
+mod excerpt;
 mod explain;
 mod file;
 mod layout;

@@ -45,6 +45,9 @@ impl PkiArgs {
         let bytes = std::fs::read(path).map_err(|source| PkiCommandError::File { path: path.to_path_buf(), source })?;
         let passphrase = Passphrase::from(self.passphrase_file.clone());
         let closed = passphrase.at_hand().err();
+        if let (Some(_), Some(why)) = (&self.passphrase_file, &closed) {
+            return Err(PkiCommandError::Refused(format!("the keys were not tried: {why}")));
+        }
         let open = closed.is_none().then_some(&passphrase);
         let (authorities, issued) = Archive::read(&bytes, &path.display().to_string())?.verify(open)?;
         for view in &authorities {

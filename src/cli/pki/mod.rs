@@ -51,7 +51,7 @@ pub fn run(args: &PkiArgs, out: &mut dyn Write) -> Result<ExitCode, PkiCommandEr
     let done = ExitCode::SUCCESS;
     match &args.command {
         PkiCommand::Init(init) => args.init(init, now, out).map(|()| done),
-        PkiCommand::Status(status) => args.status(status, now, out),
+        PkiCommand::Status(status) => Ok(args.status(status, now, out)),
         PkiCommand::Issue(issue) => args.issue(issue, now, out).map(|()| done),
         PkiCommand::Sign(sign) => args.sign(sign, now, out).map(|()| done),
         PkiCommand::Renew(renew) => renew::renew(args, renew),

@@ -22,6 +22,10 @@ pub(super) fn renew(args: &PkiArgs, renew: &Renew) -> Result<ExitCode, PkiComman
         );
         return Err(PkiCommandError::Refused(why));
     }
+    if !renew.access.sources.limit.is_empty() {
+        let why = "--limit has nothing to choose here: name the hosts with --host".to_string();
+        return Err(PkiCommandError::Refused(why));
+    }
     let line = words(args, renew);
     let parsed = Arguments::try_parse_from(std::iter::once("deploy".to_string()).chain(line.iter().cloned()));
     let parsed = parsed.map_err(|error| PkiCommandError::Refused(error.to_string()))?;
@@ -35,7 +39,9 @@ fn words(args: &PkiArgs, renew: &Renew) -> Vec<String> {
     let mut say = |option: &str, value: String| words.extend([option.to_string(), value]);
     say("--limit", renew.hosts.join(","));
     let shown = |path: &PathBuf| path.display().to_string();
-    for (name, path) in [("pki_store", &args.store), ("pki_passphrase_file", &args.passphrase_file)] {
+    // A name is that of a store below the default directory.
+    let named = (args.name != "default").then(|| crate::pki::default_path(&args.name)).flatten();
+    for (name, path) in [("pki_store", &args.store.clone().or(named)), ("pki_passphrase_file", &args.passphrase_file)] {
         if let Some(path) = path {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
             say("--extra-vars", serde_json::json!({name: shown(&path)}).to_string());

@@ -141,7 +141,14 @@ impl Roll<'_> {
         let failures = host.counters().failed;
         self.walk(vec![host.clone()], Part::Steps(steps.into()), 0).await;
         if host.counters().failed > failures {
-            self.play.run.warn(format!("[{}] its server does not come up on the state before either", host.name));
+            // Whatever it runs with now, it is not known to be what its files say.
+            if let Some(journal) = &self.play.run.journal {
+                journal.owes_restart(&host.name, unit, "it was not brought back after its turn was rolled back");
+            }
+            self.play.run.warn(format!(
+                "[{}] its server does not come up on the state before either, for the reason above; its restart is owed",
+                host.name
+            ));
             return false;
         }
         self.pass_gate(host).await.is_ok()

@@ -166,7 +166,11 @@ impl Machine {
         let mut moved = Vec::new();
         let mut refuse = |domain, name: &str, why: String| moved.push(Refused { domain, name: name.to_string(), why });
         for (domain, name) in &plan.moved {
-            refuse(*domain, name, "somebody changed it between the runs".into());
+            refuse(
+                *domain,
+                name,
+                "it was changed between the runs, by somebody or by an earlier play of the later one".into(),
+            );
         }
         for (path, past) in plan.files.iter().filter(|(_, past)| !past.only_times) {
             let known: Vec<&Image> = past.known.iter().collect();

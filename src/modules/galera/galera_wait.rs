@@ -169,7 +169,11 @@ fn wait(
         };
         let synced = seen.status.as_ref().is_some_and(|s| s.is_synced());
         if !synced && donor.is_missing(&log, look.unit.main_pid, Instant::now()) {
-            return Err(fail(stuck::sentence(seen.status.as_ref())));
+            let why = stuck::sentence(seen.status.as_ref());
+            return Err(fail(format!(
+                "{why}. It does not go on by itself and may not stop either: open the port, then stop its unit, and kill its \
+                 process if that does not end"
+            )));
         }
         let transfer = log::transfer(&log).filter(|_| !synced);
         // Its script runs for each of the two, and the full one is what takes long.

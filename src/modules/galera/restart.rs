@@ -299,7 +299,7 @@ fn give_up_waiting(machine: &mut Machine, plan: &Plan<'_>, now: &Look) -> Failur
     let why = stuck::sentence(now.observation.status.as_ref());
     // Its log before it is ended, which only adds what comes of that.
     let Failure::Said(mut text) = give_up(machine, plan, now, &why) else { return Failure::Said(why) };
-    match stuck::end(machine, &now.unit) {
+    match stuck::end(machine, &now.unit, now.log_file.as_deref()) {
         Ok(how) => text.push_str(&format!("\n{how}")),
         Err(error) => text.push_str(&format!("\nIts server could not be ended: {error}")),
     }

@@ -45,20 +45,30 @@ pub fn sentence(status: Option<&NodeStatus>) -> String {
 }
 
 /// Ends such a server, and says how. It leaves the group at once, but its process would wait for the donor for good, and
-/// nothing could start it again. To kill it costs nothing: it has applied nothing since its start, and its position is
-/// recovered from its tables.
-pub fn end(machine: &mut Machine, unit: &Unit) -> Result<String> {
+/// nothing could start it again. Before it is killed it is looked at once more: the very process that waited must still be
+/// there, and still wait. It applies nothing in that state, and its position is recovered from its tables.
+pub fn end(machine: &mut Machine, unit: &Unit, log_file: Option<&str>) -> Result<String> {
     let options = UnitOptions { no_block: true, ..UnitOptions::default() };
     let now = machine.unit(&unit.name, &UnitOptions::default())?;
     machine.act_on_unit(&now, UnitAction::Stop, &options, &mut |_| {})?;
     if gone(machine, unit, GOODBYE)? {
         return Ok("Its server was stopped.".into());
     }
+    let now = machine.unit(&unit.name, &UnitOptions::default())?;
+    let log = super::log::since_start(machine, &now, log_file);
+    if now.main_pid != unit.main_pid || !super::log::waits_for_donor(&log) {
+        return Ok(
+            "Its server was told to stop and is not gone yet; it no longer waits for the donor, so it was left alone."
+                .into(),
+        );
+    }
     machine.kill_unit(unit)?;
     match gone(machine, unit, GOODBYE)? {
-        true => Ok("Its server was told to stop, left the cluster, and was killed because it went on waiting; it had \
-                    applied nothing, so its data are as they were."
-            .into()),
+        true => {
+            Ok("Its server was told to stop, left the cluster, and was killed because it went on waiting; the next \
+                    start recovers its position from its tables."
+                .into())
+        }
         false => Ok("Its server was told to stop and killed, and is still there.".into()),
     }
 }

@@ -139,7 +139,7 @@ mod controller {
         let request = request(&arguments, host.host()).map_err(failed)?;
         request.check().map_err(failed)?;
         place(&arguments)?;
-        renewal_policy(host, &arguments)?;
+        renewal_policy(host, &arguments)?.check(request.lifetime, &arguments.ca).map_err(failed)?;
         let store = open(host, arguments.store.as_deref(), arguments.passphrase_file.as_deref())?;
         if let Some(view) = store.authority(&arguments.ca).map_err(failed)? {
             view.refuse_expired(pki::now()).map_err(failed)?;

@@ -38,7 +38,8 @@ crate::arguments! {
         pub organization: Option<Text>,
         /// How long it lives: `10y` (the default), `3650d`, or days.
         pub lifetime: Option<Text>,
-        /// Kind of its key: `ecdsa_p256` (default), `ecdsa_p384`, `ed25519`, `rsa_3072`, `rsa_4096`.
+        /// Kind of its key (`ecdsa_p256`, `ecdsa_p384`, `ed25519`, `rsa_3072`, `rsa_4096`); that of the old one when missing.
+        /// Constraints on names and intermediates are those of the old one.
         pub key_type: Option<Text>,
         /// Directory of the store on the controller, as for `pki_ca`.
         pub store: Option<Text>,
@@ -55,7 +56,7 @@ mod controller {
     use crate::machine::{Change, Domain, Facet, Subject as ChangeSubject, Undo};
     use crate::modules::pki::stores::{aside, failed, open};
     use crate::modules::{ActionError, ActionFuture, ActionHost, Outcome, Prepared, decode};
-    use crate::pki::{self, AuthoritySpec, Phase, PkiError, Purpose, Store, Subject};
+    use crate::pki::{self, AuthoritySpec, Phase, PkiError, Store, Subject};
 
     pub fn act<'a>(host: &'a dyn ActionHost, arguments: Map<String, Value>) -> ActionFuture<'a, Prepared> {
         Box::pin(async move { step(host, arguments).await.map(Prepared::Done) })
@@ -65,7 +66,8 @@ mod controller {
         let arguments: PkiRotation = decode(arguments).map_err(|error| ActionError::Failed(error.to_string()))?;
         let store = open(host, arguments.store.as_deref(), arguments.passphrase_file.as_deref())?;
         let name = arguments.name.0.clone();
-        let spec = specification(&arguments).map_err(failed)?;
+        let heir = AuthoritySpec::heir(&store.require(&name).map_err(failed)?).map_err(failed)?;
+        let spec = specification(&arguments, heir).map_err(failed)?;
         let asked = arguments.phase.as_deref().map(str::to_string);
         let before = words(&store, &name).map_err(failed)?;
         let work = store.clone();
@@ -112,9 +114,8 @@ mod controller {
         Ok(lines.join("\n") + "\n")
     }
 
-    fn specification(arguments: &PkiRotation) -> Result<AuthoritySpec, PkiError> {
-        // The purpose is that of the authority, whatever stands here.
-        let mut spec = AuthoritySpec::new(&arguments.name, Purpose::Cluster)?;
+    /// The next generation is as constrained as the present one.
+    fn specification(arguments: &PkiRotation, mut spec: AuthoritySpec) -> Result<AuthoritySpec, PkiError> {
         let common_name = arguments.common_name.as_deref().unwrap_or(&spec.subject.common_name);
         spec.subject = Subject::new(common_name, arguments.organization.as_deref())?;
         if let Some(text) = &arguments.lifetime {

@@ -234,19 +234,30 @@ impl Install {
         let previous = in_force(current, machine)?;
         let name = previous.as_deref().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let serial = name.split('.').next().unwrap_or_default();
-        let hash = hex(&Sha256::digest(self.ca.as_deref().unwrap_or_default()));
+        // The set before has a part in the name: where its file was edited, the same authorities are another set, too.
+        let hash = hex(&Sha256::digest(format!("{name}\n{}", self.ca.as_deref().unwrap_or_default())));
         let name = format!("{serial}.{}", hash.get(..MARK).unwrap_or_default());
         let folder = root.join(&name);
         let key = Zeroizing::new(machine.read_file(current.join(&self.place.key), LIMIT)?);
         let cert = machine.read_file(current.join(&self.place.cert), LIMIT)?;
         let trust_path = current.join(&self.place.ca);
         machine.note_certificate(&trust_path.to_string_lossy(), Some(&retrust.before), &retrust.after);
-        machine.make_directory(&folder, &owned.directory)?;
-        write(machine, &folder.join(&self.place.key), Some(&key), &owned.key, true)?;
-        write(machine, &folder.join(&self.place.cert), Some(&cert), &owned.public, false)?;
-        self.write_authorities(&folder, owned, machine)?;
-        if let Err(error) = self.refuse_unreadable(&folder, machine) {
+        if machine.exists(&folder)? {
+            return Err(ModuleError::Failed(format!(
+                "{} is there already and not in force: it is a way back and is not written over. Remove it if nobody needs it",
+                folder.display()
+            )));
+        }
+        let mut build = || -> Result<(), ModuleError> {
+            machine.make_directory(&folder, &owned.directory)?;
+            write(machine, &folder.join(&self.place.key), Some(&key), &owned.key, true)?;
+            write(machine, &folder.join(&self.place.cert), Some(&cert), &owned.public, false)?;
+            self.write_authorities(&folder, owned, machine)?;
+            self.refuse_unreadable(&folder, machine)
+        };
+        if let Err(error) = build() {
             if !machine.predicted() {
+                // It was never live, and it holds a second copy of the key.
                 let _ = machine.remove(&folder);
             }
             return Err(error);

@@ -118,6 +118,8 @@ fn renewal_by_table() {
     assert!(at(80, &margin).starts_with("its renewal is due"));
     let loops = RenewalPolicy { renew_before: Some(Lifetime::days(90)), ..plain };
     assert!(at(0, &loops).contains("every run would renew"));
+    let wide = RenewalPolicy { jitter: Some(Lifetime::days(61)), ..plain };
+    assert!(at(0, &wide).contains("a jitter of up to 61d before the end"), "{}", at(0, &wide));
     let rare = RenewalPolicy { next_run: Some(Lifetime::days(60)), ..plain };
     assert_eq!(at(29, &rare), "keep 60");
     assert!(at(30, &rare).starts_with("it would expire before the next scheduled run"));

@@ -7,8 +7,13 @@ use super::*;
 fn a_rotation_goes_through_its_phases_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let open = || store_at(&dir.path().join("pki"));
-    let spec = AuthoritySpec::new("cluster", Purpose::Cluster).unwrap();
+    let mut spec = AuthoritySpec::new("cluster", Purpose::Cluster).unwrap();
+    spec.permitted = ["galera1", "example.org", "10.0.0.0/8", "fd00::/16"].map(|rule| rule.parse().unwrap()).to_vec();
+    spec.excluded = vec!["10.9.0.0/16".parse().unwrap()];
     let old = open().ensure(&spec, NOW).unwrap().0;
+    let heir = AuthoritySpec::heir(&old).unwrap();
+    assert_eq!((&heir.permitted, &heir.excluded), (&spec.permitted, &spec.excluded));
+    assert_eq!((heir.path_length, heir.key_type, heir.purpose), (Some(0), KeyType::EcdsaP256, Purpose::Cluster));
     let leaf = |authority: &AuthorityView| {
         let issued = open().issue("cluster", "galera1", &request(Profile::Cluster, KeyType::EcdsaP256), NOW).unwrap();
         trusts(&issued.chain_pem, &authority.bundle_pem, NOW).is_ok()

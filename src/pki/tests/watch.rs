@@ -28,7 +28,12 @@ fn known(authority: &Authority) -> Knowledge {
 }
 
 fn files(issued: &Issued, ca: &Authority) -> FilesSeen {
-    FilesSeen { cert: Some(issued.chain_pem.clone()), key: evidence(issued), ca: Some(ca.cert_pem.clone()) }
+    FilesSeen {
+        cert: Some(issued.chain_pem.clone()),
+        key: evidence(issued),
+        ca: Some(ca.cert_pem.clone()),
+        stale: false,
+    }
 }
 
 fn leaf(ca: &Authority) -> Issued {
@@ -68,6 +73,7 @@ fn files_by_table() {
             State::Critical,
             "there is no certificate in /s",
         ),
+        ("a run that broke off", FilesSeen { stale: true, ..good.clone() }, plain(), 1, State::Warning, "not reloaded"),
         ("no trust", FilesSeen { ca: None, ..good.clone() }, plain(), 1, State::Critical, "there is no ca.pem"),
         ("noise", FilesSeen { cert: Some("x".into()), ..good.clone() }, plain(), 1, State::Critical, "no certificate"),
         (

@@ -50,13 +50,16 @@ pub fn look(args: &PkiArgs, access: &Arc<Access>, now: UnixTime) -> Result<Repor
 }
 
 async fn look_at_all(args: &PkiArgs, access: &Arc<Access>, now: UnixTime) -> Result<Report, String> {
-    let (mut all, mut broken, mut store) = (Vec::new(), Vec::new(), args.store.clone());
+    let (mut all, mut broken) = (Vec::new(), Vec::new());
+    let mut stores: std::collections::BTreeSet<PathBuf> = args.store.iter().cloned().collect();
     for (host, variables) in access.variables(&access.hosts(), VARIABLES).await {
         let chosen = access.limited.as_ref().is_none_or(|limited| limited.iter().any(|name| **name == *host));
         match variables.and_then(|variables| wanted(&host, &variables).map(|wanted| (wanted, variables))) {
             Ok((Some(wanted), variables)) => {
-                if let (None, Some(path)) = (&store, variables.get("pki_store").and_then(Value::as_str)) {
-                    store = Some(at_home(path));
+                if let (None, true, Some(path)) =
+                    (&args.store, chosen, variables.get("pki_store").and_then(Value::as_str))
+                {
+                    stores.insert(at_home(path));
                 }
                 all.push(Wanted { helper: !chosen, ..wanted });
             }
@@ -71,8 +74,11 @@ async fn look_at_all(args: &PkiArgs, access: &Arc<Access>, now: UnixTime) -> Res
                     (playbooks/group_vars/*/certificates.yml); --store-only shows the store alone"
             .into());
     }
-    let mut remarks = Vec::new();
-    let (place, known) = knowledge(args, store, &mut remarks);
+    let store = knowledge(args, stores);
+    let (place, known, store_trouble) = match store {
+        Ok((place, known)) => (place, known, None),
+        Err(why) => (None, Knowledge::default(), Some(why)),
+    };
     let (reached, seen) = hosts(access, &all).await;
     let served = ports(access, &all, &reached).await;
     let mut hosts = broken;
@@ -89,7 +95,7 @@ async fn look_at_all(args: &PkiArgs, access: &Arc<Access>, now: UnixTime) -> Res
         .into_values()
         .map(|view| AuthorityLine { findings: pki::judge_authority(&view, known.rotations.get(&view.name), now), view })
         .collect();
-    Ok(Report { now, store: place, authorities, hosts, remarks })
+    Ok(Report { now, store: place, authorities, hosts, store_trouble })
 }
 
 type Reached = BTreeMap<Arc<str>, Result<Arc<Respondent>, String>>;
@@ -137,8 +143,20 @@ fn keep_helpers(all: &mut Vec<Wanted>) {
     all.retain(|one| !one.helper || needed.contains(&one.host));
 }
 
-/// What the store says; a controller without one can look nevertheless.
-fn knowledge(args: &PkiArgs, place: Option<PathBuf>, remarks: &mut Vec<String>) -> (Option<String>, Knowledge) {
+/// What the store says. A controller without one can look nevertheless; one that was named must be there and be whole.
+fn knowledge(
+    args: &PkiArgs,
+    mut named: std::collections::BTreeSet<PathBuf>,
+) -> Result<(Option<String>, Knowledge), String> {
+    if named.len() > 1 {
+        let all: Vec<String> = named.iter().map(|path| path.display().to_string()).collect();
+        return Err(format!(
+            "the hosts have several stores ({}): look at them one by one, with --limit or --store",
+            all.join(", ")
+        ));
+    }
+    let place = named.pop_first();
+    let must = place.is_some();
     let read = || -> Result<(String, Knowledge), super::PkiCommandError> {
         let store = args.open_at(place)?;
         let mut known = Knowledge { revoked: store.revoked()?, ..Knowledge::default() };
@@ -149,12 +167,10 @@ fn knowledge(args: &PkiArgs, place: Option<PathBuf>, remarks: &mut Vec<String>) 
         Ok((store.location(), known))
     };
     match read() {
-        Ok((_, known)) if known.authorities.is_empty() => (None, known),
-        Ok((place, known)) => (Some(place), known),
-        Err(error) => {
-            remarks.push(format!("the store is left out: {error}"));
-            (None, Knowledge::default())
-        }
+        Ok((place, known)) if known.authorities.is_empty() && must => Err(format!("there is no authority in {place}")),
+        Ok((_, known)) if known.authorities.is_empty() => Ok((None, known)),
+        Ok((place, known)) => Ok((Some(place), known)),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -198,9 +214,10 @@ async fn hosts(access: &Arc<Access>, all: &[Wanted]) -> (Reached, Files) {
         let respondent = answer.map(|(respondent, sets)| {
             for (number, set) in sets.iter().enumerate() {
                 let text = |name: &str| set.get(name).and_then(Value::as_str).map(str::to_string);
+                let stale = set.get("stale").and_then(Value::as_bool).unwrap_or(false);
                 let key = set.get("key").cloned().unwrap_or_default();
                 let key = serde_json::from_value(key).unwrap_or(pki::KeyEvidence::Missing);
-                seen.insert((host.clone(), number), FilesSeen { cert: text("cert"), key, ca: text("ca") });
+                seen.insert((host.clone(), number), FilesSeen { cert: text("cert"), key, ca: text("ca"), stale });
             }
             respondent
         });
@@ -257,7 +274,7 @@ async fn ports(access: &Arc<Access>, all: &[Wanted], reached: &Reached) -> Serve
 
 /// Puts together what was seen of a host.
 fn judged(wanted: &Wanted, seen: &Files, served: &Served, known: &Knowledge, now: UnixTime) -> Vec<SetLine> {
-    let nothing = FilesSeen { cert: None, key: pki::KeyEvidence::Missing, ca: None };
+    let nothing = FilesSeen { cert: None, key: pki::KeyEvidence::Missing, ca: None, stale: false };
     let sets = wanted.sets.iter().enumerate().map(|(number, spec)| {
         let files = seen.get(&(wanted.host.clone(), number)).unwrap_or(&nothing);
         let report = pki::judge_set(files, spec, known, now);

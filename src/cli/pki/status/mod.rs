@@ -19,12 +19,15 @@ use crate::cli::access;
 use crate::pki::{State, UnixTime};
 
 impl PkiArgs {
-    pub(super) fn status(
-        &self,
-        status: &Status,
-        now: UnixTime,
-        out: &mut dyn Write,
-    ) -> Result<ExitCode, PkiCommandError> {
+    /// What went wrong with the look itself is `unknown`: 1 and 2 are judgements.
+    pub(super) fn status(&self, status: &Status, now: UnixTime, out: &mut dyn Write) -> ExitCode {
+        self.judged(status, now, out).unwrap_or_else(|error| {
+            eprintln!("error: {error}");
+            ExitCode::from(State::Unknown.code())
+        })
+    }
+
+    fn judged(&self, status: &Status, now: UnixTime, out: &mut dyn Write) -> Result<ExitCode, PkiCommandError> {
         let written = |text: &str, out: &mut dyn Write| match &status.out {
             Some(path) => replace(path, text.as_bytes()),
             // Whoever reads it may have seen enough (`| head`): that is no fault.
@@ -53,7 +56,7 @@ impl PkiArgs {
                 return Ok(ExitCode::from(State::Unknown.code()));
             }
         };
-        for remark in access.take_remarks().iter().chain(&report.remarks) {
+        for remark in access.take_remarks().iter().chain(&report.store_trouble) {
             eprintln!("warning: {}", access.redactor.mask(remark));
         }
         let text = match status.format {

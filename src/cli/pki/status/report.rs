@@ -17,8 +17,8 @@ pub struct Report {
     pub authorities: Vec<AuthorityLine>,
     /// The hosts that have sets.
     pub hosts: Vec<HostLine>,
-    /// What else is to be said.
-    pub remarks: Vec<String>,
+    /// Why the store that was meant could not be read: what it knows (revocations, who signs) is missing then.
+    pub store_trouble: Option<String>,
 }
 
 /// An authority of the store.
@@ -86,7 +86,8 @@ impl Report {
             Ok(sets) => sets.iter().map(SetLine::state).max().unwrap_or_default(),
             Err(_) => State::Unknown,
         });
-        hosts.chain(self.authorities.iter().map(|one| worst(&one.findings))).max().unwrap_or_default()
+        let store = self.store_trouble.iter().map(|_| State::Unknown);
+        hosts.chain(self.authorities.iter().map(|one| worst(&one.findings))).chain(store).max().unwrap_or_default()
     }
 
     /// All lines, in the order of hosts, sets and ports. What is to be said of a set's files is said on its first line.
@@ -140,7 +141,7 @@ impl Report {
             Err(why) => json!({"host": host, "state": State::Unknown, "error": why}),
         });
         json!({
-            "state": self.state(), "at": self.now, "store": self.store,
+            "state": self.state(), "at": self.now, "store": self.store, "store_trouble": self.store_trouble,
             "authorities": authorities.collect::<Vec<_>>(), "hosts": hosts.collect::<Vec<_>>(),
         })
     }

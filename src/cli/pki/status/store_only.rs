@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::super::arguments::{Format, PkiArgs};
 use super::super::{PkiCommandError, days_left};
-use crate::pki::{self, IssuedRecord, UnixTime};
+use crate::cli::table::table;
+use crate::pki::{self, IssuedRecord, State, UnixTime};
 
 impl PkiArgs {
     pub(super) fn store_only(
@@ -22,30 +23,33 @@ impl PkiArgs {
         for name in store.authorities()? {
             authorities.push(store.require(&name)?);
         }
-        // Of each host, authority and subject only the newest counts: what came before has been replaced.
-        let mut newest: BTreeMap<(String, String, String), IssuedRecord> = BTreeMap::new();
+        // Of each host, authority, purpose and subject only the newest counts: what came before has been replaced.
+        let mut newest: BTreeMap<[String; 4], IssuedRecord> = BTreeMap::new();
         for record in store.issued()? {
-            newest.insert((record.host.clone(), record.authority.clone(), record.info.subject.clone()), record);
+            let name =
+                [&record.host, &record.authority, record.profile.name(), &record.info.subject].map(str::to_string);
+            newest.insert(name, record);
         }
         let revoked = store.revoked()?;
-        let urgency = |info: &pki::CertInfo, now| match revoked.contains_key(&info.serial) {
-            true => 2,
+        let judge = |info: &pki::CertInfo| match revoked.contains_key(&info.serial) {
+            true => State::Critical,
             false => urgency(info, now),
         };
-        let worst = authorities
-            .iter()
-            .map(|view| &view.info)
-            .chain(newest.values().map(|record| &record.info))
-            .map(|info| urgency(info, now))
-            .max()
-            .unwrap_or(0);
+        // Nobody renews an authority by itself: it is judged as it is beside the hosts.
+        let mut stands = BTreeMap::new();
+        for view in &authorities {
+            let rotation = store.rotation(&view.name)?;
+            stands.insert(view.name.clone(), pki::worst(&pki::judge_authority(view, rotation.as_ref(), now)));
+        }
+        let state = |view: &pki::AuthorityView| stands.get(&view.name).copied().unwrap_or_default();
+        let worst = stands.values().copied().chain(newest.values().map(|record| judge(&record.info))).max();
         match format {
             Format::Json => {
                 let authorities: Vec<_> = authorities
                     .iter()
                     .map(|view| {
                         json!({"name": view.name, "purpose": view.purpose, "info": view.info,
-                               "days_left": days_left(&view.info, now), "state": word(urgency(&view.info, now))})
+                               "days_left": days_left(&view.info, now), "state": state(view).word()})
                     })
                     .collect();
                 let certificates: Vec<_> = newest
@@ -53,7 +57,7 @@ impl PkiArgs {
                     .map(|record| {
                         json!({"host": record.host, "authority": record.authority, "profile": record.profile,
                                "issued_at": record.issued_at, "info": record.info,
-                               "days_left": days_left(&record.info, now), "state": word(urgency(&record.info, now))})
+                               "days_left": days_left(&record.info, now), "state": judge(&record.info).word()})
                     })
                     .collect();
                 let document =
@@ -67,9 +71,9 @@ impl PkiArgs {
             Format::Table => {
                 writeln!(out, "store {}", store.location())?;
                 let mut rows = vec![["", "NAME", "FOR", "SUBJECT", "DAYS LEFT", "UNTIL", "SERIAL"].map(String::from)];
-                let row = |name: &str, what: &str, info: &pki::CertInfo| {
+                let row = |name: &str, what: &str, info: &pki::CertInfo, state: State| {
                     [
-                        word(urgency(info, now)).to_string(),
+                        state.word().to_string(),
                         name.to_string(),
                         what.to_string(),
                         info.subject.clone(),
@@ -78,45 +82,24 @@ impl PkiArgs {
                         info.serial.clone(),
                     ]
                 };
-                rows.extend(authorities.iter().map(|view| row(&view.name, "authority", &view.info)));
-                rows.extend(
-                    newest.values().map(|r| row(&r.host, &format!("{} {}", r.authority, r.profile.name()), &r.info)),
-                );
-                table(&rows, out)?;
+                rows.extend(authorities.iter().map(|view| row(&view.name, "authority", &view.info, state(view))));
+                rows.extend(newest.values().map(|one| {
+                    row(&one.host, &format!("{} {}", one.authority, one.profile.name()), &one.info, judge(&one.info))
+                }));
+                let rows: Vec<Vec<String>> = rows.into_iter().map(Vec::from).collect();
+                out.write_all(table(&rows, "").as_bytes())?;
             }
         }
-        Ok(ExitCode::from(worst))
+        Ok(ExitCode::from(worst.unwrap_or_default().code()))
     }
 }
 
-/// 0 while all is well, 1 when 80 % of the life are over, 2 when nine tenths are.
-fn urgency(info: &pki::CertInfo, now: UnixTime) -> u8 {
+/// As late as its life is over: nine tenths, four fifths.
+fn urgency(info: &pki::CertInfo, now: UnixTime) -> State {
     let life = (info.not_after - info.not_before).max(1);
     match (info.not_after - now).saturating_mul(10) {
-        left if left <= life => 2,
-        left if left <= life.saturating_mul(2) => 1,
-        _ => 0,
+        left if left <= life => State::Critical,
+        left if left <= life.saturating_mul(2) => State::Warning,
+        _ => State::Ok,
     }
-}
-
-fn word(urgency: u8) -> &'static str {
-    match urgency {
-        0 => "ok",
-        1 => "WARNING",
-        _ => "CRITICAL",
-    }
-}
-
-fn table(rows: &[[String; 7]], out: &mut dyn Write) -> std::io::Result<()> {
-    let mut widths = [0; 7];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    for row in rows {
-        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        writeln!(out, "{}", cells.join("  ").trim_end())?;
-    }
-    Ok(())
 }

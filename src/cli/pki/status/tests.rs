@@ -82,7 +82,7 @@ fn report() -> Report {
             host("galera3", Ok(vec![silent])),
             host("galera4", Err("no route to host".into())),
         ],
-        remarks: Vec::new(),
+        store_trouble: None,
     }
 }
 
