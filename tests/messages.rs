@@ -263,3 +263,35 @@ fn a_password_on_a_wrong_line_is_not_shown() {
     let ran = play.run(&["-e", "pki_store=/none/such"]);
     assert!(ran.all().contains("hidden by its `no_log`") && !ran.all().contains("no-such-profile"), "{}", ran.all());
 }
+
+#[test]
+fn what_is_wrong_with_a_rolling_play_is_said_at_its_line_before_any_connection() {
+    let hosts: String = (1..=5).map(|n| format!("    node{n}: {{ansible_host: 192.0.2.{n}}}\n")).collect();
+    let mut shown = String::new();
+    for keys in [
+        "    order: [node2, nod3]",
+        "    order: \"{{ 'nowhere' if false else missing( }}\"",
+        "    window: 2020-02-01 22:00-23:00 UTC",
+        "    window: Sut 22:00-23:00",
+        "    max_unavailable: 3\n    gate: galera",
+        "    max_unavailable: 2\n    gate: galera\n    group: heavy",
+        "    max_unavailable: none",
+        "    gate: galeria",
+    ] {
+        let play = Play::new(&format!(
+            "- hosts: nodes\n  gather_facts: false\n  tasks: [ping: ]\n\
+             - hosts: nodes\n  gather_facts: false\n  rolling:\n{keys}\n  tasks:\n    - command: /bin/true\n"
+        ));
+        let heavy = match keys.contains("heavy") {
+            true => {
+                "heavy: {hosts: {node1: {galera_provider_options: {pc.weight: 3}}, node2: , node3: , node4: , node5: }}\n"
+            }
+            false => "",
+        };
+        play.file("hosts.yml", &format!("nodes:\n  hosts:\n{hosts}{heavy}"));
+        let ran = play.run(&[]);
+        assert_eq!(ran.code, 4, "{keys}: {}", ran.all());
+        shown += &(ran.out + &ran.err);
+    }
+    insta::assert_snapshot!(shown);
+}

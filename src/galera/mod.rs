@@ -29,7 +29,7 @@ pub use gate::{Expected, Member, Sample, Tolerances, Verdict, gate, trouble};
 pub use lints::{Finding, NodeConfig, Severity, lint, period_ms};
 pub use options::{OptionChange, ProviderOptions, size};
 pub use peers::Peers;
-pub use quorum::{Topology, Voter, Votes, rolling_slack, stays_primary, sudden_losses_tolerated};
+pub use quorum::{Topology, Voter, Votes, stays_primary, sudden_losses_tolerated};
 pub use recovery::{Recovery, Standing, recover, standings, table};
 pub use settings::{
     Action, Circumstances, Effect, Pending, Running, SETTINGS, Setting, Wanted, choose, pending, pending_options,

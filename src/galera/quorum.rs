@@ -26,13 +26,6 @@ pub fn sudden_losses_tolerated(size: u32, leaving: u32) -> u32 {
         .unwrap_or(0)
 }
 
-/// How many members of `size` (arbitrators included, all of weight 1) may be under change at the same time: as many as
-/// may vanish without a goodbye and leave the rest Primary, because a stop that was meant to be graceful can end as a
-/// crash. One is always allowed: with two members there is no such slack, and still no other way to restart them.
-pub fn rolling_slack(size: u32) -> u32 {
-    sudden_losses_tolerated(size, 0).max(1)
-}
-
 /// A voter of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Voter {
@@ -149,8 +142,8 @@ mod tests {
 
     #[test]
     fn slack() {
-        for (size, expected) in [(1, 1), (2, 1), (3, 1), (4, 1), (5, 2), (6, 2), (7, 3)] {
-            assert_eq!(rolling_slack(size), expected, "{size}");
+        for (size, expected) in [(1, 0), (2, 1), (3, 1), (4, 1), (5, 2), (6, 2), (7, 3)] {
+            assert_eq!(Topology::plain(size, 0).slack(), expected, "{size}");
             // Whoever vanishes within the slack, the rest goes on.
             assert!(size < 3 || stays_primary(Votes { before: size, left: 0, present: size - expected }));
         }
@@ -242,6 +235,11 @@ mod tests {
         let mut cluster = Topology::plain(3, 0);
         cluster.voters[2].weight = 0;
         assert!(cluster.survives(&[], &["node3"]) && !cluster.survives(&[], &["node1"]));
+        // One that outweighs the others takes the slack that five would have.
+        let mut cluster = Topology::plain(5, 0);
+        cluster.voters[0].weight = 3;
+        assert_eq!((Topology::plain(5, 0).slack(), cluster.slack()), (2, 1));
+        assert!(cluster.refusal(&["node1", "node2"]).unwrap().contains("2 of 5"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::engine::host::{Host, Stamp};
 use crate::engine::play::{PlayRun, bare_scope};
 use crate::engine::position::Position;
 use crate::engine::variables::{self, At};
-use crate::galera::rolling_slack;
+use crate::galera::Topology;
 use crate::playbook::{Limit, Rolling, Window};
 use crate::source::{Diag, Node, NodeValue, Span, did_you_mean};
 use crate::template::{Evaluated, Scope, TemplateError, Value, to_json};
@@ -110,7 +110,7 @@ pub fn settle(play: &Arc<PlayRun>, rolling: &Rolling, now: Timestamp) -> Result<
                 members.len() as u32 + count("arbitrators")?.or(counted).unwrap_or(0)
             }
         };
-        quorum(rolling, limit.of(play.hosts.len()), size)?;
+        quorum(rolling, limit.of(play.hosts.len()), &topology(&members, size, &scope))?;
     }
     let named = scope.templar().variable("galera_cluster_name", &scope).ok().flatten();
     let named =
@@ -154,18 +154,47 @@ fn members(play: &Arc<PlayRun>, rolling: &Rolling, scope: &Scope) -> Result<(Opt
     Ok((group, members))
 }
 
+/// Who votes: the members with the weights that the inventory gives them, and what is missing up to `size` as arbitrators.
+fn topology(members: &[Arc<str>], size: u32, scope: &Scope) -> Topology {
+    let nodes = size.min(members.len() as u32);
+    let mut topology = Topology::plain(nodes, size - nodes);
+    for (voter, name) in topology.voters.iter_mut().zip(members) {
+        voter.name = name.to_string();
+        // What cannot be known yet counts as unset: the roles judge the variable itself.
+        let options = scope
+            .templar()
+            .expression(&format!("hostvars[{}].galera_provider_options['pc.weight']", quoted(name)), scope)
+            .ok()
+            .filter(|found| found.is_known() && !found.value.is_undefined());
+        if let Some(weight) = options.and_then(|found| found.value.to_string().trim().parse().ok()) {
+            voter.weight = weight;
+        }
+    }
+    topology
+}
+
+/// A name as a literal of an expression.
+fn quoted(name: &str) -> String {
+    format!("'{}'", name.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
 /// Whether so many may be out at a time.
-fn quorum(rolling: &Rolling, out: usize, size: u32) -> Result<(), Diag> {
-    let slack = rolling_slack(size);
+fn quorum(rolling: &Rolling, out: usize, topology: &Topology) -> Result<(), Diag> {
+    // A single node has no slack, and no other way to be restarted.
+    let slack = topology.slack().max(1);
     if out <= slack as usize {
         return Ok(());
     }
     let span = rolling.max_unavailable.as_ref().map_or(&rolling.span, |node| &node.span);
-    let diag = Diag::error(format!("max_unavailable is {out}, and a cluster of {size} members has slack for {slack}"))
-        .at(span)
-        .with_note(
-            "if all that are out should end as crashes instead of goodbyes, the rest must still be more than half",
-        );
+    let size = topology.voters.len();
+    let weights = match topology.voters.iter().any(|voter| voter.weight != 1) {
+        true => " with these weights (pc.weight)",
+        false => "",
+    };
+    let what = format!("max_unavailable is {out}, and a cluster of {size} members{weights} has slack for {slack}");
+    let diag = Diag::error(what).at(span).with_note(
+        "if all that are out should end as crashes instead of goodbyes, the rest must still be more than half",
+    );
     Err(diag.with_help(format!("use `max_unavailable: {slack}`")))
 }
 
