@@ -71,7 +71,7 @@ pub use {
     sets::{Port, Protocol, SetSpec},
     storage::{DirStorage, Locked, OverlayStorage, Storage},
     store::{AuthorityView, IssuedRecord, Revocation, Store, default_path},
-    verify::{CertSet, Problem, VerifyPolicy, trusts, verify},
+    verify::{Admitted, CertSet, Problem, VerifyPolicy, admit, sentence, trusts, verify},
     watch::{
         FilesSeen, Finding, Knowledge, PortReport, SetReport, State, judge_authority, judge_port, judge_set, short,
         worst,

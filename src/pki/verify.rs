@@ -4,7 +4,8 @@ use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime as WebTime};
 use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
 use super::inspect::{certificates, inspect_der};
-use super::{CertInfo, KeyEvidence, KeyKind, San, UnixTime, date};
+use super::{CertInfo, KeyEvidence, KeyKind, PkiError, PrivateKey, Profile, San, UnixTime, date, public_half};
+use crate::secret::Secret;
 
 /// A set as it lies, or would lie, on a host.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +27,29 @@ pub struct VerifyPolicy {
     pub client_auth: bool,
     /// It must be valid for these names.
     pub names: Vec<San>,
+    /// It must be this one's.
+    pub common_name: Option<String>,
+}
+
+impl VerifyPolicy {
+    /// What a leaf of a profile must be good for.
+    pub fn of(profile: Profile, names: &[San]) -> VerifyPolicy {
+        VerifyPolicy {
+            server_auth: profile.server_auth(),
+            client_auth: profile.client_auth(),
+            names: names.to_vec(),
+            common_name: None,
+        }
+    }
+}
+
+/// A pair that was made elsewhere, good as it is.
+#[derive(Debug)]
+pub struct Admitted {
+    /// What its certificate says.
+    pub info: CertInfo,
+    /// Its key in the form that every server reads, and that a host can judge: [`PrivateKey::to_pem`].
+    pub key_pem: Secret,
 }
 
 /// One reason why a set would not work.
@@ -86,6 +110,57 @@ pub enum Problem {
     /// An authority where a leaf should be.
     #[error("it is an authority's certificate, and servers use leaves")]
     IsAuthority,
+    /// Somebody else's.
+    #[error("its common name is {have}, and should be {want}")]
+    CommonName {
+        /// What it says.
+        have: String,
+        /// What was asked for.
+        want: String,
+    },
+    /// Good in itself, and nobody would take it yet.
+    #[error(
+        "who trusts what is in force now ({trusted}) would not take it: bring its authority in first, beside the present one"
+    )]
+    NotTrustedYet {
+        /// The subjects that are trusted now.
+        trusted: String,
+    },
+}
+
+/// All that is wrong, in one sentence.
+pub fn sentence(problems: &[Problem]) -> String {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Judges a pair that comes from elsewhere: what [`verify`] says of it, once its key was read with the arithmetic that hosts do
+/// not carry. `trusted_now` is the file of authorities that is in force: peers that trust no more than that must take the
+/// new certificate, or it would cut its host off.
+pub fn admit(
+    set: (&str, &Secret, &str),
+    trusted_now: Option<&str>,
+    policy: &VerifyPolicy,
+    now: UnixTime,
+) -> Result<Admitted, Vec<Problem>> {
+    let (cert, key, trust) = set;
+    let encrypted = || Err(PkiError::NoPassphrase { why: "a server's key is read without one".into() });
+    let read = PrivateKey::from_pem(key.expose(), "the private key", &encrypted);
+    // What is too weak to be used here can be told apart nevertheless.
+    let evidence = match (public_half(key.expose()), &read) {
+        (KeyEvidence::Untold, Ok(key)) => KeyEvidence::Public(key.public_sha256()),
+        (evidence, _) => evidence,
+    };
+    let info = verify(CertSet { cert, trust, key: &evidence }, policy, now)?;
+    let key_pem = read.map_err(|error| vec![Problem::KeyUnusable(error.to_string())])?.to_pem();
+    if let Some(now_trusted) = trusted_now
+        && let Ok(trusted) = super::inspect_all(now_trusted, "the authorities in force")
+        && let Err(problems) = verify(CertSet { cert, trust: now_trusted, key: &evidence }, policy, now)
+        && problems.iter().any(|problem| matches!(problem, Problem::NoChain { .. }))
+    {
+        let trusted: Vec<_> = trusted.iter().map(|one| one.subject.as_str()).collect();
+        return Err(vec![Problem::NotTrustedYet { trusted: trusted.join(", ") }]);
+    }
+    Ok(Admitted { info, key_pem })
 }
 
 /// Judges a set at the moment `now`: what it says, or everything that is wrong with it.
@@ -131,6 +206,12 @@ pub fn verify(set: CertSet<'_>, policy: &VerifyPolicy, now: UnixTime) -> Result<
             problems.push(Problem::NameMissing(wanted.clone()));
         }
     }
+    if let Some(want) = &policy.common_name
+        && info.common_name.as_ref() != Some(want)
+    {
+        let have = info.common_name.clone().unwrap_or_else(|| "missing".into());
+        problems.push(Problem::CommonName { have, want: want.clone() });
+    }
     // The dates of the leaf were judged above; an authority in its place would only repeat itself here.
     if !info.is_ca {
         problems.extend(chain_problem(leaf, intermediates, &trust, &info, policy, now));
@@ -152,7 +233,7 @@ pub fn trusts(chain: &str, trust: &str, now: UnixTime) -> Result<(), Problem> {
     if !info.client_auth {
         return Err(Problem::NoClientAuth);
     }
-    let policy = VerifyPolicy { server_auth: true, client_auth: true, names: Vec::new() };
+    let policy = VerifyPolicy { server_auth: true, client_auth: true, ..VerifyPolicy::default() };
     chain_problem(leaf, intermediates, &trust, &info, &policy, now).map_or(Ok(()), Err)
 }
 

@@ -151,11 +151,7 @@ pub fn judge_set(seen: &FilesSeen, spec: &SetSpec, known: &Knowledge, now: UnixT
             return report;
         }
     };
-    let policy = VerifyPolicy {
-        server_auth: spec.profile.server_auth(),
-        client_auth: spec.profile.client_auth(),
-        names: Vec::new(),
-    };
+    let policy = VerifyPolicy::of(spec.profile, &[]);
     if let Some(trust) = &seen.ca
         && let Err(problems) = verify(CertSet { cert, trust, key: &seen.key }, &policy, now)
     {
@@ -245,7 +241,8 @@ pub fn judge_port(
 fn stale(port: u16, chain: &str, info: &CertInfo, ca: Option<&str>, spec: &SetSpec, now: UnixTime) -> Vec<Finding> {
     let mut findings = Vec::new();
     let own = KeyEvidence::Public(info.public_key_sha256.clone());
-    let policy = VerifyPolicy { server_auth: true, client_auth: spec.profile == Profile::Cluster, names: Vec::new() };
+    let client_auth = spec.profile == Profile::Cluster;
+    let policy = VerifyPolicy { server_auth: true, client_auth, ..VerifyPolicy::default() };
     let problems = ca.and_then(|trust| verify(CertSet { cert: chain, trust, key: &own }, &policy, now).err());
     let expired = Problem::Expired(date(info.not_after));
     for problem in problems.unwrap_or_default() {

@@ -31,11 +31,7 @@ impl PkiArgs {
             // Without a key there is nothing to compare: judged as if it fitted.
             None => KeyEvidence::Public(pki::inspect(&cert, &verify.cert.display().to_string())?.public_key_sha256),
         };
-        let policy = VerifyPolicy {
-            server_auth: verify.profile.server_auth(),
-            client_auth: verify.profile.client_auth(),
-            names: verify.sans.clone(),
-        };
+        let policy = VerifyPolicy::of(verify.profile, &verify.sans);
         match pki::verify(CertSet { cert: &cert, trust: &trust, key: &key }, &policy, now) {
             Ok(info) => {
                 out.write_all(pki::describe(&info).as_bytes())?;

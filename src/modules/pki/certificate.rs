@@ -123,8 +123,8 @@ mod controller {
     use crate::modules::pki::stores::{aside, failed, open};
     use crate::modules::{ActionError, ActionFuture, ActionHost, Outcome, Prepared, Status, decode};
     use crate::pki::{
-        self, AuthorityView, CertSet, Decision, Found, KeyEvidence, Lifetime, PkiError, Problem, Profile,
-        RenewalPolicy, Request, San, Store, Subject, UnixTime, VerifyPolicy, Wanted,
+        self, AuthorityView, CertSet, Decision, Found, KeyEvidence, Lifetime, PkiError, Profile, RenewalPolicy,
+        Request, San, Store, Subject, UnixTime, VerifyPolicy, Wanted,
     };
     use crate::window::Window;
 
@@ -378,15 +378,10 @@ mod controller {
     /// The last look before it leaves the controller: what is wrong here would be silent there.
     fn verify(issued: &pki::Issued, trust: &str, request: &Request, now: UnixTime) -> Result<(), ActionError> {
         let key = pki::public_half(issued.key_pem.expose());
-        let policy = VerifyPolicy {
-            server_auth: request.profile.server_auth(),
-            client_auth: request.profile.client_auth(),
-            names: request.sans.clone(),
-        };
+        let policy = VerifyPolicy::of(request.profile, &request.sans);
         let set = CertSet { cert: &issued.chain_pem, trust, key: &key };
         pki::verify(set, &policy, now).map(|_| ()).map_err(|problems| {
-            let problems: Vec<_> = problems.iter().map(Problem::to_string).collect();
-            ActionError::Failed(format!("the new certificate would not work: {}", problems.join("; ")))
+            ActionError::Failed(format!("the new certificate would not work: {}", pki::sentence(&problems)))
         })
     }
 

@@ -12,6 +12,7 @@ fn every_bad_set_has_its_sentence() {
         server_auth: true,
         client_auth: true,
         names: vec!["galera1".parse().unwrap(), "10.0.0.1".parse().unwrap()],
+        common_name: None,
     };
     let judge = |cert: &str, trust: &str, key: &KeyEvidence, now| {
         verify(CertSet { cert, trust, key }, &policy, now)
@@ -70,11 +71,19 @@ fn sets_made_by_openssl_are_judged_too() {
         );
         let read = |file: &str| std::fs::read_to_string(d.join(file)).unwrap();
         let key = public_half(&read(&format!("{name}.key")));
-        let policy = VerifyPolicy { server_auth: true, client_auth: true, names: vec!["a.lan".parse().unwrap()] };
+        let policy = VerifyPolicy::of(Profile::Server, &["a.lan".parse().unwrap()]);
         let (cert, trust) = (read(&format!("{name}.pem")), read("ca.pem"));
-        verify(CertSet { cert: &cert, trust: &trust, key: &key }, &policy, now())
+        let said = verify(CertSet { cert: &cert, trust: &trust, key: &key }, &policy, now())
             .map(|_| String::new())
-            .unwrap_or_else(|problems| problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; "))
+            .unwrap_or_else(|problems| sentence(&problems));
+        // What only the controller can tell is told there.
+        let secret = Secret::new(read(&format!("{name}.key")));
+        let admitted = admit((&cert, &secret, &trust), None, &policy, now());
+        match said.contains("cannot be told") {
+            true => assert!(public_half(admitted.unwrap().key_pem.expose()).public().is_some()),
+            false => assert_eq!(admitted.map(|_| String::new()).unwrap_or_else(|all| sentence(&all)), said),
+        }
+        said
     };
     let usages = "subjectAltName=DNS:a.lan\nextendedKeyUsage=serverAuth,clientAuth\n";
     assert_eq!(issue("good", "rsa:2048", usages), "");
@@ -89,6 +98,42 @@ fn sets_made_by_openssl_are_judged_too() {
     assert!(server.contains("lacks clientAuth"), "{server}");
     let bare = issue("bare", "rsa:2048", "extendedKeyUsage=serverAuth,clientAuth\n");
     assert_eq!(bare, "it is not valid for DNS:a.lan");
+}
+
+#[test]
+fn what_comes_from_elsewhere_is_admitted_or_refused_with_its_cause() {
+    let (ca, other) = (authority("cluster", Purpose::Cluster), authority("other", Purpose::Cluster));
+    let good = ca.issue(&request(Profile::Cluster, KeyType::Ed25519), NOW).unwrap();
+    let foreign = other.issue(&request(Profile::Cluster, KeyType::EcdsaP256), NOW).unwrap();
+    let named = |name: &str| VerifyPolicy { common_name: Some(name.into()), ..VerifyPolicy::of(Profile::Cluster, &[]) };
+    let both = format!("{}{}", ca.cert_pem, other.cert_pem);
+    let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let encrypted = Secret::new(encrypted);
+    let ours = Some(ca.cert_pem.as_str());
+    for (issued, key, trust, trusted_now, name, want) in [
+        (&good, &good.key_pem, &ca.cert_pem, None, "galera1", ""),
+        (&good, &good.key_pem, &ca.cert_pem, ours, "galera1", ""),
+        (&foreign, &foreign.key_pem, &other.cert_pem, None, "galera1", ""),
+        (
+            &foreign,
+            &foreign.key_pem,
+            &other.cert_pem,
+            ours,
+            "galera1",
+            "in force now (/CN=cluster CA) would not take it",
+        ),
+        (&foreign, &foreign.key_pem, &both, ours, "galera1", "bring its authority in first"),
+        (&foreign, &foreign.key_pem, &both, Some(both.as_str()), "galera1", ""),
+        (&good, &good.key_pem, &ca.cert_pem, Some("unreadable"), "galera1", ""),
+        (&good, &good.key_pem, &other.cert_pem, None, "galera1", "does not lead to any of the trusted authorities"),
+        (&good, &foreign.key_pem, &ca.cert_pem, None, "galera1", "its private key belongs to another certificate"),
+        (&good, &encrypted, &ca.cert_pem, None, "galera1", "could not read it without a passphrase"),
+        (&good, &good.key_pem, &ca.cert_pem, None, "app", "its common name is galera1, and should be app"),
+    ] {
+        let said = admit((&issued.chain_pem, key, trust), trusted_now, &named(name), NOW);
+        let said = said.map(|_| String::new()).unwrap_or_else(|problems| sentence(&problems));
+        assert!(if want.is_empty() { said.is_empty() } else { said.contains(want) }, "{want}: {said}");
+    }
 }
 
 #[test]
