@@ -10,8 +10,11 @@ use super::{Lifetime, PkiError, Profile};
 pub struct SetSpec {
     /// What it is called.
     pub name: String,
-    /// The authority that signs it.
+    /// The authority that signs it; empty where its files are given.
+    #[serde(default)]
     pub authority: String,
+    /// Its certificate is given as a file, and no authority of the store stands for it.
+    pub cert_src: Option<String>,
     /// What it is for.
     #[serde(deserialize_with = "word")]
     pub profile: Profile,
@@ -93,12 +96,23 @@ impl SetSpec {
     pub fn list(value: &Value) -> Result<Vec<SetSpec>, String> {
         let items = value.as_array().ok_or_else(|| format!("pki_sets is {value}, and should be a list of sets"))?;
         let read = |(number, item): (usize, &Value)| {
-            SetSpec::deserialize(item).map_err(|error| {
+            let wrong = |why: String| {
                 let name = item.get("name").and_then(Value::as_str).map(|name| format!(" ({name})"));
-                format!("pki_sets, entry {}{}: {error}", number + 1, name.unwrap_or_default())
-            })
+                format!("pki_sets, entry {}{}: {why}", number + 1, name.unwrap_or_default())
+            };
+            let spec = SetSpec::deserialize(item).map_err(|error| wrong(error.to_string()))?;
+            match (spec.authority.is_empty(), spec.is_given()) {
+                (true, false) => Err(wrong("missing field `authority`, or `cert_src` for files of your own".into())),
+                (false, true) => Err(wrong("`authority` signs, `cert_src` was signed elsewhere: leave one out".into())),
+                _ => Ok(spec),
+            }
         };
         items.iter().enumerate().map(read).collect()
+    }
+
+    /// Whether its files come from elsewhere.
+    pub fn is_given(&self) -> bool {
+        self.cert_src.is_some()
     }
 
     /// How its server reads it anew, in words for people.
@@ -141,9 +155,16 @@ mod tests {
         assert_eq!(read[1].renew_before, Some(Lifetime::days(5)));
         assert_eq!(read[0].reload_words(), "FLUSH LOCAL SSL");
         assert_eq!(read[1].reload_words(), "systemctl restart garb");
+        let given = json!([{"name": "lb", "cert_src": "/lb.crt", "profile": "server", "path": "/d"}]);
+        assert!(SetSpec::list(&given).unwrap()[0].is_given());
         for (sets, why) in [
+            (
+                json!([{"name": "a", "authority": "b", "cert_src": "c", "profile": "client", "path": "/d"}]),
+                "leave one out",
+            ),
+            (json!([{"name": "a", "profile": "client", "path": "/d"}]), "entry 1 (a): missing field `authority`"),
             (json!("x"), "should be a list of sets"),
-            (json!([{"name": "a"}]), "entry 1 (a): missing field `authority`"),
+            (json!([{"name": "a"}]), "entry 1 (a): missing field `profile`"),
             (json!([{"name": "a", "authority": "b", "profile": "c", "path": "/d"}]), "no certificate profile"),
             (
                 json!([{"name": "a", "authority": "b", "profile": "client", "path": "/d", "ports": [{"port": "x"}]}]),

@@ -123,7 +123,7 @@ pub fn judge_set(seen: &FilesSeen, spec: &SetSpec, known: &Knowledge, now: UnixT
     let mut report = SetReport::default();
     let mut say = |state, why: String| report.findings.push(Finding::new(state, why));
     let authority = known.authorities.get(&spec.authority);
-    if authority.is_none() && !known.authorities.is_empty() {
+    if authority.is_none() && !known.authorities.is_empty() && !spec.is_given() {
         say(State::Warning, format!("the store has no authority `{}`: nobody can renew this set", spec.authority));
     }
     match seen.ca.as_deref().map(|ca| inspect_all(ca, &spec.ca_name)) {
@@ -133,7 +133,7 @@ pub fn judge_set(seen: &FilesSeen, spec: &SetSpec, known: &Knowledge, now: UnixT
             if let Some(subject) = missing {
                 say(State::Warning, format!("{} does not trust {subject}, and the store does", spec.ca_name));
             }
-            if let Some(subject) = foreign(known, &all) {
+            if let Some(subject) = foreign(known, &all).filter(|_| !spec.is_given()) {
                 say(State::Warning, format!("{} trusts {subject}, and the store does not", spec.ca_name));
             }
         }

@@ -18,7 +18,8 @@ pub const MODULE: Module = Module {
 const NAME: &str = "deploy.builtin.pki_certificate";
 
 crate::arguments! {
-    /// Keeps a certificate with its key on a host: issued on the controller by an authority of `pki_ca`, renewed when it is due.
+    /// Keeps a certificate with its key on a host: issued on the controller by an authority of `pki_ca`, renewed when it is due, or
+    /// taken from files that another authority's owner gave you (`cert_src`, `key_src`, `ca_src`).
     ///
     /// Every run judges the pair that lies on the host: chain, dates, names, usage, key type, and whether the key belongs to the
     /// certificate. A good one stays. A new one is verified on the controller, written beside the old one with its owners and
@@ -26,15 +27,27 @@ crate::arguments! {
     /// with `path/current/cert.pem`, `key.pem` and `ca.pem`. The private key is made in memory and forgotten; a host's key never
     /// leaves it.
     ///
+    /// Files of your own go the same way: they are judged first (dates, chain, names of `dns` and `ip`, purpose, strength of the key,
+    /// whether the key belongs to the certificate, whether who trusts the `ca.pem` in force would take it), and files that would
+    /// not work are refused, with what is wrong, before anything is touched. They are put in place when they differ from what
+    /// lies there. `ca`, `lifetime`, `window` and what else is about issuing has no meaning for them.
+    ///
     /// In a check subject, names, dates, owners and modes are predicted; key and serial number are made at apply.
     ///
     /// Returned are `cert`, `key` and `ca` (paths), `subject` (as `REQUIRE SUBJECT` wants it), `serial`, `fingerprint`, `not_before`,
     /// `not_after`, `renew_at` (seconds since 1970), `days_left`, `issued` and `reason`; `due` says whether the set is replaced,
     /// and `previous` is the name of the one that was in force before, below `path`.
     pub struct PkiCertificate {
-        /// The authority that signs.
+        /// The authority that signs; needed unless `cert_src` is given.
         #[serde(alias = "authority")]
-        pub ca: Text,
+        pub ca: Option<Text>,
+        /// A certificate of your own instead of one that is issued: a file on the controller (searched as `copy` does; it may be a
+        /// vault), the leaf first, intermediates behind it.
+        pub cert_src: Option<Text>,
+        /// Its private key, without a passphrase: a file on the controller, best a vault.
+        pub key_src: Option<Text>,
+        /// The authorities that are trusted beside it, to a self-signed one: a file on the controller.
+        pub ca_src: Option<Text>,
         /// `cluster` for a node's replication, `server` for a server on 3306 and the like, `client` for an application.
         #[serde(alias = "purpose")]
         pub profile: Text,
@@ -78,6 +91,9 @@ crate::arguments! {
         pub key_name: Option<Text>,
         /// File name of the trusted authorities; `ca.pem` when missing.
         pub ca_name: Option<Text>,
+        /// File name of certificate and key in one file, for programs that want that (its owner and mode are the key's); there is
+        /// none when missing. HAProxy needs none: with `cert_name: site.pem` and `key_name: site.pem.key` it finds the key.
+        pub combined_name: Option<Text>,
         /// Owner of directories and files.
         pub owner: Option<Text>,
         /// Group of directories and files.
@@ -111,7 +127,7 @@ crate::arguments! {
 pub use controller::preflight;
 
 #[cfg(feature = "controller")]
-mod controller {
+pub(super) mod controller {
     use std::sync::Arc;
 
     use serde_json::{Map, Value, json};
@@ -119,6 +135,7 @@ mod controller {
     use jiff::Timestamp;
 
     use super::{NAME, PkiCertificate};
+    use crate::modules::pki::given;
     use crate::modules::pki::set::{Fresh, Install, Ownership, Place, Retrust, Step};
     use crate::modules::pki::stores::{aside, failed, open};
     use crate::modules::{ActionError, ActionFuture, ActionHost, Outcome, Prepared, Status, decode};
@@ -139,9 +156,13 @@ mod controller {
         let request = request(&arguments, host.host()).map_err(failed)?;
         request.check().map_err(failed)?;
         place(&arguments)?;
-        renewal_policy(host, &arguments)?.check(request.lifetime, &arguments.ca).map_err(failed)?;
+        if given::is_given(&arguments)? {
+            return Ok(());
+        }
+        let authority = authority(&arguments)?;
+        renewal_policy(host, &arguments)?.check(request.lifetime, authority).map_err(failed)?;
         let store = open(host, arguments.store.as_deref(), arguments.passphrase_file.as_deref())?;
-        if let Some(view) = store.authority(&arguments.ca).map_err(failed)? {
+        if let Some(view) = store.authority(authority).map_err(failed)? {
             view.refuse_expired(pki::now()).map_err(failed)?;
             request.profile.allowed_by(view.purpose, &view.name).map_err(failed)?;
         }
@@ -153,11 +174,14 @@ mod controller {
         let arguments: PkiCertificate = decode(raw).map_err(|error| ActionError::Failed(error.to_string()))?;
         let request = request(&arguments, host.host()).map_err(failed)?;
         request.check().map_err(failed)?;
-        let mut policy = renewal_policy(host, &arguments)?;
         let place = place(&arguments)?;
+        if given::is_given(&arguments)? {
+            return given::prepare(host, &arguments, &request, place, ownership).await;
+        }
+        let mut policy = renewal_policy(host, &arguments)?;
         let store = open(host, arguments.store.as_deref(), arguments.passphrase_file.as_deref())?;
         let now = pki::now();
-        let view = store.require(&arguments.ca).map_err(failed)?;
+        let view = store.require(authority(&arguments)?).map_err(failed)?;
         view.refuse_expired(now).map_err(failed)?;
         request.profile.allowed_by(view.purpose, &view.name).map_err(failed)?;
         let (trust, trust_known) = trust(&store, &view, &arguments.trust.0).map_err(failed)?;
@@ -176,17 +200,7 @@ mod controller {
         let wanted = Wanted { request: &request, authority: &view.name, authority_pem: &view.cert_pem };
         let decision = pki::renewal(&found, wanted, &policy, now).map_err(failed)?;
 
-        let mut install = Install {
-            place,
-            fresh: None,
-            retrust: None,
-            ca: trust_known.then(|| trust.clone()),
-            ownership,
-            readable_by: arguments.readable_by.0.clone(),
-            keep: arguments.keep.map_or(1, |keep| usize::try_from(keep.0).unwrap_or(0)),
-            report: Map::new(),
-            unknown: Vec::new(),
-        };
+        let mut install = install(&arguments, place, trust_known.then(|| trust.clone()), ownership);
         let subject = request.subject.one_line();
         match decision {
             Decision::Keep { info, renew_at } => {
@@ -209,8 +223,7 @@ mod controller {
                     install.report = report_planned(&request, &policy, now, &reason);
                     install.unknown = ["serial", "fingerprint"].map(String::from).to_vec();
                     let after = pki::describe_planned(&request, &view.info.subject, now);
-                    install.fresh =
-                        Some(Fresh { serial: None, cert: None, key: None, public_key: None, before, after });
+                    install.fresh = Some(Fresh { name: None, cert: None, key: None, public_key: None, before, after });
                 } else {
                     let issued = {
                         let (store, request) = (store.clone(), request.clone());
@@ -222,7 +235,7 @@ mod controller {
                     issued.warnings.iter().for_each(|warning| host.warn(warning.clone()));
                     install.report = report(&issued.info, pki::renew_at(&issued.info, &policy), now, Some(&reason));
                     install.fresh = Some(Fresh {
-                        serial: Some(issued.info.serial.clone()),
+                        name: Some(issued.info.serial.clone()),
                         cert: Some(issued.chain_pem),
                         key: Some(issued.key_pem),
                         public_key: Some(issued.info.public_key_sha256.clone()),
@@ -241,6 +254,14 @@ mod controller {
             return Ok(Prepared::Done(outcome));
         }
         Ok(Prepared::Send(step(&Step::Install(Box::new(install)))?))
+    }
+
+    fn authority(arguments: &PkiCertificate) -> Result<&str, ActionError> {
+        arguments.ca.as_deref().ok_or_else(|| {
+            let why =
+                "say with `ca` which authority signs, or give a certificate with `cert_src`, `key_src` and `ca_src`";
+            ActionError::Failed(why.into())
+        })
     }
 
     fn request(arguments: &PkiCertificate, host: &str) -> Result<Request, PkiError> {
@@ -317,9 +338,13 @@ mod controller {
             cert: name(&arguments.cert_name, "cert.pem")?,
             key: name(&arguments.key_name, "key.pem")?,
             ca: name(&arguments.ca_name, "ca.pem")?,
+            combined: arguments.combined_name.is_some().then(|| name(&arguments.combined_name, "")).transpose()?,
         };
-        if place.cert == place.key || place.cert == place.ca || place.key == place.ca {
-            return Err(ActionError::Failed("certificate, key and authorities need three different file names".into()));
+        let mut names: Vec<&String> = [&place.cert, &place.key, &place.ca].into_iter().chain(&place.combined).collect();
+        names.sort();
+        if names.windows(2).any(|pair| pair[0] == pair[1]) {
+            let why = "certificate, key and authorities, and what combines them, need different file names";
+            return Err(ActionError::Failed(why.into()));
         }
         Ok(place)
     }
@@ -336,8 +361,23 @@ mod controller {
         Ok((text, known))
     }
 
+    /// A set without news.
+    pub fn install(arguments: &PkiCertificate, place: Place, ca: Option<String>, ownership: Ownership) -> Install {
+        Install {
+            place,
+            fresh: None,
+            retrust: None,
+            ca,
+            ownership,
+            readable_by: arguments.readable_by.0.clone(),
+            keep: arguments.keep.map_or(1, |keep| usize::try_from(keep.0).unwrap_or(0)),
+            report: Map::new(),
+            unknown: Vec::new(),
+        }
+    }
+
     /// The same pair beside other authorities.
-    fn retrust(old: &str, new: &str) -> Retrust {
+    pub fn retrust(old: &str, new: &str) -> Retrust {
         let words = |bundle: &str| match pki::inspect_all(bundle, "the authorities on the host") {
             Ok(all) => all.iter().map(|one| format!("trusts: {} (serial {})\n", one.subject, one.serial)).collect(),
             Err(error) => format!("trusts: {error}\n"),
@@ -364,7 +404,7 @@ mod controller {
         }
     }
 
-    fn found(seen: &Outcome) -> Result<Found, ActionError> {
+    pub fn found(seen: &Outcome) -> Result<Found, ActionError> {
         let cert = match seen.data.get("cert") {
             Some(Value::String(text)) => Some(text.clone()),
             _ => None,
@@ -385,7 +425,7 @@ mod controller {
         })
     }
 
-    fn report(info: &pki::CertInfo, renew_at: UnixTime, now: UnixTime, reason: Option<&str>) -> Map<String, Value> {
+    pub fn report(info: &pki::CertInfo, renew_at: UnixTime, now: UnixTime, reason: Option<&str>) -> Map<String, Value> {
         let mut report = Map::new();
         report.insert("serial".into(), info.serial.clone().into());
         report.insert("fingerprint".into(), info.fingerprint_colons().into());
@@ -412,7 +452,7 @@ mod controller {
         report
     }
 
-    fn step(step: &Step) -> Result<Map<String, Value>, ActionError> {
+    pub fn step(step: &Step) -> Result<Map<String, Value>, ActionError> {
         match serde_json::to_value(step) {
             Ok(Value::Object(map)) => Ok(map),
             Ok(_) => Err(ActionError::Failed("a step of pki_certificate is no mapping".into())),

@@ -2,6 +2,8 @@
 
 mod ca;
 mod certificate;
+#[cfg(feature = "controller")]
+mod given;
 mod rotation;
 mod set;
 mod status;

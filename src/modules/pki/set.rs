@@ -50,6 +50,9 @@ pub struct Place {
     pub key: String,
     /// File name of the trusted authorities.
     pub ca: String,
+    /// File name of certificate and key in one.
+    #[serde(default)]
+    pub combined: Option<String>,
 }
 
 /// A set as it shall be.
@@ -78,8 +81,9 @@ pub struct Install {
 /// A certificate that is not on the host yet.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Fresh {
-    /// Its serial number; in a check there is none.
-    pub serial: Option<String>,
+    /// What its directory is called: its serial number, or for a given one the beginning of its fingerprint; a check of an
+    /// issue knows none.
+    pub name: Option<String>,
     /// Certificate and intermediates, PEM.
     pub cert: Option<String>,
     /// Private key, PEM.
@@ -183,6 +187,11 @@ impl Install {
                 machine.set_attributes(current.join(&self.place.cert), &owned.public, true)?;
                 machine.set_attributes(current.join(&self.place.key), &owned.key, true)?;
                 self.write_authorities(&current, &owned, machine)?;
+                if self.place.combined.is_some() {
+                    let cert = machine.read_file(current.join(&self.place.cert), LIMIT)?;
+                    let key = Zeroizing::new(machine.read_file(current.join(&self.place.key), LIMIT)?);
+                    self.write_combined(&current, Some((&cert, &key)), &owned, machine)?;
+                }
                 self.refuse_unreadable(&current, machine)?;
             }
         }
@@ -206,8 +215,8 @@ impl Install {
         owned: &Owned,
         machine: &mut Machine,
     ) -> Result<(), ModuleError> {
-        let name = fresh.serial.as_deref().unwrap_or(FORESEEN);
-        let folder = root.join(name);
+        let name = vacant(fresh.name.as_deref().unwrap_or(FORESEEN), root, machine)?;
+        let folder = root.join(&name);
         let previous = in_force(current, machine)?;
         let cert_path = current.join(&self.place.cert);
         machine.note_certificate(&cert_path.to_string_lossy(), fresh.before.as_deref(), &fresh.after);
@@ -218,8 +227,8 @@ impl Install {
             }
             return Err(error);
         }
-        machine.make_link(current, name)?;
-        self.prune(root, name, previous.as_deref(), machine)
+        machine.make_link(current, &name)?;
+        self.prune(root, &name, previous.as_deref(), machine)
     }
 
     /// A set that servers may be reading is never changed: the pair moves into a new one, and the old one is a way back.
@@ -253,6 +262,7 @@ impl Install {
             write(machine, &folder.join(&self.place.key), Some(&key), &owned.key, true)?;
             write(machine, &folder.join(&self.place.cert), Some(&cert), &owned.public, false)?;
             self.write_authorities(&folder, owned, machine)?;
+            self.write_combined(&folder, Some((&cert, &key)), owned, machine)?;
             self.refuse_unreadable(&folder, machine)
         };
         if let Err(error) = build() {
@@ -273,6 +283,7 @@ impl Install {
         let cert = fresh.cert.as_ref().map(|cert| cert.as_bytes());
         write(machine, &folder.join(&self.place.cert), cert, &owned.public, false)?;
         self.write_authorities(folder, owned, machine)?;
+        self.write_combined(folder, cert.zip(key), owned, machine)?;
         if !machine.predicted() {
             let key = Zeroizing::new(machine.read_file(folder.join(&self.place.key), LIMIT)?);
             let evidence = public_half(&String::from_utf8_lossy(&key));
@@ -291,11 +302,24 @@ impl Install {
         write(machine, &folder.join(&self.place.ca), ca, &owned.public, false)
     }
 
+    /// Certificate and key in one file, where that is wanted.
+    fn write_combined(
+        &self,
+        folder: &Path,
+        pair: Option<(&[u8], &[u8])>,
+        owned: &Owned,
+        machine: &mut Machine,
+    ) -> Result<(), ModuleError> {
+        let Some(name) = &self.place.combined else { return Ok(()) };
+        let both = pair.map(|(cert, key)| Zeroizing::new([cert, key].concat()));
+        write(machine, &folder.join(name), both.as_ref().map(|both| both.as_slice()), &owned.key, true)
+    }
+
     /// A server that cannot read its new key keeps the old one silently, or does not start.
     fn refuse_unreadable(&self, folder: &Path, machine: &Machine) -> Result<(), ModuleError> {
         for user in &self.readable_by {
             let reader = Reader::of(user, machine)?;
-            for name in [&self.place.key, &self.place.cert, &self.place.ca] {
+            for name in [&self.place.key, &self.place.cert, &self.place.ca].into_iter().chain(&self.place.combined) {
                 let path = folder.join(name);
                 if let Some(obstacle) = reader.obstacle(&path, machine)? {
                     return Err(ModuleError::Failed(format!(
@@ -336,6 +360,17 @@ impl Install {
         }
         Ok(())
     }
+}
+
+/// A name for a new set: with a mark where a set of that name lies there, since sets are never written over.
+fn vacant(name: &str, root: &Path, machine: &Machine) -> Result<String, ModuleError> {
+    let mut free = name.to_string();
+    let mut tries = 0u32;
+    while machine.lstat(root.join(&free))?.is_some() {
+        tries += 1;
+        free = format!("{name}.{tries:0MARK$x}");
+    }
+    Ok(free)
 }
 
 /// The set that the link points at.
