@@ -4,6 +4,7 @@
 //! To add one: a file here with `pub const SCENARIOS`, and a line in [`all`]. A scenario prints what it measured with
 //! [`note`], which shows it and puts it into the result.
 
+pub mod bad_sets;
 pub mod kill;
 pub mod killed_controller;
 pub mod kills;
@@ -23,6 +24,7 @@ use std::time::Duration;
 pub fn all() -> impl Iterator<Item = &'static (&'static str, fn())> {
     let every = [
         kills::SCENARIOS,
+        bad_sets::SCENARIOS,
         super::killed::SCENARIOS,
         super::rollback::FAULTS,
         recovery::SCENARIOS,
