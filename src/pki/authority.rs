@@ -279,14 +279,19 @@ pub(crate) fn base_params(
         serial[0] &= 0x7f;
     }
     params.serial_number = Some(serial.to_vec().into());
+    params.distinguished_name = distinguished(subject);
+    params.use_authority_key_identifier_extension = true;
+    Ok(params)
+}
+
+/// A subject as the signing library takes it.
+pub(crate) fn distinguished(subject: &Subject) -> DistinguishedName {
     let mut name = DistinguishedName::new();
     if let Some(organization) = &subject.organization {
         name.push(DnType::OrganizationName, organization.as_str());
     }
     name.push(DnType::CommonName, subject.common_name.as_str());
-    params.distinguished_name = name;
-    params.use_authority_key_identifier_extension = true;
-    Ok(params)
+    name
 }
 
 /// rcgen's clock type, made without naming its crate.

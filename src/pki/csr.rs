@@ -7,7 +7,9 @@ use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer;
 
+use super::authority::distinguished;
 use super::inspect::{key_kind, san};
+use super::issue::alternative;
 use super::{Authority, CertInfo, KeyKind, Lifetime, PkiError, Profile, San, Subject, UnixTime, pem};
 
 /// A request whose sender has proved to hold the key.
@@ -134,6 +136,12 @@ impl SigningRequest {
         })
     }
 
+    /// SHA-256 of its public key, hex.
+    pub fn public_key_sha256(&self) -> String {
+        use sha2::{Digest as _, Sha256};
+        super::public_half::hex(&Sha256::digest(&self.key_der))
+    }
+
     /// Refuses what a profile does not give, and names outside of `allowed`, where any are given.
     pub fn judge(&self, profile: Profile, allowed: &[San]) -> Result<(), PkiError> {
         let bad = |why: String| Err(PkiError::Request { what: self.what.clone(), why });
@@ -178,4 +186,22 @@ impl Authority {
         let chain_pem = format!("{cert_pem}{}", self.intermediates_pem()?);
         Ok(Signed { cert_pem, chain_pem, info, warnings })
     }
+}
+
+/// A request of ours (PEM), for somebody else to sign.
+pub(super) fn write(request: &super::Request, key: &super::PrivateKey) -> Result<String, PkiError> {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = distinguished(&request.subject);
+    params.subject_alt_names = request.sans.iter().map(alternative).collect::<Result<_, _>>()?;
+    params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
+    if matches!(request.key_type, super::KeyType::Rsa3072 | super::KeyType::Rsa4096) {
+        params.key_usages.push(rcgen::KeyUsagePurpose::KeyEncipherment);
+    }
+    let wanted = [
+        (request.profile.server_auth(), rcgen::ExtendedKeyUsagePurpose::ServerAuth),
+        (request.profile.client_auth(), rcgen::ExtendedKeyUsagePurpose::ClientAuth),
+    ];
+    params.extended_key_usages = wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, usage)| usage).collect();
+    let csr = params.serialize_request(key.pair()).map_err(PkiError::crypto("write a signing request"))?;
+    Ok(pem::encode("CERTIFICATE REQUEST", csr.der()))
 }

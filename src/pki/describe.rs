@@ -70,6 +70,16 @@ pub fn describe_planned(request: &Request, issuer: &str, now: super::UnixTime) -
     lines.join("\n") + "\n"
 }
 
+/// The same where somebody else decides: what it may choose is said to be its choice.
+pub fn describe_foreign(planned: &str, issuer: &str) -> String {
+    let line = |line: &str| match line.split_once(": ") {
+        Some((name @ ("subject" | "valid from" | "valid to"), _)) => format!("{name}: (chosen by the issuer)\n"),
+        Some(("issuer", _)) => format!("issuer: (signed by {issuer})\n"),
+        _ => format!("{line}\n"),
+    };
+    planned.lines().map(line).collect()
+}
+
 /// The change from one description to another, line by line.
 pub fn diff(before: &str, after: &str) -> String {
     TextDiff::from_lines(before, after).unified_diff().context_radius(100).to_string()

@@ -53,6 +53,27 @@ pub enum PkiError {
         /// What is wrong with it.
         why: String,
     },
+    /// A certificate that somebody else signed, and that cannot be used.
+    #[error("{what} is not put in place: {why}")]
+    Answer {
+        /// Where it came from.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// An issuer that did not sign.
+    #[error("{issuer} signed nothing for {host}: {why}")]
+    Issuer {
+        /// Who.
+        issuer: String,
+        /// For whom.
+        host: String,
+        /// What it said, and what to do.
+        why: String,
+    },
+    /// What the inventory says about issuers.
+    #[error(transparent)]
+    Spec(#[from] super::SpecError),
     /// A private key that cannot be read.
     #[error("{what} is no private key that can be read: {why}")]
     Key {

@@ -88,12 +88,7 @@ impl Authority {
         }
         let mut params = base_params(subject, Lifetime::seconds(not_after - now), now, not_after)?;
         for san in sans {
-            params.subject_alt_names.push(match san {
-                San::Dns(name) => SanType::DnsName(
-                    name.as_str().try_into().map_err(PkiError::crypto("write a name into a certificate"))?,
-                ),
-                San::Ip(address) => SanType::IpAddress(*address),
-            });
+            params.subject_alt_names.push(alternative(san)?);
         }
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -108,4 +103,14 @@ impl Authority {
         }
         Ok((params, warnings))
     }
+}
+
+/// A name as the signing library takes it.
+pub(crate) fn alternative(san: &San) -> Result<SanType, PkiError> {
+    Ok(match san {
+        San::Dns(name) => {
+            SanType::DnsName(name.as_str().try_into().map_err(PkiError::crypto("write a name into a certificate"))?)
+        }
+        San::Ip(address) => SanType::IpAddress(*address),
+    })
 }

@@ -25,6 +25,8 @@ mod inspect;
 #[cfg(feature = "controller")]
 mod issue;
 #[cfg(feature = "controller")]
+pub mod issuer;
+#[cfg(feature = "controller")]
 mod key;
 #[cfg(feature = "controller")]
 mod lifetime;
@@ -56,17 +58,18 @@ pub use {
     archive::{Archive, pack},
     authority::{Authority, AuthoritySpec, NameRule},
     csr::{Signed, SigningRequest},
-    describe::{describe, describe_foreseen, describe_planned, diff},
+    describe::{describe, describe_foreign, describe_foreseen, describe_planned, diff},
     error::PkiError,
     inspect::{CertInfo, KeyKind, inspect, inspect_all},
     issue::{Issued, Request},
+    issuer::{Anchor, Answer, Issuer, IssuerSpec, Order, Pending, SpecError},
     key::{KeyType, PrivateKey},
     lifetime::{Lifetime, UnixTime, date, now},
     name::{San, Subject},
     passphrase::Passphrase,
     peers::distrust,
     profile::{Profile, Purpose},
-    renewal::{Decision, Found, Reason, RenewalPolicy, Wanted, renew_at, renewal},
+    renewal::{Decision, Found, Reason, RenewalPolicy, Signer, Wanted, renew_at, renewal},
     rotation::{Phase, Rotation},
     sets::{Port, Protocol, SetSpec},
     storage::{DirStorage, Locked, OverlayStorage, Storage},

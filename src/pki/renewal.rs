@@ -5,7 +5,10 @@ use std::fmt;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::inspect::{certificates, inspect_der};
-use super::{CertInfo, KeyEvidence, KeyKind, KeyType, Lifetime, PkiError, Request, San, UnixTime, date};
+use super::{
+    CertInfo, CertSet, KeyEvidence, KeyKind, KeyType, Lifetime, PkiError, Problem, Request, San, UnixTime,
+    VerifyPolicy, date, verify,
+};
 
 /// What lies on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +26,17 @@ pub struct Wanted<'a> {
     pub request: &'a Request,
     /// The authority's name.
     pub authority: &'a str,
-    /// Its certificate, PEM.
-    pub authority_pem: &'a str,
+    /// Who signs for it.
+    pub signer: Signer<'a>,
+}
+
+/// By whom a certificate must have been signed.
+#[derive(Debug, Clone, Copy)]
+pub enum Signer<'a> {
+    /// By this one (PEM), which makes what is asked for.
+    Known(&'a str),
+    /// By somebody who leads to one of these (PEM), and has a will of its own: it may choose dates and add names.
+    Foreign(&'a str),
 }
 
 /// When a good pair is replaced nevertheless.
@@ -176,11 +188,15 @@ fn early(policy: &RenewalPolicy, authority: &CertInfo) -> i64 {
 /// Decides. An authority that cannot sign any more is an error whatever lies on the host.
 pub fn renewal(found: &Found, wanted: Wanted<'_>, policy: &RenewalPolicy, now: UnixTime) -> Result<Decision, PkiError> {
     let request = wanted.request;
-    policy.check(request.lifetime, wanted.authority)?;
+    // Somebody else's lifetimes are not known before its certificates are there.
+    if matches!(wanted.signer, Signer::Known(_)) {
+        policy.check(request.lifetime, wanted.authority)?;
+    }
     let what = format!("the certificate of authority `{}`", wanted.authority);
-    let authority = certificates(wanted.authority_pem, &what)?.swap_remove(0);
+    let (Signer::Known(pem) | Signer::Foreign(pem)) = wanted.signer;
+    let authority = certificates(pem, &what)?.swap_remove(0);
     let authority_info = inspect_der(&authority, &what)?;
-    if authority_info.not_after <= now {
+    if authority_info.not_after <= now && matches!(wanted.signer, Signer::Known(_)) {
         let date = date(authority_info.not_after);
         return Err(PkiError::AuthorityExpired { name: wanted.authority.to_string(), date });
     }
@@ -198,37 +214,49 @@ pub fn renewal(found: &Found, wanted: Wanted<'_>, policy: &RenewalPolicy, now: U
             return Ok(Decision::Renew { reason: Reason::Unreadable(error.to_string()), old: None });
         }
     };
-    let due = renew_at(&info, policy) - early(policy, &authority_info);
-    let reason = first_reason(&info, &der, &found.key, request, &authority, policy, due, now);
+    let mut due = renew_at(&info, policy) - early(policy, &authority_info);
+    if matches!(wanted.signer, Signer::Foreign(_)) && due <= info.not_before {
+        // It lives shorter than the margin that was thought of: every run would renew it.
+        due = renew_at(&info, &RenewalPolicy::default());
+    }
+    let signed = match wanted.signer {
+        Signer::Known(_) => signed_by(&der, &authority),
+        Signer::Foreign(trust) => leads_to(text, trust, &info),
+    };
+    let reason = match signed {
+        false => first_flaw(&info, &found.key).or(Some(Reason::Issuer(info.issuer.clone()))),
+        true => first_reason(&info, &found.key, request, wanted.signer, policy, due, now),
+    };
     Ok(match reason {
         Some(reason) => Decision::Renew { reason, old: Some(Box::new(info)) },
         None => Decision::Keep { info: Box::new(info), renew_at: due },
     })
 }
 
-#[allow(clippy::too_many_arguments, reason = "one private caller; a struct would only repeat the names")]
+/// What is wrong with the key beside a certificate.
+fn first_flaw(info: &CertInfo, key: &KeyEvidence) -> Option<Reason> {
+    match key {
+        KeyEvidence::Missing => Some(Reason::KeyMissing),
+        KeyEvidence::Unusable(why) => Some(Reason::KeyUnusable(why.clone())),
+        KeyEvidence::Untold => Some(Reason::KeyUntold),
+        KeyEvidence::Public(hash) if *hash != info.public_key_sha256 => Some(Reason::KeyMismatch),
+        KeyEvidence::Public(_) => None,
+    }
+}
+
 fn first_reason(
     info: &CertInfo,
-    der: &[u8],
     key: &KeyEvidence,
     request: &Request,
-    authority: &[u8],
+    signer: Signer<'_>,
     policy: &RenewalPolicy,
     due: UnixTime,
     now: UnixTime,
 ) -> Option<Reason> {
-    match key {
-        KeyEvidence::Missing => return Some(Reason::KeyMissing),
-        KeyEvidence::Unusable(why) => return Some(Reason::KeyUnusable(why.clone())),
-        KeyEvidence::Untold => return Some(Reason::KeyUntold),
-        KeyEvidence::Public(hash) if *hash != info.public_key_sha256 => {
-            return Some(Reason::KeyMismatch);
-        }
-        KeyEvidence::Public(_) => {}
+    if let Some(flaw) = first_flaw(info, key) {
+        return Some(flaw);
     }
-    if !signed_by(der, authority) {
-        return Some(Reason::Issuer(info.issuer.clone()));
-    }
+    let ours = matches!(signer, Signer::Known(_));
     if info.not_after <= now {
         return Some(Reason::Expired(info.not_after));
     }
@@ -236,23 +264,26 @@ fn first_reason(
         return Some(Reason::NotYetValid(info.not_before));
     }
     let subject = request.subject.one_line();
-    if info.subject != subject {
+    // An application is known by its subject; of servers only the names are looked at.
+    if info.subject != subject && (ours || !request.profile.server_auth()) {
         return Some(Reason::Subject(info.subject.clone(), subject));
     }
     let added: Vec<_> = request.sans.iter().filter(|san| !info.sans.contains(san)).cloned().collect();
-    let removed: Vec<_> = info.sans.iter().filter(|san| !request.sans.contains(san)).cloned().collect();
+    let removed: Vec<_> = info.sans.iter().filter(|san| ours && !request.sans.contains(san)).cloned().collect();
     if !added.is_empty() || !removed.is_empty() {
         return Some(Reason::Names(added, removed));
     }
     let usages = (info.has_usages, info.server_auth, info.client_auth);
-    if usages != (true, request.profile.server_auth(), request.profile.client_auth()) {
+    let needed = VerifyPolicy::signed(request, ours);
+    let lacking = needed.server_auth && !info.server_auth || needed.client_auth && !info.client_auth;
+    if lacking || ours && usages != (true, request.profile.server_auth(), request.profile.client_auth()) {
         return Some(Reason::Usages);
     }
     if !same_kind(info.key, request.key_type) {
         return Some(Reason::KeyType(info.key, request.key_type));
     }
     // A tenth of slack, so that no rounding makes two runs disagree.
-    if info.not_after > now + request.lifetime.as_seconds() + request.lifetime.as_seconds() / 10 {
+    if ours && info.not_after > now + request.lifetime.as_seconds() + request.lifetime.as_seconds() / 10 {
         return Some(Reason::TooLong(info.not_after));
     }
     if let Some(since) = policy.revoked {
@@ -272,7 +303,7 @@ fn first_reason(
     None
 }
 
-fn same_kind(have: KeyKind, want: KeyType) -> bool {
+pub(super) fn same_kind(have: KeyKind, want: KeyType) -> bool {
     have == match want {
         KeyType::EcdsaP256 => KeyKind::Ecdsa(256),
         KeyType::EcdsaP384 => KeyKind::Ecdsa(384),
@@ -280,6 +311,14 @@ fn same_kind(have: KeyKind, want: KeyType) -> bool {
         KeyType::Rsa3072 => KeyKind::Rsa(3072),
         KeyType::Rsa4096 => KeyKind::Rsa(4096),
     }
+}
+
+/// Whether a chain leads to one of the authorities in `trust`, whatever its dates are now.
+fn leads_to(chain: &str, trust: &str, info: &CertInfo) -> bool {
+    let own = KeyEvidence::Public(info.public_key_sha256.clone());
+    let judged = verify(CertSet { cert: chain, trust, key: &own }, &VerifyPolicy::default(), info.not_before);
+    !judged
+        .is_err_and(|problems| problems.iter().any(|one| matches!(one, Problem::NoChain { .. } | Problem::NoAuthority)))
 }
 
 /// Whether the signature on `der` is that of `authority`.

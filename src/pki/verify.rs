@@ -41,6 +41,13 @@ impl VerifyPolicy {
             common_name: None,
         }
     }
+
+    /// What a leaf that is asked for must be good for. Of what `ours` signs everything is wanted; public authorities have ceased
+    /// to give servers a client's purpose, and only nodes of a cluster and applications need that.
+    pub fn signed(request: &super::Request, ours: bool) -> VerifyPolicy {
+        let client_auth = request.profile.client_auth() && (ours || request.profile != Profile::Server);
+        VerifyPolicy { client_auth, ..Self::of(request.profile, &request.sans) }
+    }
 }
 
 /// A pair that was made elsewhere, good as it is.

@@ -22,6 +22,8 @@ crate::arguments! {
     /// Galera checks nothing but the chain, so whatever the `cluster` authority signs can join replication, and
     /// applications get their certificates from a `client` authority.
     ///
+    /// An authority to which the variable `pki_issuers` gives an issuer outside of the store is only looked at.
+    ///
     /// The work is done on the controller, once: set `run_once`. Returned are `name`, `purpose`, `subject`, `cert` (PEM),
     /// `bundle` (PEM, everything that peers must trust), `fingerprint` (SHA-256), `not_before`, `not_after` (seconds since 1970),
     /// `days_left`, `made` and `store`.
@@ -63,13 +65,16 @@ pub use controller::preflight;
 
 #[cfg(feature = "controller")]
 mod controller {
+    use std::sync::Arc;
+
     use serde_json::{Map, Value, json};
 
     use super::PkiCa;
     use crate::machine::{Change, Domain, Facet, Subject as ChangeSubject, Undo};
+    use crate::modules::pki::issuers;
     use crate::modules::pki::stores::{aside, failed, open};
     use crate::modules::{ActionError, ActionFuture, ActionHost, Outcome, Prepared, decode};
-    use crate::pki::{self, AuthoritySpec, PkiError, Purpose, Subject};
+    use crate::pki::{self, Anchor, AuthoritySpec, IssuerSpec, PkiError, Purpose, Store, Subject};
 
     pub fn act<'a>(host: &'a dyn ActionHost, arguments: Map<String, Value>) -> ActionFuture<'a, Prepared> {
         Box::pin(async move { ensure(host, arguments).await.map(Prepared::Done) })
@@ -80,6 +85,9 @@ mod controller {
         let arguments: PkiCa = decode(arguments).map_err(|error| ActionError::Failed(error.to_string()))?;
         let spec = specification(&arguments).map_err(failed)?;
         let store = open(host, arguments.store.as_deref(), arguments.passphrase_file.as_deref())?;
+        if elsewhere(host, &store, &spec)?.is_some() {
+            return Ok(());
+        }
         match store.authority(&spec.name).map_err(failed)? {
             Some(view) => view.refuse_expired(pki::now()).map_err(failed),
             None => Ok(()),
@@ -91,6 +99,15 @@ mod controller {
         let spec = specification(&arguments).map_err(failed)?;
         let store = open(host, arguments.store.as_deref(), arguments.passphrase_file.as_deref())?;
         let now = pki::now();
+        if let Some(anchor) = elsewhere(host, &store, &spec)? {
+            return Ok(Outcome::ok()
+                .with("name", anchor.name)
+                .with("purpose", anchor.purpose.name())
+                .with("subject", anchor.subject)
+                .with("bundle", anchor.bundle_pem)
+                .with("made", false)
+                .with("store", Value::Null));
+        }
         let (view, made) = {
             let store = store.clone();
             aside(move || store.ensure(&spec, now)).await?
@@ -130,6 +147,30 @@ mod controller {
             outcome.changes.push(change);
         }
         Ok(outcome)
+    }
+
+    /// The authority, where its key is not in the store.
+    fn elsewhere(
+        host: &dyn ActionHost,
+        store: &Arc<Store>,
+        spec: &AuthoritySpec,
+    ) -> Result<Option<Anchor>, ActionError> {
+        if issuers::specs(host)?.get(&spec.name).is_none_or(|issuer| *issuer == IssuerSpec::Store) {
+            return Ok(None);
+        }
+        let issuer = issuers::of(host, store, &spec.name)?;
+        let anchor = issuers::anchor(&*issuer, store, &spec.name, pki::now()).map_err(failed)?;
+        if anchor.purpose != spec.purpose {
+            return Err(failed(PkiError::Authority {
+                name: spec.name.clone(),
+                why: format!(
+                    "pki_issuers has it for {} certificates, and {} was asked for",
+                    anchor.purpose.name(),
+                    spec.purpose.name()
+                ),
+            }));
+        }
+        Ok(Some(anchor))
     }
 
     fn specification(arguments: &PkiCa) -> Result<AuthoritySpec, PkiError> {

@@ -5,7 +5,7 @@ use crate::modules::{FreeForm, Module, Reach};
 
 /// `deploy.builtin.pki_certificate`
 pub const MODULE: Module = Module {
-    name: NAME,
+    name: "deploy.builtin.pki_certificate",
     aliases: &["pki_certificate"],
     reach: Reach::Host,
     free_form: FreeForm::KeyValue,
@@ -14,8 +14,6 @@ pub const MODULE: Module = Module {
     #[cfg(feature = "controller")]
     action: Some(controller::act),
 };
-
-const NAME: &str = "deploy.builtin.pki_certificate";
 
 crate::arguments! {
     /// Keeps a certificate with its key on a host: issued on the controller by an authority of `pki_ca`, renewed when it is due, or
@@ -36,7 +34,9 @@ crate::arguments! {
     ///
     /// Returned are `cert`, `key` and `ca` (paths), `subject` (as `REQUIRE SUBJECT` wants it), `serial`, `fingerprint`, `not_before`,
     /// `not_after`, `renew_at` (seconds since 1970), `days_left`, `issued` and `reason`; `due` says whether the set is replaced,
-    /// and `previous` is the name of the one that was in force before, below `path`.
+    /// and `previous` is the name of the one that was in force before, below `path`. `waiting` is the request that somebody has
+    /// to sign, where the variable `pki_issuers` gives the authority an issuer of type `files`: until the certificate has come
+    /// the old one stays in force, and the task fails only where none is there that works.
     pub struct PkiCertificate {
         /// The authority that signs; needed unless `cert_src` is given.
         #[serde(alias = "authority")]
@@ -128,20 +128,17 @@ pub use controller::preflight;
 
 #[cfg(feature = "controller")]
 pub(super) mod controller {
-    use std::sync::Arc;
-
     use serde_json::{Map, Value, json};
 
     use jiff::Timestamp;
 
-    use super::{NAME, PkiCertificate};
-    use crate::modules::pki::given;
-    use crate::modules::pki::set::{Fresh, Install, Ownership, Place, Retrust, Step};
-    use crate::modules::pki::stores::{aside, failed, open};
-    use crate::modules::{ActionError, ActionFuture, ActionHost, Outcome, Prepared, Status, decode};
+    use super::PkiCertificate;
+    use crate::modules::pki::set::{Install, Ownership, Place, Retrust, Step};
+    use crate::modules::pki::stores::{failed, open};
+    use crate::modules::pki::{given, issued, issuers};
+    use crate::modules::{ActionError, ActionFuture, ActionHost, Outcome, Prepared, decode};
     use crate::pki::{
-        self, AuthorityView, CertSet, Decision, Found, KeyEvidence, Lifetime, PkiError, Profile, RenewalPolicy,
-        Request, San, Store, Subject, UnixTime, VerifyPolicy, Wanted,
+        self, Found, KeyEvidence, Lifetime, PkiError, Profile, RenewalPolicy, Request, San, Subject, UnixTime,
     };
     use crate::window::Window;
 
@@ -162,11 +159,11 @@ pub(super) mod controller {
         let authority = authority(&arguments)?;
         renewal_policy(host, &arguments)?.check(request.lifetime, authority).map_err(failed)?;
         let store = open(host, arguments.store.as_deref(), arguments.passphrase_file.as_deref())?;
-        if let Some(view) = store.authority(authority).map_err(failed)? {
-            view.refuse_expired(pki::now()).map_err(failed)?;
-            request.profile.allowed_by(view.purpose, &view.name).map_err(failed)?;
+        let issuer = issuers::of(host, &store, authority)?;
+        if let Some(anchor) = issuer.anchor(pki::now()).map_err(failed)? {
+            request.profile.allowed_by(anchor.purpose, &anchor.name).map_err(failed)?;
         }
-        Ok(())
+        issuer.accepts(&request).map_err(failed)
     }
 
     async fn prepare(host: &dyn ActionHost, raw: Map<String, Value>) -> Result<Prepared, ActionError> {
@@ -178,85 +175,11 @@ pub(super) mod controller {
         if given::is_given(&arguments)? {
             return given::prepare(host, &arguments, &request, place, ownership).await;
         }
-        let mut policy = renewal_policy(host, &arguments)?;
-        let store = open(host, arguments.store.as_deref(), arguments.passphrase_file.as_deref())?;
-        let now = pki::now();
-        let view = store.require(authority(&arguments)?).map_err(failed)?;
-        view.refuse_expired(now).map_err(failed)?;
-        request.profile.allowed_by(view.purpose, &view.name).map_err(failed)?;
-        let (trust, trust_known) = trust(&store, &view, &arguments.trust.0).map_err(failed)?;
-
-        let seen = host.call(NAME, step(&Step::Inspect(place.clone()))?).await?;
-        match seen.status {
-            Status::Ok => {}
-            Status::Unknown => return Ok(Prepared::Done(Outcome::unknown(seen.msg.unwrap_or_default()))),
-            _ => return Ok(Prepared::Done(seen)),
-        }
-        let found = found(&seen)?;
-        let there = found.cert.as_deref().and_then(|cert| pki::inspect(cert, "the certificate on the host").ok());
-        if let Some(there) = there {
-            policy.revoked = store.revocation(&there.serial).map_err(failed)?.map(|one| one.at);
-        }
-        let wanted = Wanted { request: &request, authority: &view.name, authority_pem: &view.cert_pem };
-        let decision = pki::renewal(&found, wanted, &policy, now).map_err(failed)?;
-
-        let mut install = install(&arguments, place, trust_known.then(|| trust.clone()), ownership);
-        let subject = request.subject.one_line();
-        match decision {
-            Decision::Keep { info, renew_at } => {
-                install.report = report(&info, renew_at, now, None);
-                install.retrust = match seen.data.get("ca") {
-                    Some(Value::String(old)) if trust_known && *old != trust => Some(retrust(old, &trust)),
-                    _ => None,
-                };
-            }
-            Decision::Renew { reason, .. } if arguments.judge_only.0 => {
-                install.report = report_planned(&request, &policy, now, &reason.to_string());
-                install.report.insert("issued".into(), false.into());
-                install.report.insert("due".into(), true.into());
-            }
-            Decision::Renew { reason, old } => {
-                let reason = reason.to_string();
-                let before = old.map(|old| pki::describe(&old));
-                if host.check() {
-                    store.passphrase_at_hand().map_err(failed)?;
-                    install.report = report_planned(&request, &policy, now, &reason);
-                    install.unknown = ["serial", "fingerprint"].map(String::from).to_vec();
-                    let after = pki::describe_planned(&request, &view.info.subject, now);
-                    install.fresh = Some(Fresh { name: None, cert: None, key: None, public_key: None, before, after });
-                } else {
-                    let issued = {
-                        let (store, request) = (store.clone(), request.clone());
-                        let (authority, host) = (view.name.clone(), host.host().to_string());
-                        aside(move || store.issue(&authority, &host, &request, now)).await?
-                    };
-                    host.conceal(&issued.key_pem);
-                    verify(&issued, &trust, &request, now)?;
-                    issued.warnings.iter().for_each(|warning| host.warn(warning.clone()));
-                    install.report = report(&issued.info, pki::renew_at(&issued.info, &policy), now, Some(&reason));
-                    install.fresh = Some(Fresh {
-                        name: Some(issued.info.serial.clone()),
-                        cert: Some(issued.chain_pem),
-                        key: Some(issued.key_pem),
-                        public_key: Some(issued.info.public_key_sha256.clone()),
-                        before,
-                        after: pki::describe(&issued.info),
-                    });
-                }
-            }
-        }
-        install.report.insert("subject".into(), subject.into());
-        let due = install.fresh.is_some() || install.retrust.is_some();
-        install.report.entry("due").or_insert_with(|| due.into());
-        if arguments.judge_only.0 {
-            let mut outcome = Outcome::ok();
-            outcome.data.extend(install.report);
-            return Ok(Prepared::Done(outcome));
-        }
-        Ok(Prepared::Send(step(&Step::Install(Box::new(install)))?))
+        issued::prepare(host, &arguments, &request, place, ownership).await
     }
 
-    fn authority(arguments: &PkiCertificate) -> Result<&str, ActionError> {
+    /// The authority that signs.
+    pub fn authority(arguments: &PkiCertificate) -> Result<&str, ActionError> {
         arguments.ca.as_deref().ok_or_else(|| {
             let why =
                 "say with `ca` which authority signs, or give a certificate with `cert_src`, `key_src` and `ca_src`";
@@ -285,7 +208,7 @@ pub(super) mod controller {
         })
     }
 
-    fn renewal_policy(host: &dyn ActionHost, arguments: &PkiCertificate) -> Result<RenewalPolicy, ActionError> {
+    pub fn renewal_policy(host: &dyn ActionHost, arguments: &PkiCertificate) -> Result<RenewalPolicy, ActionError> {
         let lifetime = |text: &Option<crate::modules::scalars::Text>| {
             text.as_deref().map(str::parse::<Lifetime>).transpose().map_err(failed)
         };
@@ -349,18 +272,6 @@ pub(super) mod controller {
         Ok(place)
     }
 
-    /// What goes into `ca.pem`, and whether it is what it will be.
-    fn trust(store: &Arc<Store>, view: &AuthorityView, further: &[String]) -> Result<(String, bool), PkiError> {
-        let mut text = view.bundle_pem.clone();
-        let mut known = !view.predicted;
-        for name in further.iter().filter(|name| **name != view.name) {
-            let other = store.require(name)?;
-            text.push_str(&other.bundle_pem);
-            known &= !other.predicted;
-        }
-        Ok((text, known))
-    }
-
     /// A set without news.
     pub fn install(arguments: &PkiCertificate, place: Place, ca: Option<String>, ownership: Ownership) -> Install {
         Install {
@@ -409,24 +320,19 @@ pub(super) mod controller {
             Some(Value::String(text)) => Some(text.clone()),
             _ => None,
         };
-        let key = seen.data.get("key").cloned().unwrap_or(Value::Null);
-        let key: KeyEvidence = serde_json::from_value(key)
-            .map_err(|error| ActionError::Failed(format!("the host's answer about its key is malformed: {error}")))?;
+        let key = evidence(seen.data.get("key"))?;
         Ok(Found { cert, key })
     }
 
-    /// The last look before it leaves the controller: what is wrong here would be silent there.
-    fn verify(issued: &pki::Issued, trust: &str, request: &Request, now: UnixTime) -> Result<(), ActionError> {
-        let key = pki::public_half(issued.key_pem.expose());
-        let policy = VerifyPolicy::of(request.profile, &request.sans);
-        let set = CertSet { cert: &issued.chain_pem, trust, key: &key };
-        pki::verify(set, &policy, now).map(|_| ()).map_err(|problems| {
-            ActionError::Failed(format!("the new certificate would not work: {}", pki::sentence(&problems)))
-        })
+    /// What the host says of a key.
+    pub fn evidence(key: Option<&Value>) -> Result<KeyEvidence, ActionError> {
+        serde_json::from_value(key.cloned().unwrap_or(Value::Null))
+            .map_err(|error| ActionError::Failed(format!("the host's answer about its key is malformed: {error}")))
     }
 
     pub fn report(info: &pki::CertInfo, renew_at: UnixTime, now: UnixTime, reason: Option<&str>) -> Map<String, Value> {
         let mut report = Map::new();
+        report.insert("subject".into(), info.subject.clone().into());
         report.insert("serial".into(), info.serial.clone().into());
         report.insert("fingerprint".into(), info.fingerprint_colons().into());
         report.insert("not_before".into(), info.not_before.into());
@@ -438,7 +344,12 @@ pub(super) mod controller {
         report
     }
 
-    fn report_planned(request: &Request, policy: &RenewalPolicy, now: UnixTime, reason: &str) -> Map<String, Value> {
+    pub fn report_planned(
+        request: &Request,
+        policy: &RenewalPolicy,
+        now: UnixTime,
+        reason: &str,
+    ) -> Map<String, Value> {
         let lifetime = request.lifetime.as_seconds();
         let end = now + lifetime;
         let mut report = Map::new();

@@ -81,6 +81,7 @@ pub async fn prepare(
             name: info.fingerprint.get(..NAME).map(str::to_string),
             cert: Some(cert),
             key: Some(admitted.key_pem),
+            waited: false,
             public_key: Some(info.public_key_sha256.clone()),
             before: there.as_ref().map(pki::describe),
             after: pki::describe(&info),

@@ -4,11 +4,18 @@ mod ca;
 mod certificate;
 #[cfg(feature = "controller")]
 mod given;
+#[cfg(feature = "controller")]
+mod issued;
+#[cfg(feature = "controller")]
+mod issuers;
+mod pending;
 mod rotation;
 mod set;
 mod status;
 #[cfg(feature = "controller")]
 mod stores;
+#[cfg(feature = "controller")]
+mod waiting;
 
 use super::Module;
 

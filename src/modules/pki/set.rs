@@ -35,6 +35,8 @@ const MARK: usize = 8;
 pub enum Step {
     /// Say what lies there.
     Inspect(Place),
+    /// Keep a key until its certificate has come.
+    Pend(super::pending::Pend),
     /// Make it so.
     Install(Box<Install>),
 }
@@ -79,7 +81,7 @@ pub struct Install {
 }
 
 /// A certificate that is not on the host yet.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Fresh {
     /// What its directory is called: its serial number, or for a given one the beginning of its fingerprint; a check of an
     /// issue knows none.
@@ -88,6 +90,9 @@ pub struct Fresh {
     pub cert: Option<String>,
     /// Private key, PEM.
     pub key: Option<Secret>,
+    /// The key is not here: it is the one that has waited on the host.
+    #[serde(default)]
+    pub waited: bool,
     /// SHA-256 of the public key.
     pub public_key: Option<String>,
     /// What the old one said.
@@ -128,6 +133,7 @@ pub struct Ownership {
 pub fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>) -> Result<Outcome, ModuleError> {
     match decode::<Step>(arguments)? {
         Step::Inspect(place) => inspect(&place, machine),
+        Step::Pend(pend) => pend.carry_out(machine),
         Step::Install(install) => {
             // The text of a certificate tells nobody anything: what it says is recorded in words.
             let diff = std::mem::replace(&mut machine.diff, false);
@@ -164,7 +170,8 @@ fn inspect(place: &Place, machine: &Machine) -> Result<Outcome, ModuleError> {
         Some(bytes) => Value::from(String::from_utf8_lossy(&bytes).into_owned()),
         None => Value::Null,
     };
-    Ok(Outcome::ok().with("cert", cert).with("key", json!(key)).with("ca", ca))
+    let pending = super::pending::look(place, machine)?;
+    Ok(Outcome::ok().with("cert", cert).with("key", json!(key)).with("ca", ca).with("pending", pending))
 }
 
 impl Install {
@@ -228,6 +235,9 @@ impl Install {
             return Err(error);
         }
         machine.make_link(current, &name)?;
+        if fresh.waited {
+            super::pending::forget(&self.place, machine)?;
+        }
         self.prune(root, &name, previous.as_deref(), machine)
     }
 
@@ -278,7 +288,9 @@ impl Install {
 
     fn build(&self, fresh: &Fresh, folder: &Path, owned: &Owned, machine: &mut Machine) -> Result<(), ModuleError> {
         machine.make_directory(folder, &owned.directory)?;
-        let key = fresh.key.as_ref().map(|key| key.expose().as_bytes());
+        let waited = fresh.waited.then(|| super::pending::key(&self.place, machine)).transpose()?;
+        let key = waited.as_ref().map(|key| key.as_slice());
+        let key = key.or(fresh.key.as_ref().map(|key| key.expose().as_bytes()));
         write(machine, &folder.join(&self.place.key), key, &owned.key, true)?;
         let cert = fresh.cert.as_ref().map(|cert| cert.as_bytes());
         write(machine, &folder.join(&self.place.cert), cert, &owned.public, false)?;

@@ -15,10 +15,12 @@ use crate::modules::{
 use crate::secret::Secret;
 
 mod given;
+mod issuers;
 
 /// One host, and the engine as far as these two modules need it.
 struct Host {
     machine: Mutex<Machine>,
+    controller: Mutex<Machine>,
     variables: BTreeMap<String, Value>,
     check: bool,
     concealed: Mutex<Vec<Secret>>,
@@ -91,8 +93,11 @@ impl ActionHost for Host {
     fn received(&self, name: &str) -> Result<PathBuf, ActionError> {
         Err(ActionError::Failed(name.into()))
     }
-    fn with_controller(&self, _: &mut dyn FnMut(&mut Machine) -> Result<(), ActionError>) -> Result<(), ActionError> {
-        Err(ActionError::Failed("not in this test".into()))
+    fn with_controller(
+        &self,
+        work: &mut dyn FnMut(&mut Machine) -> Result<(), ActionError>,
+    ) -> Result<(), ActionError> {
+        work(&mut self.controller.lock().unwrap())
     }
     fn conceal(&self, secret: &Secret) {
         self.concealed.lock().unwrap().push(secret.clone());
@@ -126,6 +131,7 @@ impl Site {
         let text = |name: &str| Value::from(self.path(name).display().to_string());
         Host {
             machine: Mutex::new(Machine::new(if check { Mode::Predicted } else { Mode::Live })),
+            controller: Mutex::new(Machine::new(if check { Mode::Predicted } else { Mode::Live })),
             variables: [("pki_store", text("store")), ("pki_passphrase_file", text("pass"))]
                 .map(|(name, value)| (name.to_string(), value))
                 .into(),

@@ -145,7 +145,7 @@ fn renewal_by_table() {
     let found = Found { cert: Some(issued.chain_pem.clone()), key: evidence(&issued) };
     let plain = RenewalPolicy::default();
     let decide = |found: &Found, request: &Request, ca: &Authority, policy: &RenewalPolicy, now| {
-        let wanted = Wanted { request, authority: "cluster", authority_pem: &ca.cert_pem };
+        let wanted = Wanted { request, authority: "cluster", signer: Signer::Known(&ca.cert_pem) };
         match renewal(found, wanted, policy, now) {
             Ok(Decision::Keep { renew_at, .. }) => format!("keep {}", (renew_at - NOW) / DAY),
             Ok(Decision::Renew { reason, .. }) => reason.to_string(),
@@ -178,7 +178,7 @@ fn renewal_by_table() {
         let found = Found { cert: Some(ca.issue(&base, NOW).unwrap().chain_pem), key: KeyEvidence::Missing };
         let info = inspect(found.cert.as_deref().unwrap(), "it").unwrap();
         let found = Found { key: KeyEvidence::Public(info.public_key_sha256), ..found };
-        let wanted = Wanted { request: &base, authority: "cluster", authority_pem: &ca.cert_pem };
+        let wanted = Wanted { request: &base, authority: "cluster", signer: Signer::Known(&ca.cert_pem) };
         match renewal(&found, wanted, &policy, NOW).unwrap() {
             Decision::Keep { renew_at, .. } => renew_at,
             other => panic!("{other:?}"),
