@@ -20,6 +20,8 @@ pub mod cli;
 #[cfg(feature = "controller")]
 pub mod connection;
 #[cfg(feature = "controller")]
+pub mod credential;
+#[cfg(feature = "controller")]
 pub mod engine;
 #[cfg(feature = "controller")]
 pub mod inventory;

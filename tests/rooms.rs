@@ -16,6 +16,7 @@ const ORDER: &[&[&str]] = &[
     &["wire"],
     &["modules"],
     &["machine", "galera", "source"],
+    &["credential"],
     &["secret", "ask", "window"],
 ];
 

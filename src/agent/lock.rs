@@ -1,6 +1,6 @@
 //! One run at a time on a host. Sessions of the same run share the lock, checks take none.
 
-use crate::wire::Start;
+use crate::wire::{Start, WAITING_FOR_ANOTHER_RUN};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -57,7 +57,7 @@ impl RunLock {
             if speak {
                 said = Some(Instant::now());
             }
-            let text = format!("waiting for another run on this host: {} (agent process {})", holder.who, holder.pid);
+            let text = format!("{WAITING_FOR_ANOTHER_RUN}: {} (agent process {})", holder.who, holder.pid);
             if !wait(speak.then_some(text.as_str())) {
                 return false;
             }

@@ -1,5 +1,6 @@
 //! The command line: the options of `ansible-playbook` under the same names, and subcommands for other jobs.
 
+use crate::engine::IfLocked;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -198,9 +199,13 @@ pub struct RunArguments {
     /// Not a run: no playbook is read.
     #[arg(skip)]
     pub bare: bool,
-    /// Seconds to wait for a cluster that another run has locked, instead of giving up at once
-    #[arg(long = "lock-wait", value_name = "SECONDS", default_value_t = 0)]
-    pub lock_wait: u64,
+    /// When another run has the cluster or a host: wait, wait:TIME (90s, 15m, 2h), leave or fail [default: a cluster
+    /// is not waited for, a host is]
+    #[arg(long = "if-locked", value_name = "WHAT")]
+    pub if_locked: Option<IfLocked>,
+    /// The same as --if-locked wait:SECONDS
+    #[arg(long = "lock-wait", value_name = "SECONDS", conflicts_with = "if_locked")]
+    pub lock_wait: Option<u64>,
     /// List the tasks that would run, and do nothing
     #[arg(long = "list-tasks")]
     pub list_tasks: bool,
@@ -225,6 +230,14 @@ pub struct RunArguments {
     /// Exit with 10 when something was or would be changed, and with 11 when a check could not tell everything
     #[arg(long = "detailed-exitcode")]
     pub detailed_exitcode: bool,
+}
+
+impl RunArguments {
+    /// What to do when another run has what this one needs, where that was said.
+    pub fn if_locked(&self) -> Option<IfLocked> {
+        let waited = self.lock_wait.map(|seconds| IfLocked::Wait(Some(std::time::Duration::from_secs(seconds))));
+        self.if_locked.or(waited)
+    }
 }
 
 impl From<AccessArguments> for RunArguments {
@@ -307,8 +320,11 @@ pub struct ResumeArguments {
     /// Variables in addition to those of the run: secrets are not kept in its journal
     #[arg(short = 'e', long = "extra-vars", value_name = "VARS")]
     pub extra_vars: Vec<String>,
-    /// Seconds to wait for a cluster that another run has locked, instead of giving up at once
-    #[arg(long = "lock-wait", value_name = "SECONDS")]
+    /// When another run has the cluster or a host: wait, wait:TIME, leave or fail
+    #[arg(long = "if-locked", value_name = "WHAT")]
+    pub if_locked: Option<IfLocked>,
+    /// The same as --if-locked wait:SECONDS
+    #[arg(long = "lock-wait", value_name = "SECONDS", conflicts_with = "if_locked")]
     pub lock_wait: Option<u64>,
 }
 

@@ -6,6 +6,7 @@ use super::run::{Sources, name_templar};
 use super::{inventory, vault};
 use crate::connection::agent::AgentOptions;
 use crate::connection::{ConnectionOptions, Connector, TerminalPrompter};
+use crate::credential;
 use crate::engine::event::Sink;
 use crate::engine::{BecomeOptions, Debts, Fleet, Loader, Options, Parts, Run};
 use crate::inventory::Inventory;
@@ -30,7 +31,12 @@ pub fn passwords(arguments: &RunArguments, redactor: &Redactor) -> Result<Passwo
     let file = arguments.access.connection_password_file.as_ref();
     let login = secret(arguments.access.ask_pass, "SSH password: ", file, redactor)?;
     let file = arguments.access.become_password_file.as_ref();
-    let become_ = secret(arguments.access.ask_become_pass, "BECOME password: ", file, redactor)?;
+    let mut become_ = secret(arguments.access.ask_become_pass, "BECOME password: ", file, redactor)?;
+    if let (None, Some(path)) = (&become_, credential::path(credential::BECOME_PASSWORD)) {
+        let given = credential::read(&path)?;
+        redactor.add(given.expose());
+        become_ = Some(given);
+    }
     Ok(Passwords { login, become_ })
 }
 
@@ -103,7 +109,7 @@ pub fn assemble(
         step: arguments.step,
         forks,
         force_handlers: arguments.force_handlers,
-        lock_wait: arguments.lock_wait,
+        if_locked: arguments.if_locked(),
         become_: BecomeOptions {
             become_: arguments.become_,
             user: arguments.become_user.clone(),

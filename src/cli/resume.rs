@@ -35,7 +35,9 @@ fn prepare(arguments: &ResumeArguments) -> Result<(super::arguments::RunArgument
     run.access.sources.inventory = kept.meta.inventory.clone();
     run.roles_path = kept.meta.roles_path.clone();
     run.access.extra_vars.extend(arguments.extra_vars.iter().cloned());
-    run.lock_wait = arguments.lock_wait.unwrap_or(run.lock_wait);
+    if arguments.if_locked.is_some() || arguments.lock_wait.is_some() {
+        (run.if_locked, run.lock_wait) = (arguments.if_locked, arguments.lock_wait);
+    }
     let mut words = kept.meta.arguments.clone();
     for text in &arguments.extra_vars {
         words.extend(["--extra-vars".to_string(), text.clone()]);
@@ -74,6 +76,7 @@ mod tests {
             run: "r".into(),
             force_changed: false,
             extra_vars: vars.iter().map(|var| var.to_string()).collect(),
+            if_locked: None,
             lock_wait: None,
         };
         let finished = |code| Meta { ending: Some(Ending::Finished), exit_code: Some(code), ..Meta::default() };

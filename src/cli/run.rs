@@ -21,6 +21,7 @@ use crate::vars::vault::Vault;
 use serde_json::json;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind};
@@ -60,14 +61,24 @@ pub fn run(arguments: RunArguments, order: Order) -> ExitCode {
     if arguments.list_tasks || arguments.list_tags || arguments.list_hosts {
         return listing(&arguments, sources);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("error: cannot start: {error}");
-            return ExitCode::from(1);
-        }
+    let shown = redactor.clone();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let played = match runtime {
+        Ok(runtime) => runtime.block_on(play(arguments, sources, order, colour, None)),
+        Err(error) => Err(format!("cannot start: {error}")),
     };
-    runtime.block_on(play(arguments, sources, order, colour))
+    ExitCode::from(played.unwrap_or_else(|why| {
+        eprintln!("error: {}", shown.mask(&why));
+        1
+    }))
+}
+
+/// What a run does for a caller that nobody is watching.
+pub(super) struct Unattended {
+    /// Takes the place of the terminal.
+    pub reporter: Box<dyn Reporter>,
+    /// Something to do at the end of it, while the connections are open.
+    pub after: Box<dyn FnOnce(Arc<Run>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>,
 }
 
 pub(super) fn wants_colour(colour: Colour, terminal: bool) -> bool {
@@ -227,35 +238,31 @@ fn listing(arguments: &RunArguments, mut sources: Sources) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-async fn play(arguments: RunArguments, mut sources: Sources, order: Order, colour: bool) -> ExitCode {
+/// Runs what was read; the exit code, or why it could not begin.
+pub(super) async fn play(
+    arguments: RunArguments,
+    mut sources: Sources,
+    order: Order,
+    colour: bool,
+    unattended: Option<Unattended>,
+) -> Result<u8, String> {
     let redactor = sources.redactor.clone();
-    let passwords = match passwords(&arguments, &redactor) {
-        Ok(passwords) => passwords,
-        Err(why) => {
-            eprintln!("error: {why}");
-            return ExitCode::from(1);
-        }
-    };
+    let passwords = passwords(&arguments, &redactor)?;
     let masker = redactor.clone();
     let mask: Mask = Arc::new(move |text: &str| masker.mask(text).into_owned());
     let terminal = std::io::stdout().is_terminal();
-    let reporter: Box<dyn Reporter> = match arguments.format {
-        Format::Text => {
+    let (quiet, after) = unattended.map(|quiet| (quiet.reporter, quiet.after)).unzip();
+    let reporter: Box<dyn Reporter> = match (quiet, arguments.format) {
+        (Some(reporter), _) => reporter,
+        (None, Format::Text) => {
             let style = Style::new(colour);
             Box::new(Terminal::new(std::io::stdout(), mask.clone(), style, arguments.verbose, terminal))
         }
-        Format::Json => Box::new(JsonLines::new(std::io::stdout(), mask.clone())),
+        (None, Format::Json) => Box::new(JsonLines::new(std::io::stdout(), mask.clone())),
     };
     let names: Vec<String> = sources.playbooks.iter().map(|playbook| playbook.path.display().to_string()).collect();
     let id = record::new_id();
-    let kept = record::begin(&id, &arguments, &mut sources.inventory, &sources.playbooks, order, &redactor);
-    let kept = match kept {
-        Ok(kept) => kept,
-        Err(why) => {
-            eprintln!("error: {}", redactor.mask(&why));
-            return ExitCode::from(1);
-        }
-    };
+    let kept = record::begin(&id, &arguments, &mut sources.inventory, &sources.playbooks, order, &redactor)?;
     let mut reporters = vec![reporter];
     reporters.extend(kept.events.map(|log| Box::new(JsonLines::new(log, mask)) as Box<dyn Reporter>));
     let sink: Arc<dyn Sink> = Arc::new(Reporters::new(reporters));
@@ -268,17 +275,17 @@ async fn play(arguments: RunArguments, mut sources: Sources, order: Order, colou
         doing: format!("running {}", names.join(" ")),
     };
     let (run, playbooks) = assemble(&arguments, sources, passwords, sink, about);
-    let code = drive(&run, &playbooks, names, &arguments, &kept.remarks, colour).await;
+    let code = drive(&run, &playbooks, names, &arguments, &kept.remarks, colour, after).await;
     if let Some(journal) = &kept.journal {
         let _ = kept.hashing.map(|hashing| hashing.join());
-        let ending = if run.stopping() { Ending::Interrupted } else { Ending::Finished };
+        let ending = if run.stopping() && run.gave_way().is_none() { Ending::Interrupted } else { Ending::Finished };
         let hosts = run.recap().into_iter().map(|(host, counters)| (host.to_string(), json!(counters))).collect();
         let finished = journal.finish(ending, code, hosts, &|text| redactor.mask(text).into_owned());
         for trouble in finished.err().map(|error| error.to_string()).into_iter().chain(journal.take_trouble()) {
             run.warn(trouble);
         }
     }
-    ExitCode::from(code)
+    Ok(code)
 }
 
 /// Runs all plays; the exit code.
@@ -289,6 +296,7 @@ async fn drive(
     arguments: &RunArguments,
     remarks: &[String],
     colour: bool,
+    after: Option<Box<dyn FnOnce(Arc<Run>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>>,
 ) -> u8 {
     let sink = &run.sink;
     sink.emit(Event::RunStarted { playbooks: names, check: arguments.check });
@@ -305,7 +313,11 @@ async fn drive(
     'playbooks: for playbook in playbooks {
         for play in &playbook.plays {
             number += 1;
-            match run_play(run, play, number).await {
+            let next = tokio::select! {
+                next = run_play(run, play, number) => next,
+                () = run.giving_way() => Ok(Next::Stop),
+            };
+            match next {
                 Ok(Next::GoOn | Next::EndPlay) if !run.stopping() => {}
                 Ok(_) => break 'playbooks,
                 Err(diag) => {
@@ -322,7 +334,12 @@ async fn drive(
     if let Some(warning) = run.redactor.take_warning() {
         run.warn(warning);
     }
-    if run.stopping() {
+    let gave_way = run.gave_way();
+    if let Some(other) = &gave_way {
+        let how = if other.well { "nothing is done, as --if-locked leave has it" } else { "the run ends here" };
+        run.warn(format!("{}: {how}", other.why));
+    }
+    if run.stopping() && gave_way.is_none() {
         let all: usize = playbooks.iter().map(|playbook| playbook.plays.len()).sum();
         let tasks = run.not_begun().map(|tasks| format!("; tasks that were not run: {tasks}")).unwrap_or_default();
         let plays = match all.saturating_sub(number) {
@@ -339,9 +356,12 @@ async fn drive(
     }
     sink.emit(Event::Recap { hosts: run.recap(), owed: run.owed() });
     run.locks.release_all().await;
+    if let Some(after) = after {
+        after(run.clone()).await;
+    }
     run.fleet.close().await;
     interrupted.abort();
-    if run.stopping() {
+    if run.stopping() && gave_way.is_none() {
         return super::EXIT_INTERRUPTED as u8;
     }
     if broken || missed {

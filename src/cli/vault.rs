@@ -1,6 +1,7 @@
-//! Vault passwords from files, programs and prompts.
+//! Vault passwords from files, programs, prompts and the service manager.
 
 use super::arguments::SourceArguments;
+use crate::credential;
 use crate::redact::Redactor;
 use crate::secret::Secret;
 use crate::vars::vault::Vault;
@@ -25,6 +26,15 @@ pub fn open(arguments: &SourceArguments, redactor: &Redactor) -> Result<Vault, S
     for file in files.chain(environment.filter(|_| arguments.vault_password_file.is_empty())) {
         let password = from_file(&file, "default")?;
         add(&mut vault, redactor, "default", password);
+    }
+    // What the service manager hands over is for those who name nothing.
+    if arguments.vault_id.is_empty()
+        && arguments.vault_password_file.is_empty()
+        && !arguments.ask_vault_pass
+        && std::env::var_os("ANSIBLE_VAULT_PASSWORD_FILE").is_none()
+        && let Some(path) = credential::path(credential::VAULT_PASSWORD)
+    {
+        add(&mut vault, redactor, "default", credential::read(&path)?);
     }
     if arguments.ask_vault_pass {
         let password = ask("Vault password: ")?;

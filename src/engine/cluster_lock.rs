@@ -107,7 +107,7 @@ impl std::fmt::Display for Refusal {
                 f,
                 "that run is not heard of any longer: if you know that it is over, `deploy unlock {cluster}` frees it"
             ),
-            false => write!(f, "wait for it, or use --lock-wait SECONDS"),
+            false => write!(f, "--if-locked says whether to wait for it, to leave or to fail"),
         }
     }
 }
@@ -186,7 +186,11 @@ pub async fn acquire(play: &Arc<PlayRun>, members: &[Arc<str>], terms: Terms) ->
             Ok(()) => break,
             Err(LockError::Refused(refusal)) if began.elapsed() < terms.wait && !refusal.stale => {
                 if !std::mem::replace(&mut told, true) {
-                    run.warn(format!("waiting up to {} s: {refusal}", terms.wait.as_secs()));
+                    let limit = match terms.wait {
+                        Duration::MAX => "for its end".to_string(),
+                        time => format!("up to {} s", time.as_secs()),
+                    };
+                    run.warn(format!("waiting {limit}: {refusal}"));
                 }
                 if run.stopping() {
                     return Err(LockError::Interrupted(terms.cluster));
@@ -385,7 +389,7 @@ mod tests {
         let holder = json!({"cluster": "db", "owner": "alice@control", "run": "r1", "reason": "a rolling restart",
                             "held_for": 300, "age": 4, "stale": false, "controller": "x"});
         let said = Refusal::read("db1", &holder).to_string();
-        for part in ["alice@control", "5 min", "a rolling restart", "r1", "db1", "4 s ago", "--lock-wait"] {
+        for part in ["alice@control", "5 min", "a rolling restart", "r1", "db1", "4 s ago", "--if-locked"] {
             assert!(said.contains(part), "{part}: {said}");
         }
         let stale = Refusal { stale: true, age: Some(60), ..Refusal::read("db1", &holder) };

@@ -15,6 +15,7 @@ mod fleet;
 mod frame;
 mod gate;
 mod host;
+pub mod if_locked;
 mod include;
 mod loops;
 mod once;
@@ -38,6 +39,7 @@ mod watch;
 
 pub use ask::{Respondent, host_variables};
 pub use fleet::Fleet;
+pub use if_locked::{GaveWay, IfLocked};
 pub use include::Loader;
 pub use owed::Debts;
 pub use play::{Next, PlayRun, open_play, run_play};

@@ -417,7 +417,7 @@ pub async fn walk_batch(
         let walker = Walker::new(play.clone(), batch.clone(), index);
         walkers.spawn(walker.walk(part.clone(), base.clone()));
     }
-    let watcher = tokio::spawn(super::watch::watch(batch.clone(), run.sink.clone()));
+    let watcher = tokio::spawn(super::watch::watch(batch.clone(), run.clone()));
     while let Some(done) = walkers.join_next().await {
         if let Err(error) = done {
             // A bug of ours must not look like success.

@@ -3,6 +3,7 @@
 use super::event::{Counters, Event, Sink};
 use super::fleet::Fleet;
 use super::host::{Gone, Host};
+use super::if_locked::{GaveWay, IfLocked};
 use super::include::Loader;
 use super::owed::Debts;
 use super::position::Position;
@@ -36,8 +37,8 @@ pub struct Options {
     pub forks: usize,
     /// `--force-handlers`
     pub force_handlers: bool,
-    /// `--lock-wait`: seconds to wait for a cluster that another run has locked.
-    pub lock_wait: u64,
+    /// `--if-locked`, or `--lock-wait`; without either a cluster is not waited for, and a host is.
+    pub if_locked: Option<IfLocked>,
     /// `--flush-cache`, `--become` and its companions: what the command line says for every play.
     pub become_: BecomeOptions,
 }
@@ -105,6 +106,7 @@ pub struct Run {
     pub additions: Mutex<Vec<Addition>>,
     refreshed: Mutex<std::collections::HashSet<(usize, Position)>>,
     unfinished: AtomicBool,
+    gave_way: tokio::sync::watch::Sender<Option<GaveWay>>,
     /// `--start-at-task` was reached, or not given.
     pub started: AtomicBool,
 }
@@ -202,6 +204,7 @@ impl Run {
             additions: Mutex::default(),
             refreshed: Mutex::default(),
             unfinished: AtomicBool::new(false),
+            gave_way: tokio::sync::watch::Sender::new(None),
             started: AtomicBool::new(started),
         })
     }
@@ -289,6 +292,23 @@ impl Run {
     /// A play stopped before its end without any host having failed: that is no success either.
     pub fn unfinished(&self) {
         self.unfinished.store(true, Ordering::SeqCst);
+    }
+
+    /// Another run has what this one needs, and it is not to wait for that any longer.
+    pub fn give_way(&self, other: GaveWay) {
+        self.gave_way.send_if_modified(|slot| slot.is_none() && slot.replace(other).is_none());
+    }
+
+    /// To whom it gave way.
+    pub fn gave_way(&self) -> Option<GaveWay> {
+        self.gave_way.borrow().clone()
+    }
+
+    /// Waits until it does.
+    pub async fn giving_way(&self) {
+        let mut told = self.gave_way.subscribe();
+        // The sender is our own: it does not go away.
+        let _ = told.wait_for(Option::is_some).await;
     }
 
     /// Tells the user something.

@@ -1,12 +1,14 @@
-//! Says what a run is waiting for: after two seconds, and then ever more rarely.
+//! Says what a run is waiting for: after two seconds, and then ever more rarely. When that is another run, it is asked
+//! whether to go on waiting.
 
-use super::event::{Event, Sink};
+use super::event::Event;
 use super::play::Batch;
+use super::run::Run;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Watches a batch until it is aborted.
-pub async fn watch(batch: Arc<Batch>, sink: Arc<dyn Sink>) {
+pub async fn watch(batch: Arc<Batch>, run: Arc<Run>) {
     let mut next_after = Duration::from_secs(2);
     let mut shown = None;
     let mut began = Instant::now();
@@ -22,10 +24,11 @@ pub async fn watch(batch: Arc<Batch>, sink: Arc<dyn Sink>) {
             next_after = Duration::from_secs(2);
         }
         let elapsed = began.elapsed();
+        let hosts: Vec<Arc<str>> = hosts.into_iter().map(|index| batch.hosts[index].name.clone()).collect();
+        progress.iter().for_each(|progress| super::if_locked::busy(&run, &hosts, progress, elapsed));
         if elapsed >= next_after {
             next_after = (next_after * 2).min(elapsed + Duration::from_secs(60));
-            let hosts = hosts.into_iter().map(|index| batch.hosts[index].name.clone()).collect();
-            sink.emit(Event::StillRunning { task, hosts, seconds: elapsed.as_secs(), progress });
+            run.sink.emit(Event::StillRunning { task, hosts, seconds: elapsed.as_secs(), progress });
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The passphrase of the authorities' keys: from a file, the environment, or a prompt; asked once, when needed.
+//! The passphrase of the authorities' keys: from a file, the environment, a credential of the service manager, or a
+//! prompt; asked once, when needed.
 
 use std::io::IsTerminal as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -6,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use super::PkiError;
+use crate::credential;
 use crate::secret::Secret;
 
 /// The variable that is read when no file is named.
@@ -19,7 +21,8 @@ pub struct Passphrase {
 }
 
 impl Passphrase {
-    /// From `file` if one is named, otherwise from the environment, otherwise from the terminal.
+    /// From `file` if one is named, otherwise from the environment, otherwise from the service manager, otherwise from
+    /// the terminal.
     pub fn from(file: Option<PathBuf>) -> Self {
         Passphrase { file, known: Mutex::new(None) }
     }
@@ -42,7 +45,9 @@ impl Passphrase {
     /// Whether there will be one when it is needed, without asking anybody: in a check.
     pub fn at_hand(&self) -> Result<(), PkiError> {
         let known = self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).is_some();
-        let unset = self.file.is_none() && std::env::var_os(ENVIRONMENT).is_none();
+        let unset = self.file.is_none()
+            && std::env::var_os(ENVIRONMENT).is_none()
+            && credential::path(credential::PKI_PASSPHRASE).is_none();
         if known || unset && std::io::stdin().is_terminal() { Ok(()) } else { self.get().map(|_| ()) }
     }
 
@@ -58,7 +63,10 @@ impl Passphrase {
                 Err(std::env::VarError::NotUnicode(_)) => {
                     return Err(PkiError::NoPassphrase { why: format!("{ENVIRONMENT} is not UTF-8") });
                 }
-                Err(std::env::VarError::NotPresent) => prompt(twice)?,
+                Err(std::env::VarError::NotPresent) => match credential::path(credential::PKI_PASSPHRASE) {
+                    Some(path) => credential::read(&path).map_err(|why| PkiError::NoPassphrase { why })?,
+                    None => prompt(twice)?,
+                },
             },
         };
         if found.is_empty() {
@@ -86,7 +94,9 @@ fn prompt(twice: bool) -> Result<Secret, PkiError> {
     let failed = |error: std::io::Error| PkiError::NoPassphrase { why: format!("the terminal: {error}") };
     if !std::io::stdin().is_terminal() {
         let why = format!(
-            "set `pki_passphrase_file` to a file of mode 0600, or {ENVIRONMENT}; there is no terminal to ask at"
+            "set `pki_passphrase_file` to a file of mode 0600, or {ENVIRONMENT}; in a unit of systemd, give it the credential \
+             {}; there is no terminal to ask at",
+            credential::PKI_PASSPHRASE
         );
         return Err(PkiError::NoPassphrase { why });
     }

@@ -48,6 +48,9 @@ pub struct Leftover {
     pub perhaps_received: bool,
 }
 
+/// A host's word for a task that waits for another run there; the holder follows.
+pub const WAITING_FOR_ANOTHER_RUN: &str = "waiting for another run on this host";
+
 /// Who is calling.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {

@@ -13,5 +13,5 @@ pub use frame::{
 };
 pub use message::{
     Become, BecomeMethod, BlobWant, Detach, End, Hello, Leftover, OnFailure, Progress, RelayOpen, Reply, Start,
-    TaskRequest, UploadOpen,
+    TaskRequest, UploadOpen, WAITING_FOR_ANOTHER_RUN,
 };

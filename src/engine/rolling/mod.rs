@@ -6,9 +6,10 @@ mod plan;
 mod rollback;
 mod standing;
 
-use super::cluster_lock::{self, Held, Terms};
+use super::cluster_lock::{self, Held, LockError, Terms};
 use super::event::Event;
 use super::host::Host;
+use super::if_locked::IfLocked;
 use super::play::{Next, PlayRun, walk_batch};
 use super::position::Position;
 use super::walker::Part;
@@ -84,7 +85,7 @@ impl<'a> Roll<'a> {
         let lock = match self.lock().await {
             Ok(lock) => lock,
             Err(why) => {
-                self.play.run.unfinished();
+                super::if_locked::refused(&self.play.run, &why);
                 return Ok(self.stop(format!("{why}; no host was touched")));
             }
         };
@@ -116,7 +117,7 @@ impl<'a> Roll<'a> {
     }
 
     /// Locks the cluster, where the play is about one. A check takes no lock.
-    async fn lock(&self) -> Result<Option<Held>, String> {
+    async fn lock(&self) -> Result<Option<Held>, LockError> {
         if self.check || self.settings.members.is_empty() {
             return Ok(None);
         }
@@ -125,10 +126,9 @@ impl<'a> Roll<'a> {
         let terms = Terms {
             cluster: self.settings.cluster.clone(),
             reason: name.unwrap_or_else(|| "a rolling play".into()),
-            wait: Duration::from_secs(options.lock_wait),
+            wait: options.if_locked.map(IfLocked::patience).unwrap_or_default(),
         };
-        let held = cluster_lock::acquire(self.play, &self.settings.members, terms).await;
-        held.map(Some).map_err(|error| error.to_string())
+        cluster_lock::acquire(self.play, &self.settings.members, terms).await.map(Some)
     }
 
     async fn turns(&mut self, turns: Vec<Vec<Arc<Host>>>, lock: Option<&Held>) -> Next {
