@@ -66,6 +66,21 @@ pub fn open(access: AccessArguments, doing: &str) -> Result<Access, (String, u8)
     Ok(Access { redactor, run, play, remarks, limited })
 }
 
+impl Access {
+    /// Over the connections of a run that has been made already.
+    pub fn within(run: Arc<Run>) -> Result<Access, String> {
+        let mut diags = Diags::new();
+        let play = asking_play(&mut diags)?;
+        let redactor = run.redactor.clone();
+        let limited = {
+            let mut inventory = run.inventory.write().unwrap_or_else(|p| p.into_inner());
+            limited(&mut inventory, &run.options.limit, &play, &mut diags)
+        };
+        let play = open_play(&run, &play, 0, true).map_err(|diag| diag.message)?;
+        Ok(Access { redactor, run, play, remarks: Arc::default(), limited })
+    }
+}
+
 /// A play over all hosts, as root, that has no task.
 fn asking_play(diags: &mut Diags) -> Result<Arc<Play>, String> {
     let cannot = |error: std::io::Error| format!("cannot make a temporary file: {error}");

@@ -47,6 +47,11 @@ pub enum Command {
     /// Hosts of rolling plays whose turn came to its good end are left out, if they still are as it left them; everything
     /// else is run again. Nothing that a host said to the earlier run is believed: hosts are asked anew.
     Resume(ResumeArguments),
+    /// Let a job run by itself: a timer of systemd that renews certificates when they are due, or runs other playbooks.
+    ///
+    /// Writes a service and a timer for the project in this folder, and starts the timer. What the service runs is `deploy
+    /// schedule run`, which says nothing when nothing was done. See docs/schedule.md.
+    Schedule(Box<super::schedule::ScheduleArgs>),
     /// Remove a cluster's lock whose run is gone. A lock whose heartbeats still come is not removed.
     Unlock(UnlockArguments),
 }

@@ -1,4 +1,4 @@
-//! One file per command: run (the default), inventory, pki, doc, status, runs, resume, unlock, rollback.
+//! One file per command: run (the default), inventory, pki, doc, status, runs, resume, unlock, rollback, schedule.
 
 mod access;
 mod arguments;
@@ -13,6 +13,7 @@ mod resume;
 mod rollback;
 mod run;
 mod runs;
+mod schedule;
 mod status;
 mod table;
 mod unlock;
@@ -54,6 +55,7 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
                 ExitCode::from(1)
             }
         },
+        Some(Command::Schedule(schedule)) => schedule::run(&schedule),
         Some(Command::Status(status)) => status::run(status),
         Some(Command::Runs(runs)) => runs::run(&runs),
         Some(Command::Resume(resume)) => resume::run(resume),

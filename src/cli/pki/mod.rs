@@ -14,8 +14,10 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use crate::pki::{self, CertInfo, DirStorage, Passphrase, PkiError, Store, UnixTime};
+use crate::cli::access::Access;
+use crate::pki::{self, CertInfo, DirStorage, Passphrase, PkiError, State, Store, UnixTime};
 
 pub use arguments::PkiArgs;
 use arguments::PkiCommand;
@@ -66,18 +68,58 @@ pub fn run(args: &PkiArgs, out: &mut dyn Write) -> Result<ExitCode, PkiCommandEr
     }
 }
 
-impl PkiArgs {
-    /// The store that the command line names.
-    fn open(&self) -> Result<Store, PkiCommandError> {
-        self.open_at(self.store.clone())
-    }
+/// Which store is meant.
+#[derive(Clone, Debug)]
+struct StoreChoice {
+    /// Its directory, when it is named.
+    place: Option<PathBuf>,
+    /// Its name below the default directory.
+    name: String,
+    passphrase_file: Option<PathBuf>,
+}
 
+impl StoreChoice {
     /// The store at a place, or at the usual one.
     fn open_at(&self, place: Option<PathBuf>) -> Result<Store, PkiCommandError> {
         let place = place.or_else(|| pki::default_path(&self.name)).ok_or(PkiCommandError::NoHome)?;
         let storage = DirStorage::open(&place)?;
         Ok(Store::new(Box::new(storage), Passphrase::from(self.passphrase_file.clone())))
     }
+}
+
+impl PkiArgs {
+    fn choice(&self) -> StoreChoice {
+        StoreChoice {
+            place: self.store.clone(),
+            name: self.name.clone(),
+            passphrase_file: self.passphrase_file.clone(),
+        }
+    }
+
+    /// The store that the command line names.
+    fn open(&self) -> Result<Store, PkiCommandError> {
+        self.choice().open_at(self.store.clone())
+    }
+}
+
+/// What `deploy pki status` would say of all hosts that needs somebody's attention, each with what it is about. Nothing where no
+/// host has sets of certificates. An authority is only named when it is critical: its own end is known for a year.
+pub(super) async fn judgement(access: &Arc<Access>) -> Result<Vec<(State, String, String)>, String> {
+    let place = std::env::var_os("DEPLOY_PKI_STORE").map(PathBuf::from);
+    let choice = StoreChoice { place, name: "default".into(), passphrase_file: None };
+    let Some(report) = status::look::look_at_all(&choice, access, pki::now()).await? else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for row in report.rows() {
+        let of = status::report::whom(&row);
+        let bad = row.findings.iter().filter(|(state, _)| *state != State::Ok);
+        found.extend(bad.map(|(state, why)| (*state, of.clone(), why.to_string())));
+    }
+    for line in &report.authorities {
+        let bad = line.findings.iter().filter(|finding| finding.state == State::Critical);
+        found.extend(bad.map(|one| (one.state, format!("the authority {}", line.view.name), one.why.clone())));
+    }
+    found.extend(report.store_trouble.map(|why| (State::Unknown, "the store".to_string(), why)));
+    Ok(found)
 }
 
 fn days_left(info: &CertInfo, now: UnixTime) -> i64 {

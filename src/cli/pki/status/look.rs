@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 
-use super::super::arguments::PkiArgs;
+use super::super::StoreChoice;
 use super::probe;
 use super::report::{AuthorityLine, HostLine, PortLine, Report, SetLine};
 use crate::cli::access::Access;
@@ -45,19 +45,24 @@ struct Wanted {
 }
 
 /// Looks at everything.
-pub fn look(args: &PkiArgs, access: &Arc<Access>, now: UnixTime) -> Result<Report, String> {
-    access.block_on(look_at_all(args, access, now))?
+pub fn look(choice: &StoreChoice, access: &Arc<Access>, now: UnixTime) -> Result<Report, String> {
+    access.block_on(look_at_all(choice, access, now))??.ok_or_else(|| {
+        "no host that was selected has the variable `pki_sets`: it says where a host's certificates lie \
+         (playbooks/group_vars/*/certificates.yml); --store-only shows the store alone"
+            .into()
+    })
 }
 
-async fn look_at_all(args: &PkiArgs, access: &Arc<Access>, now: UnixTime) -> Result<Report, String> {
+/// Nothing where no host has sets.
+pub async fn look_at_all(choice: &StoreChoice, access: &Arc<Access>, now: UnixTime) -> Result<Option<Report>, String> {
     let (mut all, mut broken) = (Vec::new(), Vec::new());
-    let mut stores: std::collections::BTreeSet<PathBuf> = args.store.iter().cloned().collect();
+    let mut stores: std::collections::BTreeSet<PathBuf> = choice.place.iter().cloned().collect();
     for (host, variables) in access.variables(&access.hosts(), VARIABLES).await {
         let chosen = access.limited.as_ref().is_none_or(|limited| limited.iter().any(|name| **name == *host));
         match variables.and_then(|variables| wanted(&host, &variables).map(|wanted| (wanted, variables))) {
             Ok((Some(wanted), variables)) => {
                 if let (None, true, Some(path)) =
-                    (&args.store, chosen, variables.get("pki_store").and_then(Value::as_str))
+                    (&choice.place, chosen, variables.get("pki_store").and_then(Value::as_str))
                 {
                     stores.insert(at_home(path));
                 }
@@ -70,11 +75,9 @@ async fn look_at_all(args: &PkiArgs, access: &Arc<Access>, now: UnixTime) -> Res
     }
     keep_helpers(&mut all);
     if all.is_empty() && broken.is_empty() {
-        return Err("no host that was selected has the variable `pki_sets`: it says where a host's certificates lie \
-                    (playbooks/group_vars/*/certificates.yml); --store-only shows the store alone"
-            .into());
+        return Ok(None);
     }
-    let store = knowledge(args, stores);
+    let store = knowledge(choice, stores);
     let (place, known, store_trouble) = match store {
         Ok((place, known)) => (place, known, None),
         Err(why) => (None, Knowledge::default(), Some(why)),
@@ -95,7 +98,7 @@ async fn look_at_all(args: &PkiArgs, access: &Arc<Access>, now: UnixTime) -> Res
         .into_values()
         .map(|view| AuthorityLine { findings: pki::judge_authority(&view, known.rotations.get(&view.name), now), view })
         .collect();
-    Ok(Report { now, store: place, authorities, hosts, store_trouble })
+    Ok(Some(Report { now, store: place, authorities, hosts, store_trouble }))
 }
 
 type Reached = BTreeMap<Arc<str>, Result<Arc<Respondent>, String>>;
@@ -145,7 +148,7 @@ fn keep_helpers(all: &mut Vec<Wanted>) {
 
 /// What the store says. A controller without one can look nevertheless; one that was named must be there and be whole.
 fn knowledge(
-    args: &PkiArgs,
+    choice: &StoreChoice,
     mut named: std::collections::BTreeSet<PathBuf>,
 ) -> Result<(Option<String>, Knowledge), String> {
     if named.len() > 1 {
@@ -158,7 +161,7 @@ fn knowledge(
     let place = named.pop_first();
     let must = place.is_some();
     let read = || -> Result<(String, Knowledge), super::PkiCommandError> {
-        let store = args.open_at(place)?;
+        let store = choice.open_at(place)?;
         let mut known = Knowledge { revoked: store.revoked()?, ..Knowledge::default() };
         for name in store.authorities()? {
             known.authorities.insert(name.clone(), store.require(&name)?);

@@ -1,10 +1,10 @@
 //! `deploy pki status`: the certificates of all hosts, in their files and on their ports, judged.
 
 mod html;
-mod look;
+pub(super) mod look;
 mod metrics;
 mod probe;
-mod report;
+pub(super) mod report;
 mod store_only;
 mod table;
 
@@ -49,7 +49,7 @@ impl PkiArgs {
                 return Ok(ExitCode::from(State::Unknown.code()));
             }
         };
-        let report = match look::look(self, &access, now) {
+        let report = match look::look(&self.choice(), &access, now) {
             Ok(report) => report,
             Err(why) => {
                 eprintln!("error: {}", access.redactor.mask(&why));
