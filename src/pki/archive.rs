@@ -145,6 +145,10 @@ impl Storage for Archive {
         Err(PkiError::Damaged { path: name.to_string(), why: "a backup is not written to".into() })
     }
 
+    fn remove(&self, name: &str) -> Result<(), PkiError> {
+        Err(PkiError::Damaged { path: name.to_string(), why: "a backup is not written to".into() })
+    }
+
     fn list(&self, prefix: &str) -> Result<Vec<String>, PkiError> {
         Ok(self.files.keys().filter(|name| name.starts_with(prefix)).cloned().collect())
     }

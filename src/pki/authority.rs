@@ -131,7 +131,7 @@ impl NameRule {
         }
     }
 
-    fn subtree(&self) -> GeneralSubtree {
+    pub(super) fn subtree(&self) -> GeneralSubtree {
         match self {
             NameRule::Domain(name) => GeneralSubtree::DnsName(name.clone()),
             NameRule::Network(address, prefix) => {

@@ -136,6 +136,16 @@ impl SigningRequest {
         })
     }
 
+    /// Whether it asks to be an authority.
+    pub fn asks_to_sign(&self) -> bool {
+        self.wants.contains(&Wish::Authority)
+    }
+
+    /// Its public key, DER.
+    pub(super) fn key_der(&self) -> &[u8] {
+        &self.key_der
+    }
+
     /// SHA-256 of its public key, hex.
     pub fn public_key_sha256(&self) -> String {
         use sha2::{Digest as _, Sha256};

@@ -23,6 +23,8 @@ mod error;
 #[cfg(feature = "controller")]
 mod inspect;
 #[cfg(feature = "controller")]
+mod intermediate;
+#[cfg(feature = "controller")]
 mod issue;
 #[cfg(feature = "controller")]
 pub mod issuer;
@@ -61,6 +63,7 @@ pub use {
     describe::{describe, describe_foreign, describe_foreseen, describe_planned, diff},
     error::PkiError,
     inspect::{CertInfo, KeyKind, inspect, inspect_all},
+    intermediate::Installed,
     issue::{Issued, Request},
     issuer::{Anchor, Answer, Issuer, IssuerSpec, Order, Pending, SpecError},
     key::{KeyType, PrivateKey},

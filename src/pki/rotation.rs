@@ -80,6 +80,12 @@ impl Store {
         let mut record = self.record(&spec.name)?;
         let rotation = match record.rotation.clone() {
             Some(rotation) => rotation,
+            None if !self.require(&spec.name)?.info.is_self_issued() => {
+                let why = "it is an intermediate, and its root is offline: a new intermediate under the same root needs no rotation (`deploy pki \
+                           intermediate renew`, then rotate-certs.yml); for a new root, have one sign it and put it in place with `deploy pki \
+                           intermediate install`, which begins the rotation that rotate-ca.yml goes on with";
+                return Err(wrong(&spec.name, why.to_string()));
+            }
             None => {
                 let number = self.generations(&spec.name)?.len() + 1;
                 let common_name = format!("{} G{number}", spec.subject.common_name);

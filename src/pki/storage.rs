@@ -29,6 +29,8 @@ pub trait Storage: Send + Sync {
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, PkiError>;
     /// Replaces a file in one step.
     fn write(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), PkiError>;
+    /// Removes a file; one that is not there is no error.
+    fn remove(&self, name: &str) -> Result<(), PkiError>;
     /// The names of all files whose name begins with `prefix`, sorted.
     fn list(&self, prefix: &str) -> Result<Vec<String>, PkiError>;
     /// Waits for the sole right to write.
@@ -158,6 +160,14 @@ impl Storage for DirStorage {
         })
     }
 
+    fn remove(&self, name: &str) -> Result<(), PkiError> {
+        let path = self.path(name)?;
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(io_error(&path, "remove", error)),
+            _ => Ok(()),
+        }
+    }
+
     fn list(&self, prefix: &str) -> Result<Vec<String>, PkiError> {
         let mut names = Vec::new();
         let mut pending = vec![self.root.clone()];
@@ -230,7 +240,7 @@ impl Storage for DirStorage {
 /// Reads through to another storage and keeps what is written in memory: a check leaves the store alone.
 pub struct OverlayStorage<S> {
     below: S,
-    written: Mutex<BTreeMap<String, Vec<u8>>>,
+    written: Mutex<BTreeMap<String, Option<Vec<u8>>>>,
 }
 
 impl<S: Storage> OverlayStorage<S> {
@@ -239,7 +249,7 @@ impl<S: Storage> OverlayStorage<S> {
         OverlayStorage { below, written: Mutex::new(BTreeMap::new()) }
     }
 
-    fn written(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Vec<u8>>> {
+    fn written(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Option<Vec<u8>>>> {
         self.written.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
@@ -247,19 +257,32 @@ impl<S: Storage> OverlayStorage<S> {
 impl<S: Storage> Storage for OverlayStorage<S> {
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, PkiError> {
         match self.written().get(name) {
-            Some(bytes) => Ok(Some(bytes.clone())),
+            Some(bytes) => Ok(bytes.clone()),
             None => self.below.read(name),
         }
     }
 
     fn write(&self, name: &str, bytes: &[u8], _mode: u32) -> Result<(), PkiError> {
-        self.written().insert(name.to_string(), bytes.to_vec());
+        self.written().insert(name.to_string(), Some(bytes.to_vec()));
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> Result<(), PkiError> {
+        self.written().insert(name.to_string(), None);
         Ok(())
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<String>, PkiError> {
         let mut names = self.below.list(prefix)?;
-        names.extend(self.written().keys().filter(|name| name.starts_with(prefix)).cloned());
+        let written = self.written();
+        names.retain(|name| written.get(name).is_none_or(Option::is_some));
+        names.extend(
+            written
+                .iter()
+                .filter(|(name, bytes)| name.starts_with(prefix) && bytes.is_some())
+                .map(|(name, _)| name.clone()),
+        );
+        drop(written);
         names.sort();
         names.dedup();
         Ok(names)
@@ -274,7 +297,7 @@ impl<S: Storage> Storage for OverlayStorage<S> {
     }
 
     fn is_predicted(&self, name: &str) -> bool {
-        self.written().contains_key(name)
+        self.written().get(name).is_some_and(Option::is_some)
     }
 
     fn location(&self) -> String {

@@ -326,8 +326,11 @@ impl Store {
 
     /// Writes a new authority; its record comes last, because it makes the rest valid.
     fn add(&self, authority: Authority) -> Result<(), PkiError> {
-        let authority = Arc::new(authority);
-        let serial = self.write_generation(&authority)?;
+        self.add_authority(&Arc::new(authority))
+    }
+
+    pub(super) fn add_authority(&self, authority: &Arc<Authority>) -> Result<(), PkiError> {
+        let serial = self.write_generation(authority)?;
         let trusted = vec![serial.clone()];
         let record = AuthorityRecord { purpose: authority.purpose, current: serial, trusted, rotation: None };
         self.write_record(&authority.name, &record)
@@ -336,13 +339,31 @@ impl Store {
     /// Writes a generation that no record speaks of yet, and returns its serial number.
     pub(super) fn write_generation(&self, authority: &Arc<Authority>) -> Result<String, PkiError> {
         let id = format!("{}/{}", authority.name, authority.info.serial);
-        let passphrase = self.passphrase.get_for_new()?;
-        let key_pem = authority.key.to_encrypted_pem(&passphrase, KDF_ITERATIONS)?;
-        self.storage.write(&format!("ca/{id}/key.pem"), key_pem.as_bytes(), 0o600)?;
+        self.write_key(&format!("ca/{id}/key.pem"), &authority.key)?;
         self.storage.write(&format!("ca/{id}/cert.pem"), authority.cert_pem.as_bytes(), 0o600)?;
         let mut unlocked = self.unlocked.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         unlocked.insert(id, authority.clone());
         Ok(authority.info.serial.clone())
+    }
+
+    /// Writes a key, encrypted as all of the store's are.
+    pub(super) fn write_key(&self, path: &str, key: &PrivateKey) -> Result<(), PkiError> {
+        let passphrase = self.passphrase.get_for_new()?;
+        self.storage.write(path, key.to_encrypted_pem(&passphrase, KDF_ITERATIONS)?.as_bytes(), 0o600)
+    }
+
+    /// Opens one that [`Store::write_key`] has written.
+    pub(super) fn read_key(&self, pem: &str, whose: &str) -> Result<PrivateKey, PkiError> {
+        let what = format!("the key of `{whose}` in {}", self.location());
+        PrivateKey::from_pem(pem, &what, &|| self.passphrase.get())
+    }
+
+    pub(super) fn write_text(&self, path: &str, text: &str) -> Result<(), PkiError> {
+        self.storage.write(path, text.as_bytes(), 0o600)
+    }
+
+    pub(super) fn remove(&self, path: &str) -> Result<(), PkiError> {
+        self.storage.remove(path)
     }
 
     pub(super) fn write_record(&self, name: &str, record: &AuthorityRecord) -> Result<(), PkiError> {
@@ -371,17 +392,17 @@ impl Store {
         PkiError::NoAuthority { name: name.to_string(), store: self.location() }
     }
 
-    fn text(&self, path: &str) -> Result<Option<String>, PkiError> {
+    pub(super) fn text(&self, path: &str) -> Result<Option<String>, PkiError> {
         let damaged = |_| PkiError::Damaged { path: path.to_string(), why: "it is not UTF-8".into() };
         self.storage.read(path)?.map(|bytes| String::from_utf8(bytes).map_err(damaged)).transpose()
     }
 
-    fn json<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, PkiError> {
+    pub(super) fn json<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, PkiError> {
         let damaged = |error: serde_json::Error| PkiError::Damaged { path: path.to_string(), why: error.to_string() };
         self.storage.read(path)?.map(|bytes| serde_json::from_slice(&bytes).map_err(damaged)).transpose()
     }
 
-    fn write_json<T: Serialize>(&self, path: &str, value: &T) -> Result<(), PkiError> {
+    pub(super) fn write_json<T: Serialize>(&self, path: &str, value: &T) -> Result<(), PkiError> {
         let mut bytes = serde_json::to_vec_pretty(value)
             .map_err(|error| PkiError::Damaged { path: path.to_string(), why: error.to_string() })?;
         bytes.push(b'\n');

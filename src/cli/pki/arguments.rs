@@ -46,6 +46,9 @@ pub(super) enum PkiCommand {
     Export(Export),
     /// Take over an authority that was made elsewhere (by openssl, for example).
     Import(Import),
+    /// An authority whose root is offline: its intermediate is requested, signed by the root, and put in place.
+    #[command(subcommand)]
+    Intermediate(Intermediate),
     /// Judge a certificate with its key and authority, as a server would have to.
     Verify(Verify),
     /// Copy the store into one tar file, CA keys encrypted as they are; or judge such a file.
@@ -72,6 +75,90 @@ pub(super) struct Init {
     /// Domains and networks outside of which they must not sign.
     #[arg(long = "permit", value_name = "NAME")]
     pub(super) permitted: Vec<NameRule>,
+    /// Make the roots in this directory, or take those that are in it, and keep in the store only intermediates below them.
+    /// The directory may be unplugged afterwards.
+    #[arg(long, value_name = "DIR")]
+    pub(super) offline_root: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) root: RootPassphrase,
+    /// How long new roots live.
+    #[arg(long, default_value = "20y", requires = "offline_root")]
+    pub(super) root_lifetime: Lifetime,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RootPassphrase {
+    /// File (mode 0600) with the passphrase of the offline roots' keys; otherwise DEPLOY_PKI_ROOT_PASSPHRASE, otherwise a prompt.
+    #[arg(long, value_name = "FILE")]
+    pub(super) root_passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Intermediate {
+    /// Make a key in the store and a request (CSR) for an intermediate of it.
+    Request {
+        /// The authority, which need not exist yet.
+        #[arg(long)]
+        ca: String,
+        /// cluster or client; needed where the authority does not exist yet and its name is neither.
+        #[arg(long)]
+        purpose: Option<Purpose>,
+        /// ecdsa_p256, ecdsa_p384, ed25519, rsa_3072 or rsa_4096.
+        #[arg(long, default_value = "ecdsa_p256")]
+        key_type: KeyType,
+        /// Organisation in its subject.
+        #[arg(long)]
+        organization: Option<String>,
+        /// File for the request; it must not be there yet.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Sign such a request with a root; no store is needed, so that it may be done on a machine without a network.
+    Sign {
+        /// The directory of the roots.
+        #[arg(long, value_name = "DIR")]
+        offline_root: PathBuf,
+        #[command(flatten)]
+        root: RootPassphrase,
+        /// Which root.
+        #[arg(long)]
+        ca: String,
+        /// The request (PEM).
+        #[arg(long, value_name = "FILE")]
+        csr: PathBuf,
+        /// How long it lives.
+        #[arg(long, default_value = "10y")]
+        lifetime: Lifetime,
+        /// File for the certificate, the root behind it; it must not be there yet.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Put the signed certificate in place: the intermediate signs from now on.
+    Install {
+        /// The authority.
+        #[arg(long)]
+        ca: String,
+        /// cluster or client, as it was requested.
+        #[arg(long)]
+        purpose: Option<Purpose>,
+        /// The intermediate, its root behind it unless that is the present one.
+        #[arg(long, value_name = "FILE")]
+        cert: PathBuf,
+    },
+    /// The three in one, where the root is plugged in.
+    Renew {
+        /// The authority.
+        #[arg(long)]
+        ca: String,
+        /// The directory of the roots.
+        #[arg(long, value_name = "DIR")]
+        offline_root: PathBuf,
+        #[command(flatten)]
+        root: RootPassphrase,
+        /// How long it lives.
+        #[arg(long, default_value = "10y")]
+        lifetime: Lifetime,
+    },
 }
 
 /// How what was found is written.

@@ -16,11 +16,20 @@ impl PkiArgs {
             spec.key_type = init.key_type;
             spec.permitted = init.permitted.clone();
             spec.subject = Subject::new(&spec.subject.common_name, init.organization.as_deref())?;
+            if let Some(place) = &init.offline_root {
+                let (view, made) = self.below_root(&store, spec, init, place, now)?;
+                let word = if made { "made" } else { "exists" };
+                writeln!(out, "{name}: {word}, {}", one_line(&view, now))?;
+                continue;
+            }
             let (view, made) = store.ensure(&spec, now)?;
             let word = if made { "made" } else { "exists" };
             writeln!(out, "{name}: {word}, {}", one_line(&view, now))?;
         }
         writeln!(out, "store: {}", store.location())?;
+        if let Some(place) = &init.offline_root {
+            writeln!(out, "roots: {}: keep it away from here, with its passphrase elsewhere", place.display())?;
+        }
         Ok(())
     }
 
@@ -38,7 +47,7 @@ impl PkiArgs {
     }
 }
 
-fn one_line(view: &AuthorityView, now: UnixTime) -> String {
+pub(super) fn one_line(view: &AuthorityView, now: UnixTime) -> String {
     format!(
         "{} ({} authority), {} days left, sha256 {}",
         view.info.subject,

@@ -3,6 +3,7 @@
 mod arguments;
 mod authority;
 mod backup;
+mod intermediate;
 mod issue;
 mod renew;
 mod revoke;
@@ -63,6 +64,7 @@ pub fn run(args: &PkiArgs, out: &mut dyn Write) -> Result<ExitCode, PkiCommandEr
             Ok(done)
         }
         PkiCommand::Import(import) => args.import(import, now, out).map(|()| done),
+        PkiCommand::Intermediate(intermediate) => args.intermediate(intermediate, now, out).map(|()| done),
         PkiCommand::Verify(verify) => args.verify(verify, now, out),
         PkiCommand::Backup(backup) => args.backup(backup, now, out),
     }

@@ -101,3 +101,59 @@ fn signing_revoking_and_keeping_by_hand() {
     std::fs::write(&pass, "another").unwrap();
     assert!(with(&["backup", "--verify", &kept]).1.contains("passphrase does not open"));
 }
+
+#[test]
+fn an_offline_root_by_hand() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    for (name, secret) in [("pass", "secret"), ("rootpass", "of the root")] {
+        std::fs::write(path(name), secret).unwrap();
+        std::fs::set_permissions(path(name), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    }
+    let (store, pass, usb, rootpass) = (path("store"), path("pass"), path("usb"), path("rootpass"));
+    let with = |words: &[&str]| deploy_pki(&[&["--store", &store, "--passphrase-file", &pass], words].concat());
+    let root = ["--offline-root", &usb, "--root-passphrase-file", &rootpass];
+    let fine = format!("{:?}", ExitCode::SUCCESS);
+    let refused = with(&["init", "--offline-root", &store, "--root-passphrase-file", &rootpass]).1;
+    assert!(refused.contains("the roots' directory is the store itself"), "{refused}");
+    let (said, code) = with(&[&["init", "--organization", "Example", "--permit", "example.org"], &root[..]].concat());
+    assert!(code == fine && said.contains("client: made, /O=Example/CN=client CA intermediate"), "{said} {code}");
+    assert!(said.contains("keep it away from here"), "{said}");
+    // The passphrases are two.
+    let listed = deploy_pki(&["--store", &usb, "--passphrase-file", &rootpass, "status", "--store-only"]).0;
+    assert!(listed.contains("client root CA"), "{listed}");
+    // Unplugged: certificates are issued, and nothing else is missed.
+    std::fs::rename(path("usb"), path("drawer")).unwrap();
+    assert!(with(&["init", "--offline-root", &usb]).0.contains("cluster: exists"));
+    let leaf = path("leaf");
+    let issue = ["issue", "--ca", "client", "--profile", "server", "--common-name", "db", "--san", "db.example.org"];
+    assert_eq!(with(&[&issue[..], &["--out", &leaf]].concat()).1, fine);
+    let chain = std::fs::read_to_string(path("leaf/cert.pem")).unwrap();
+    assert_eq!(chain.matches("BEGIN").count(), 2);
+    // Renewed by what is carried between the two machines.
+    let (csr, cert) = (path("client.csr"), path("client.pem"));
+    assert_eq!(with(&["intermediate", "request", "--ca", "client", "--out", &csr]).1, fine);
+    let sign = ["intermediate", "sign", "--ca", "client", "--csr", &csr, "--out", &cert];
+    let drawer = path("drawer");
+    let signed = deploy_pki(&[&sign[..], &["--offline-root", &drawer, "--root-passphrase-file", &rootpass]].concat());
+    assert!(signed.1 == fine && signed.0.contains("intermediate G2"), "{signed:?}");
+    let installed = with(&["intermediate", "install", "--ca", "client", "--cert", &cert]);
+    assert!(installed.1 == fine && installed.0.contains("its root is the same"), "{installed:?}");
+    let renewed = with(&[
+        "intermediate",
+        "renew",
+        "--ca",
+        "cluster",
+        "--offline-root",
+        &drawer,
+        "--root-passphrase-file",
+        &rootpass,
+    ]);
+    assert!(renewed.1 == fine && renewed.0.contains("cluster CA intermediate G2"), "{renewed:?}");
+    // One that is its own root is not put below another by chance.
+    let other = path("other");
+    let plain = |words: &[&str]| deploy_pki(&[&["--store", &other, "--passphrase-file", &pass], words].concat());
+    assert_eq!(plain(&["init"]).1, fine);
+    let refused = plain(&["init", "--offline-root", &drawer, "--root-passphrase-file", &rootpass]).1;
+    assert!(refused.contains("is its own root"), "{refused}");
+}

@@ -4,6 +4,7 @@ mod archive;
 mod authorities;
 mod csr;
 mod decisions;
+mod intermediate;
 mod rotation;
 mod store;
 mod watch;
