@@ -28,6 +28,8 @@ pub mod inventory;
 #[cfg(feature = "controller")]
 pub mod journal;
 #[cfg(feature = "controller")]
+pub mod plan;
+#[cfg(feature = "controller")]
 pub mod playbook;
 #[cfg(feature = "controller")]
 pub mod redact;

@@ -386,3 +386,19 @@ fn a_reader_that_has_seen_enough_is_no_fault() {
     assert!(output.status.code() == Some(0) && said.is_empty(), "{:?} {said}", output.status);
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "{");
 }
+
+#[test]
+fn the_first_contact_leaves_the_umask_as_it_is() {
+    use std::os::unix::fs::PermissionsExt;
+    let play = Play::new(
+        "- hosts: here\n  gather_facts: false\n  tasks:\n    - copy: {content: x, dest: \"{{ here }}/{{ which }}\"}\n",
+    );
+    let modes = ["first", "second"].map(|which| {
+        assert_eq!(play.run(&["-e", &format!("which={which}")]).code, 0);
+        std::fs::metadata(play.path().join(which)).unwrap().permissions().mode() & 0o777
+    });
+    let control = play.path().join("control");
+    std::fs::write(&control, "").unwrap();
+    let usual = std::fs::metadata(control).unwrap().permissions().mode() & 0o777;
+    assert_eq!(modes, [usual; 2], "the agent is brought before the first, and found before the second");
+}

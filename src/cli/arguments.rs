@@ -52,6 +52,19 @@ pub enum Command {
     /// Writes a service and a timer for the project in this folder, and starts the timer. What the service runs is `deploy
     /// schedule run`, which says nothing when nothing was done. See docs/schedule.md.
     Schedule(Box<super::schedule::ScheduleArgs>),
+    /// Carry out a plan of `deploy --check --out FILE`: exactly that, or nothing.
+    ///
+    /// Playbooks, variables and program must be those of the plan, and every host is checked anew first. A host on which
+    /// the check shows something else than the plan has moved, and is refused. Exit code: 12 when nothing was done because
+    /// the plan was refused; otherwise that of the run.
+    Apply(ApplyArguments),
+    /// Show a plan, as its check was shown.
+    Show(ShowArguments),
+    /// Look whether hosts are still as the playbooks say; nothing is changed.
+    ///
+    /// Exit code: 0 when they are, 10 when something differs, 11 when nothing seems to differ but not everything could be
+    /// told; others as for a run.
+    Drift(Box<DriftArguments>),
     /// Remove a cluster's lock whose run is gone. A lock whose heartbeats still come is not removed.
     Unlock(UnlockArguments),
 }
@@ -232,6 +245,12 @@ pub struct RunArguments {
     /// When to use colours
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Colour,
+    /// With --check: keep what is shown as a plan, for `deploy apply`
+    #[arg(long, value_name = "FILE", requires = "check")]
+    pub out: Option<PathBuf>,
+    /// Sign the plan with this SSH key (by ssh-keygen; a public key's file means the agent's key)
+    #[arg(long, value_name = "KEY", requires = "out")]
+    pub sign: Option<PathBuf>,
     /// Exit with 10 when something was or would be changed, and with 11 when a check could not tell everything
     #[arg(long = "detailed-exitcode")]
     pub detailed_exitcode: bool,
@@ -331,6 +350,70 @@ pub struct ResumeArguments {
     /// The same as --if-locked wait:SECONDS
     #[arg(long = "lock-wait", value_name = "SECONDS", conflicts_with = "if_locked")]
     pub lock_wait: Option<u64>,
+}
+
+/// What becomes of a plan when a host has moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum OnMoved {
+    /// Nothing is done on any host.
+    #[default]
+    Stop,
+    /// The others are gone on with.
+    Skip,
+}
+
+/// Options of `deploy apply`.
+#[derive(Clone, Debug, Args)]
+pub struct ApplyArguments {
+    /// The plan
+    #[arg(value_name = "FILE")]
+    pub plan: PathBuf,
+    /// Ask for a signature (FILE.sig) of somebody in this file, as ssh-keygen(1) describes it under ALLOWED SIGNERS
+    #[arg(long = "allowed-signers", value_name = "SIGNERS", env = "DEPLOY_ALLOWED_SIGNERS")]
+    pub allowed_signers: Option<PathBuf>,
+    /// What to do when a host is not as the plan saw it
+    #[arg(long, value_name = "WHAT", default_value = "stop")]
+    pub moved: OnMoved,
+    /// A task of which the check could not tell, and that may be run all the same; may be given several times
+    #[arg(long = "allow-unknown", value_name = "TASK")]
+    pub allow_unknown: Vec<String>,
+    /// The variables with secrets that the check was given: they are not kept in the plan
+    #[arg(short = 'e', long = "extra-vars", value_name = "VARS")]
+    pub extra_vars: Vec<String>,
+    /// Seconds to wait for a cluster that another run has locked, instead of giving up at once
+    #[arg(long = "lock-wait", value_name = "SECONDS")]
+    pub lock_wait: Option<u64>,
+    /// How to write what happens
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
+    /// When to use colours
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: Colour,
+}
+
+/// Options of `deploy show`.
+#[derive(Clone, Debug, Args)]
+pub struct ShowArguments {
+    /// The plan
+    #[arg(value_name = "FILE")]
+    pub plan: PathBuf,
+    /// Show whole results (-v)
+    #[arg(short = 'v', long, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// How to write it
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
+    /// When to use colours
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: Colour,
+}
+
+/// Options of `deploy drift`: those of a run.
+#[derive(Clone, Debug, Args)]
+pub struct DriftArguments {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub options: RunArguments,
 }
 
 /// Options of `deploy inventory`.

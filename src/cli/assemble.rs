@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Passwords that were asked for.
+#[derive(Clone)]
 pub struct Passwords {
     login: Option<Secret>,
     become_: Option<Secret>,

@@ -1,12 +1,16 @@
-//! One file per command: run (the default), inventory, pki, doc, status, runs, resume, unlock, rollback, schedule.
+//! One file per command: run (the default), inventory, pki, doc, status, runs, resume, apply, show, drift, unlock,
+//! rollback, schedule.
 
 mod access;
+mod apply;
 mod arguments;
 mod assemble;
 mod doc;
+mod drift;
 mod extra_vars;
 mod inventory;
 pub mod pki;
+mod planning;
 mod preflight;
 mod record;
 mod resume;
@@ -14,6 +18,7 @@ mod rollback;
 mod run;
 mod runs;
 mod schedule;
+mod show;
 mod status;
 mod table;
 mod unlock;
@@ -26,6 +31,8 @@ use std::process::ExitCode;
 
 /// Ansible's exit code for a playbook, inventory or variable that cannot be read.
 pub const EXIT_PARSE: u8 = 4;
+/// A plan was refused, and nothing was done.
+pub const EXIT_REFUSED: u8 = 12;
 /// Ansible's exit code for a run that Ctrl-C ended.
 pub const EXIT_INTERRUPTED: i32 = 99;
 
@@ -59,6 +66,9 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
         Some(Command::Status(status)) => status::run(status),
         Some(Command::Runs(runs)) => runs::run(&runs),
         Some(Command::Resume(resume)) => resume::run(resume),
+        Some(Command::Apply(apply)) => apply::run(&apply),
+        Some(Command::Show(show)) => show::run(&show),
+        Some(Command::Drift(drift)) => drift::run(drift.options),
         Some(Command::Unlock(unlock)) => unlock::run(unlock),
         Some(Command::Rollback(rollback)) => rollback::rollback(*rollback, spoken(&words)),
         None => run::run(arguments.run, record::Order { words: spoken(&words), ..Default::default() }),

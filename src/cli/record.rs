@@ -96,7 +96,7 @@ pub fn begin(
     redactor: &Redactor,
 ) -> Result<Record, String> {
     let mut record = Record::default();
-    let files = source_files(inventory, playbooks);
+    let files = source_files(arguments, inventory, playbooks);
     if let Some(kept) = &order.resumes {
         let before = kept.sources();
         let changed = before.as_ref().map(|before| differences(before, &hash_files(&files)));
@@ -230,9 +230,10 @@ pub fn moment(seconds: i64) -> String {
     crate::pki::date(seconds)
 }
 
-/// The files a run is made of: playbooks, roles, inventories, and the variables beside them.
-fn source_files(inventory: &Inventory, playbooks: &[Playbook]) -> Vec<PathBuf> {
-    let mut files: BTreeSet<PathBuf> = BTreeSet::new();
+/// The files a run is made of: playbooks, roles, inventories, the variables beside them, and files of extra variables.
+pub(super) fn source_files(arguments: &RunArguments, inventory: &Inventory, playbooks: &[Playbook]) -> Vec<PathBuf> {
+    let named = arguments.access.extra_vars.iter().filter_map(|text| text.strip_prefix('@'));
+    let mut files: BTreeSet<PathBuf> = named.map(PathBuf::from).collect();
     let beside = |directory: PathBuf, files: &mut BTreeSet<PathBuf>| {
         files.insert(directory.join("group_vars"));
         files.insert(directory.join("host_vars"));

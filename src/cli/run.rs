@@ -2,7 +2,8 @@
 
 use super::EXIT_PARSE;
 use super::arguments::{Colour, Format, RunArguments, subcommands};
-use super::assemble::{About, assemble, passwords};
+use super::assemble::{About, Passwords, assemble, passwords};
+use super::planning::Planning;
 use super::record::{self, Order};
 use super::{extra_vars, inventory, preflight, vault};
 use crate::engine::event::{Event, Sink};
@@ -10,6 +11,7 @@ use crate::engine::{Next, Run, run_play};
 use crate::engine::{preflight as preflight_plays, report as report_preflight};
 use crate::inventory::{Inventory, split_patterns};
 use crate::journal::Ending;
+use crate::plan::Guard;
 use crate::playbook::{
     ListOptions, LoadOptions, Playbook, RegisteredModules, TagSelection, Variables, list, load_playbook, unknown_tags,
 };
@@ -61,25 +63,54 @@ pub fn run(arguments: RunArguments, order: Order) -> ExitCode {
     if arguments.list_tasks || arguments.list_tags || arguments.list_hosts {
         return listing(&arguments, sources);
     }
+    let started = runtime().and_then(|runtime| {
+        let planning = arguments.out.as_ref().map(|_| Planning::begin(&arguments, &sources, &order)).transpose()?;
+        Ok((runtime, planning))
+    });
     let shown = redactor.clone();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let played = match runtime {
-        Ok(runtime) => runtime.block_on(play(arguments, sources, order, colour, None)),
-        Err(error) => Err(format!("cannot start: {error}")),
-    };
-    ExitCode::from(played.unwrap_or_else(|why| {
+    let failed = |why: String| {
         eprintln!("error: {}", shown.mask(&why));
         1
-    }))
+    };
+    let (runtime, planning) = match started {
+        Ok(started) => started,
+        Err(why) => return ExitCode::from(failed(why)),
+    };
+    let watching =
+        Watching { reporters: planning.iter().map(|planning| planning.reporter()).collect(), ..Watching::default() };
+    let played = runtime.block_on(play(arguments, sources, order, watching, colour));
+    let code = played.unwrap_or_else(&failed);
+    match planning.map(|planning| planning.finish(code)) {
+        Some(Err(why)) => {
+            failed(why);
+            ExitCode::from(if code == 0 || code >= 10 { 1 } else { code })
+        }
+        _ => ExitCode::from(code),
+    }
 }
 
-/// What a run does for a caller that nobody is watching.
-pub(super) struct Unattended {
-    /// Takes the place of the terminal.
-    pub reporter: Box<dyn Reporter>,
-    /// Something to do at the end of it, while the connections are open.
-    pub after: Box<dyn FnOnce(Arc<Run>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>,
+/// What a run waits on.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| format!("cannot start: {error}"))
 }
+
+/// Who listens to a run beside the user.
+#[derive(Default)]
+pub(super) struct Watching {
+    /// The user hears nothing of it.
+    pub silent: bool,
+    /// Who hears of its events.
+    pub reporters: Vec<Box<dyn Reporter>>,
+    /// Who may stop it.
+    pub guard: Option<Guard>,
+    /// Passwords that were asked for already.
+    pub passwords: Option<Passwords>,
+    /// Something to do at the end of it, while the connections are open.
+    pub after: Option<After>,
+}
+
+/// What is done with a run at its end.
+pub(super) type After = Box<dyn FnOnce(Arc<Run>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
 pub(super) fn wants_colour(colour: Colour, terminal: bool) -> bool {
     match colour {
@@ -243,27 +274,20 @@ pub(super) async fn play(
     arguments: RunArguments,
     mut sources: Sources,
     order: Order,
+    watching: Watching,
     colour: bool,
-    unattended: Option<Unattended>,
 ) -> Result<u8, String> {
     let redactor = sources.redactor.clone();
-    let passwords = passwords(&arguments, &redactor)?;
-    let masker = redactor.clone();
-    let mask: Mask = Arc::new(move |text: &str| masker.mask(text).into_owned());
-    let terminal = std::io::stdout().is_terminal();
-    let (quiet, after) = unattended.map(|quiet| (quiet.reporter, quiet.after)).unzip();
-    let reporter: Box<dyn Reporter> = match (quiet, arguments.format) {
-        (Some(reporter), _) => reporter,
-        (None, Format::Text) => {
-            let style = Style::new(colour);
-            Box::new(Terminal::new(std::io::stdout(), mask.clone(), style, arguments.verbose, terminal))
-        }
-        (None, Format::Json) => Box::new(JsonLines::new(std::io::stdout(), mask.clone())),
-    };
+    let passwords = watching.passwords.map_or_else(|| passwords(&arguments, &redactor), Ok)?;
+    let mask = masking(&redactor);
     let names: Vec<String> = sources.playbooks.iter().map(|playbook| playbook.path.display().to_string()).collect();
     let id = record::new_id();
     let kept = record::begin(&id, &arguments, &mut sources.inventory, &sources.playbooks, order, &redactor)?;
-    let mut reporters = vec![reporter];
+    let mut reporters = watching.reporters;
+    if !watching.silent {
+        reporters.insert(0, to_user(arguments.format, arguments.verbose, mask.clone(), colour));
+    }
+    reporters.extend(watching.guard.iter().map(|guard| Box::new(guard.clone()) as Box<dyn Reporter>));
     reporters.extend(kept.events.map(|log| Box::new(JsonLines::new(log, mask)) as Box<dyn Reporter>));
     let sink: Arc<dyn Sink> = Arc::new(Reporters::new(reporters));
     let about = About {
@@ -275,7 +299,16 @@ pub(super) async fn play(
         doing: format!("running {}", names.join(" ")),
     };
     let (run, playbooks) = assemble(&arguments, sources, passwords, sink, about);
-    let code = drive(&run, &playbooks, names, &arguments, &kept.remarks, colour, after).await;
+    if let Some(guard) = &watching.guard {
+        let (guarded, handle) = (Arc::downgrade(&run), tokio::runtime::Handle::current());
+        guard.arm(move || {
+            // Not here and now: whoever reports an event waits for us, and an interruption is an event itself.
+            if let Some(run) = guarded.upgrade() {
+                handle.spawn(async move { run.interrupt() });
+            }
+        });
+    }
+    let code = drive(&run, &playbooks, names, &arguments, &kept.remarks, colour, watching.after).await;
     if let Some(journal) = &kept.journal {
         let _ = kept.hashing.map(|hashing| hashing.join());
         let ending = if run.stopping() && run.gave_way().is_none() { Ending::Interrupted } else { Ending::Finished };
@@ -286,6 +319,21 @@ pub(super) async fn play(
         }
     }
     Ok(code)
+}
+
+/// What hides secrets in what leaves the process.
+pub(super) fn masking(redactor: &Redactor) -> Mask {
+    let masker = redactor.clone();
+    Arc::new(move |text: &str| masker.mask(text).into_owned())
+}
+
+/// Events to standard output.
+pub(super) fn to_user(format: Format, verbosity: u8, mask: Mask, colour: bool) -> Box<dyn Reporter> {
+    let terminal = std::io::stdout().is_terminal();
+    match format {
+        Format::Text => Box::new(Terminal::new(std::io::stdout(), mask, Style::new(colour), verbosity, terminal)),
+        Format::Json => Box::new(JsonLines::new(std::io::stdout(), mask)),
+    }
 }
 
 /// Runs all plays; the exit code.

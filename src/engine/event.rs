@@ -3,11 +3,11 @@
 use super::position::Position;
 use crate::machine::Change;
 use crate::source::Diag;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// A task as the user knows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskInfo {
     /// Where it stands in the play.
     #[serde(skip)]
@@ -23,7 +23,7 @@ pub struct TaskInfo {
 }
 
 /// How a task ended on a host, as shown and counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskStatus {
     /// Nothing to change.
@@ -41,7 +41,7 @@ pub enum TaskStatus {
 }
 
 /// The result of a task, or of one item of its loop, on one host.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HostResult {
     /// The task.
     pub task: Arc<TaskInfo>,
@@ -53,7 +53,7 @@ pub struct HostResult {
     /// How it ended.
     pub status: TaskStatus,
     /// A failure that `ignore_errors` or `ignore_unreachable` made harmless.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ignored: bool,
     /// The item, in words, when this is one item of a loop.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,15 +62,15 @@ pub struct HostResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub msg: Option<String>,
     /// The mistake in a file that made it fail: what is wrong, with file, line and column.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", skip_deserializing)]
     pub problem: Option<Arc<Diag>>,
     /// The whole result as a play sees it; censored under `no_log`.
     pub result: serde_json::Value,
     /// What was changed.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
     /// Handlers that this result notified.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notified: Vec<String>,
     /// Whether diffs are to be shown for this result.
     #[serde(skip)]
@@ -80,7 +80,7 @@ pub struct HostResult {
 }
 
 /// What a recap line counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Tasks that ended well, changed ones included, as Ansible counts them.
     pub ok: u32,
@@ -101,7 +101,7 @@ pub struct Counters {
 }
 
 /// What a gate says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GateState {
     /// Go on.
@@ -115,7 +115,7 @@ pub enum GateState {
 }
 
 /// Something that happened.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// The run began.
@@ -172,7 +172,8 @@ pub enum Event {
         /// The sentence.
         message: String,
     },
-    /// A diagnostic with its source excerpt, rendered plainly.
+    /// A diagnostic with its source excerpt, rendered plainly. It is about files at hand, so it is not read back.
+    #[serde(skip_deserializing)]
     Diagnostic {
         /// The text.
         text: String,
@@ -186,7 +187,7 @@ pub enum Event {
         /// Hosts of the play that take no turn: the condition of `rolling` is false for them.
         left_out: Vec<Arc<str>>,
         /// Hosts whose turn the resumed run had finished.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         finished: Vec<Arc<str>>,
         /// Hosts that may be out at a time.
         max_unavailable: usize,
@@ -194,7 +195,7 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         gate: Option<String>,
         /// The members the gate looks at, where it is known.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         members: Vec<Arc<str>>,
         /// The time window, and whether it is open now.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -227,10 +228,10 @@ pub enum Event {
         /// The host.
         host: Arc<str>,
         /// What was put back.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         changes: Vec<Change>,
         /// What could not be, and why.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         not_undone: Vec<String>,
         /// What becomes of the host.
         sentence: String,
@@ -263,7 +264,7 @@ pub enum Event {
         /// Every host that took part, in order.
         hosts: Vec<(Arc<str>, Counters)>,
         /// Handlers that were notified and not run, by host.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         owed: Vec<(Arc<str>, Vec<String>)>,
     },
 }

@@ -30,6 +30,11 @@ pub fn render_all(changes: &[Change], style: Style) -> String {
     out
 }
 
+/// The changes in one line each.
+pub fn render_short(changes: &[Change], style: Style) -> String {
+    changes.iter().map(|change| render(change, style, false)).collect()
+}
+
 /// What `other` says of the birth of the subject of `first`, if that was born.
 fn birth<'a>(first: &Change, other: &'a Change) -> Option<(&'a str, String)> {
     let is_born = matches!(&first.kind, ChangeKind::Set { before: Facet::Absent, .. });

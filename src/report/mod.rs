@@ -1,9 +1,12 @@
 //! Events to terminal and JSON lines: the only place that prints.
 
 mod diff;
+mod drift;
 mod json;
 mod terminal;
 
+pub use diff::render_all as changes;
+pub use drift::Drift;
 pub use json::JsonLines;
 pub use terminal::{Style, Terminal};
 

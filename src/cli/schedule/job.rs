@@ -11,7 +11,7 @@ use crate::cli::access::{self, Access};
 use crate::cli::arguments::RunArguments;
 use crate::cli::pki::judgement;
 use crate::cli::record::{self, Order};
-use crate::cli::run::{self as runs, Unattended};
+use crate::cli::run::{self as runs, Watching};
 use crate::engine::{IfLocked, Run};
 use crate::redact::Redactor;
 use crate::report::{Reporter, Style, Terminal};
@@ -115,14 +115,14 @@ fn locked(
         Box::new(Terminal::new(std::io::stdout(), mask, Style::plain(), arguments.verbose, false)) as Box<dyn Reporter>
     });
     let (judged, check) = (shared.clone(), arguments.check);
-    let unattended = Unattended {
-        reporter: Box::new(Collector { summary: shared.clone(), also }),
-        after: Box::new(move |run: Arc<Run>| Box::pin(async move { behind(run, &judged, check).await })),
+    let watching = Watching {
+        silent: true,
+        reporters: vec![Box::new(Collector { summary: shared.clone(), also })],
+        after: Some(Box::new(move |run: Arc<Run>| Box::pin(async move { behind(run, &judged, check).await }))),
+        ..Watching::default()
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
     let order = Order { words, ..Default::default() };
-    runtime.block_on(runs::play(arguments, sources, order, false, Some(unattended)))
+    runs::runtime()?.block_on(runs::play(arguments, sources, order, watching, false))
 }
 
 /// Judges all certificates over the connections of the run.

@@ -136,7 +136,8 @@ fn command(programs: &Programs, directory: Option<&str>) -> Result<String, Agent
         r#"own() { [ -O "$d" ] || return 1; case "$(ls -ld "$d")" in d????w*|d???????w*) return 1;; esac; };"#,
         &format!(r#"d="{directory}"; case "$a" in {cases}*) die arch "$a";; esac;"#),
         r#"f="$d/$n"; t="$d/.new-$$";"#,
-        r#"go() { exec "$f" --stdio --directory "$d" --sha256 "$h"; };"#,
+        // The installing is private, and what the agent makes is as the login's own umask says.
+        r#"m=$(umask); go() { umask "$m"; exec "$f" --stdio --directory "$d" --sha256 "$h"; };"#,
         r#"if [ -x "$f" ] && own; then go; fi;"#,
         r#"umask 077; e=$(mkdir -p "$d" 2>&1) || die place "cannot make the directory $d: $e";"#,
         r#"own || die place "the directory $d belongs to somebody else or can be written by others";"#,

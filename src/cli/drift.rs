@@ -1,0 +1,45 @@
+//! `deploy drift`: whether hosts are still as the playbooks say.
+
+use super::arguments::{Format, RunArguments};
+use super::record::Order;
+use super::run::{Watching, masking, play, read, runtime, wants_colour};
+use crate::redact::Redactor;
+use crate::report::{Drift, Style};
+use crate::source::Diags;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+/// Runs the command.
+pub fn run(arguments: RunArguments) -> ExitCode {
+    let redactor = Redactor::new();
+    let mut diags = Diags::new();
+    let sources = read(&arguments, &redactor, &mut diags);
+    super::say(&redactor, &diags.render(wants_colour(arguments.color, std::io::stderr().is_terminal())));
+    let Some(sources) = sources.filter(|_| !diags.has_errors()) else {
+        return ExitCode::from(super::EXIT_PARSE);
+    };
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(why) => {
+            eprintln!("error: {why}");
+            return ExitCode::from(1);
+        }
+    };
+    let colour = wants_colour(arguments.color, std::io::stdout().is_terminal());
+    let drift = Drift::new(masking(&redactor), arguments.diff);
+    let watching = Watching { silent: true, reporters: vec![Box::new(drift.clone())], ..Watching::default() };
+    let check = RunArguments { check: true, detailed_exitcode: true, ..arguments.clone() };
+    let code = match runtime.block_on(play(check, sources, Order::default(), watching, colour)) {
+        Ok(code) => code,
+        Err(why) => {
+            eprintln!("error: {}", redactor.mask(&why));
+            return ExitCode::from(1);
+        }
+    };
+    let text = match arguments.format {
+        Format::Text => drift.text(Style::new(colour)),
+        Format::Json => drift.json(),
+    };
+    super::show(&text);
+    ExitCode::from(code)
+}
