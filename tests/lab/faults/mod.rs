@@ -5,6 +5,7 @@
 //! [`note`], which shows it and puts it into the result.
 
 pub mod bad_sets;
+pub mod clients;
 pub mod kill;
 pub mod killed_controller;
 pub mod kills;
@@ -25,6 +26,7 @@ pub fn all() -> impl Iterator<Item = &'static (&'static str, fn())> {
     let every = [
         kills::SCENARIOS,
         bad_sets::SCENARIOS,
+        clients::SCENARIOS,
         super::killed::SCENARIOS,
         super::rollback::FAULTS,
         recovery::SCENARIOS,
