@@ -44,6 +44,18 @@ impl KeyType {
         }
     }
 
+    /// Whether a key that is there is of this kind.
+    pub fn is(self, kind: super::KeyKind) -> bool {
+        use super::KeyKind::{Ecdsa, Ed25519, Rsa};
+        kind == match self {
+            KeyType::EcdsaP256 => Ecdsa(256),
+            KeyType::EcdsaP384 => Ecdsa(384),
+            KeyType::Ed25519 => Ed25519,
+            KeyType::Rsa3072 => Rsa(3072),
+            KeyType::Rsa4096 => Rsa(4096),
+        }
+    }
+
     /// The kind that comes nearest to a key that is there: of RSA the stronger one, of what is not made here the usual one.
     pub fn like(kind: super::KeyKind) -> Self {
         match kind {

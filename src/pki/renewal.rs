@@ -279,7 +279,7 @@ fn first_reason(
     if lacking || ours && usages != (true, request.profile.server_auth(), request.profile.client_auth()) {
         return Some(Reason::Usages);
     }
-    if !same_kind(info.key, request.key_type) {
+    if !request.key_type.is(info.key) {
         return Some(Reason::KeyType(info.key, request.key_type));
     }
     // A tenth of slack, so that no rounding makes two runs disagree.
@@ -301,16 +301,6 @@ fn first_reason(
         return Some(Reason::BeforeNextRun(info.not_after));
     }
     None
-}
-
-pub(super) fn same_kind(have: KeyKind, want: KeyType) -> bool {
-    have == match want {
-        KeyType::EcdsaP256 => KeyKind::Ecdsa(256),
-        KeyType::EcdsaP384 => KeyKind::Ecdsa(384),
-        KeyType::Ed25519 => KeyKind::Ed25519,
-        KeyType::Rsa3072 => KeyKind::Rsa(3072),
-        KeyType::Rsa4096 => KeyKind::Rsa(4096),
-    }
 }
 
 /// Whether a chain leads to one of the authorities in `trust`, whatever its dates are now.

@@ -74,8 +74,13 @@ pub fn up(lab: &Lab, more: &[&str]) -> Ran {
 
 /// A run that ended well: exit code 0, nothing failed, every node reached.
 pub fn assert_finished(ran: &Ran) {
+    assert_finished_on(ran, &NODES);
+}
+
+/// The same of other hosts.
+pub fn assert_finished_on(ran: &Ran, hosts: &[&str]) {
     assert_eq!(ran.code, 0, "{}", tail(&ran.all()));
-    for host in NODES {
+    for host in hosts {
         assert_eq!((ran.count(host, "failed"), ran.count(host, "unreachable")), (0, 0), "{}", tail(&ran.all()));
     }
 }

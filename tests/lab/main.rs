@@ -18,6 +18,7 @@ mod rolling;
 mod rotation;
 mod runs;
 mod secrets;
+mod sets;
 mod site;
 mod tls;
 mod turns;
@@ -47,6 +48,7 @@ fn scenarios() {
         turns::SCENARIOS,
         runs::SCENARIOS,
         rotation::SCENARIOS,
+        sets::SCENARIOS,
     ];
     // The long ones are a suite of their own.
     let chosen: Vec<&(&str, fn())> = match faults::wanted() {

@@ -34,7 +34,8 @@ crate::arguments! {
     ///
     /// Returned are `cert`, `key` and `ca` (paths), `subject` (as `REQUIRE SUBJECT` wants it), `serial`, `fingerprint`, `not_before`,
     /// `not_after`, `renew_at` (seconds since 1970), `days_left`, `issued` and `reason`; `due` says whether the set is replaced,
-    /// and `previous` is the name of the one that was in force before, below `path`. `waiting` is the request that somebody has
+    /// and `previous` is the name of the one that was in force before, below `path`. `held` says in words that a renewal is
+    /// due and waits for its window, `key_type_changed` that the key is of another kind than the one before. `waiting` is the request that somebody has
     /// to sign, where the variable `pki_issuers` gives the authority an issuer of type `files`: until the certificate has come
     /// the old one stays in force, and the task fails only where none is there that works.
     pub struct PkiCertificate {
@@ -82,6 +83,9 @@ crate::arguments! {
         pub force: Flag,
         /// Kind of its key: `ecdsa_p256` (default), `ecdsa_p384`, `ed25519`, `rsa_3072`, `rsa_4096`.
         pub key_type: Option<Text>,
+        /// `refuse` leaves a certificate alone, with an error, where its successor's key would be of another kind. Galera's provider
+        /// goes on serving the old one beside the new one until its server is restarted.
+        pub key_type_change: Option<Text>,
         /// Further authorities of the store that go into `ca.pem`, beside the one that signs.
         #[serde(default)]
         pub trust: TextList,
@@ -138,7 +142,7 @@ pub(super) mod controller {
     use crate::modules::pki::{given, issued, issuers};
     use crate::modules::{ActionError, ActionFuture, ActionHost, Outcome, Prepared, decode};
     use crate::pki::{
-        self, Found, KeyEvidence, Lifetime, PkiError, Profile, RenewalPolicy, Request, San, Subject, UnixTime,
+        self, Found, KeyEvidence, KeyKind, Lifetime, PkiError, Profile, RenewalPolicy, Request, San, Subject, UnixTime,
     };
     use crate::window::Window;
 
@@ -270,6 +274,18 @@ pub(super) mod controller {
             return Err(ActionError::Failed(why.into()));
         }
         Ok(place)
+    }
+
+    /// Refuses a key of another kind, where that was asked for.
+    pub fn refuse_other_key(arguments: &PkiCertificate, have: KeyKind, want: &str) -> Result<(), ActionError> {
+        match arguments.key_type_change.as_deref() {
+            Some("refuse") => Err(ActionError::Failed(format!(
+                "its key is {have} and should be {want}: who serves it would serve the old one, too, until it is restarted. \
+                 rotate-certs.yml does both, node by node"
+            ))),
+            None | Some("allow") => Ok(()),
+            Some(other) => Err(ActionError::Failed(format!("`key_type_change` is {other}: write `allow` or `refuse`"))),
+        }
     }
 
     /// A set without news.

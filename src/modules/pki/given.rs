@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::certificate::PkiCertificate;
-use super::certificate::controller::{found, install, report, retrust, step};
+use super::certificate::controller::{found, install, refuse_other_key, report, retrust, step};
 use super::set::{Fresh, Ownership, Place, Step};
 use super::stores::failed;
 use crate::modules::{ActionError, ActionHost, FileKind, Outcome, Prepared, Status};
@@ -71,10 +71,16 @@ pub async fn prepare(
         host.warn(format!("{name} ends at {end}, and nobody renews it by itself: get a new one"));
     }
 
+    let other_key = there.as_ref().is_some_and(|there| there.key != info.key);
+    if let (true, Some(there)) = (other_key, &there) {
+        refuse_other_key(arguments, there.key, &info.key.to_string())?;
+    }
     let reason = why(&found, there.as_ref(), &info);
     let mut install = install(arguments, place, Some(trust.clone()), ownership);
     install.report = report(&info, due, now, None);
     install.report.insert("reason".into(), reason.clone().into());
+    install.report.insert("key_type_changed".into(), other_key.into());
+    install.report.insert("held".into(), Value::Null);
     install.report.insert("subject".into(), info.subject.clone().into());
     if reason.is_some() {
         install.fresh = Some(Fresh {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::certificate::PkiCertificate;
 use super::certificate::controller::{
-    authority, evidence, found, install, renewal_policy, report, report_planned, retrust, step,
+    authority, evidence, found, install, refuse_other_key, renewal_policy, report, report_planned, retrust, step,
 };
 use super::issuers;
 use super::pending::Pend;
@@ -53,6 +53,21 @@ pub async fn prepare(
     let wanted = Wanted { request, authority: &anchor.name, signer };
     let decision = pki::renewal(&found, wanted, &policy, now).map_err(failed)?;
 
+    let other_key = match &decision {
+        Decision::Renew { old: Some(old), .. } if !request.key_type.is(old.key) => {
+            refuse_other_key(arguments, old.key, request.key_type.name())?;
+            true
+        }
+        _ => false,
+    };
+    let held = match (&decision, policy.opens) {
+        (Decision::Keep { renew_at, .. }, Some(opens)) if *renew_at <= now => Some(format!(
+            "its renewal is due since {} and waits for its window, which opens at {}",
+            pki::date(*renew_at),
+            pki::date(opens)
+        )),
+        _ => None,
+    };
     let mut install = install(arguments, place, trust_known.then(|| trust.clone()), ownership);
     let subject = request.subject.one_line();
     let other_trust = match seen.data.get("ca") {
@@ -162,6 +177,8 @@ pub async fn prepare(
         }
     }
     install.report.entry("subject").or_insert_with(|| subject.into());
+    install.report.insert("key_type_changed".into(), other_key.into());
+    install.report.insert("held".into(), held.into());
     let due = install.fresh.is_some() || install.retrust.is_some();
     install.report.entry("due").or_insert_with(|| due.into());
     if arguments.judge_only.0 {

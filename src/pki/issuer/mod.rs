@@ -65,5 +65,5 @@ pub(crate) fn key_and_request(request: &Request) -> Result<(super::PrivateKey, S
 
 /// Whether two kinds of keys are the same.
 pub(crate) fn is_kind(have: super::KeyKind, want: KeyType) -> bool {
-    super::renewal::same_kind(have, want)
+    want.is(have)
 }

@@ -1,7 +1,9 @@
 //! Who takes our chains: openssl, MariaDB's client, PHP as passbolt configures it, and rustls, with every kind of key on both
 //! sides.
 
-use super::super::cluster::{self, NODES, PASSWORD, assert_whole};
+use super::super::cluster::{
+    self, NODES, PASSWORD, Writer, assert_finished, assert_whole, processes, run_playbook, tail,
+};
 use super::super::lab::{Lab, lab, script};
 use super::note;
 use deploy::pki::pem;
@@ -27,10 +29,24 @@ fn taken() {
     lab.reset(CLIENT);
     let hosts: Vec<String> =
         NODES.iter().zip(KINDS).map(|(host, kind)| format!("    {host}: {{pki_key_type: {kind}}}\n")).collect();
+    let plain = lab.file("plain.yml", &format!("clients:\n  hosts: {{{CLIENT}: {{}}}}\n")).display().to_string();
     let text = format!("galera:\n  hosts:\n{}clients:\n  hosts: {{{CLIENT}: {{}}}}\n", hosts.concat());
     let mixed = lab.file("mixed.yml", &text).display().to_string();
-    cluster::up(&lab, &["-i", &mixed]);
+    cluster::up(&lab, &["-i", &plain]);
+    // The site does not change a key's kind under a running node, and says who does.
+    let site = cluster::deploy_site(&lab, &["-i", &mixed]);
+    assert!(site.code == 2 && site.all().contains("rotate-certs.yml does both"), "{}", tail(&site.all()));
+    let before = processes(&lab);
+    let writer = Writer::start(&lab, "sets_kinds");
+    assert_finished(&run_playbook(&lab, "rotate-certs", &["-i", &mixed]));
+    let summary = writer.stop();
+    note(summary.line());
+    summary.assert_nothing_lost();
     assert_whole(&lab, Duration::from_secs(30));
+    let after = processes(&lab);
+    assert_eq!([0, 1, 2].map(|node| before[node] == after[node]), [true, false, false], "{before:?} {after:?}");
+    let again = run_playbook(&lab, "rotate-certs", &["-i", &mixed]);
+    assert!(again.code == 0 && NODES.iter().all(|host| again.count(host, "changed") == 0), "{}", tail(&again.all()));
     for (host, kind) in NODES.iter().zip(["id-ecPublicKey", "ED25519", "rsaEncryption"]) {
         for set in ["cluster", "server"] {
             let look = format!(
@@ -105,6 +121,7 @@ fn taken() {
     assert_whole(&lab, Duration::from_secs(90));
     note(format!("a whole state transfer to the node with the Ed25519 key: {:.0} s", began.elapsed().as_secs_f64()));
     // The site as the others know it.
+    assert_finished(&run_playbook(&lab, "rotate-certs", &[]));
     cluster::up(&lab, &[]);
 }
 

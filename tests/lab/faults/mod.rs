@@ -6,6 +6,7 @@
 
 pub mod bad_sets;
 pub mod clients;
+pub mod expiry;
 pub mod kill;
 pub mod killed_controller;
 pub mod kills;
@@ -26,6 +27,7 @@ pub fn all() -> impl Iterator<Item = &'static (&'static str, fn())> {
     let every = [
         kills::SCENARIOS,
         bad_sets::SCENARIOS,
+        expiry::SCENARIOS,
         clients::SCENARIOS,
         super::killed::SCENARIOS,
         super::rollback::FAULTS,

@@ -1,0 +1,138 @@
+//! All certificates of a cluster are over: while it runs, when its nodes have lost each other, and when it was restarted into it.
+
+use super::super::cluster::{
+    self, NODES, Writer, assert_finished, assert_whole, processes, run_playbook, tail, wsrep_state,
+};
+use super::super::lab::{Lab, lab, script};
+use super::note;
+use std::time::{Duration, Instant};
+
+/// The scenarios of this file.
+pub const SCENARIOS: &[(&str, fn())] = &[
+    ("expiry: all certificates are over while the cluster runs", while_it_runs),
+    ("expiry: one node was restarted into it", one_restarted),
+    ("expiry: the whole cluster was restarted into it", all_restarted),
+];
+
+/// A life that is over soon: a host's clock cannot be set. The cluster runs, and everything it has is new.
+fn short_lived(lab: &Lab, table: &str) -> (Writer, Instant) {
+    cluster::up(lab, &[]);
+    let writer = Writer::start(lab, table);
+    let brief = run_playbook(lab, "rotate-certs", &["-e", "pki_renew=force", "-e", "pki_lifetime=100s"]);
+    assert_finished(&brief);
+    (writer, Instant::now() + Duration::from_secs(102))
+}
+
+fn wait(until: Instant) {
+    std::thread::sleep(until.saturating_duration_since(Instant::now()));
+}
+
+/// How many of the nodes' six certificates are over.
+fn over(lab: &Lab) -> usize {
+    let look = "for s in cluster server; do openssl x509 -in /etc/mysql/ssl/$s/current/cert.pem -noout -checkend 0 >/dev/null || echo over; done";
+    NODES.iter().map(|host| lab.ssh(host, look).lines().count()).sum()
+}
+
+/// Nobody who verifies is let in; who is in stays.
+fn nobody_new_gets_in(lab: &Lab) {
+    let ask = "timeout 10 openssl s_client -starttls mysql -verify_return_error -connect galera1:3306 -CAfile \
+               /etc/mysql/ssl/server/current/ca.pem </dev/null 2>&1";
+    assert!(lab.ssh("galera2", ask).contains("certificate has expired"));
+}
+
+/// What is served on both ports of each node is valid, and is what lies there.
+fn assert_served(lab: &Lab) {
+    for (index, node) in NODES.iter().enumerate() {
+        let from = NODES[(index + 1) % NODES.len()];
+        for (port, set, how) in [("4567", "cluster", ""), ("3306", "server", "-starttls mysql")] {
+            let dir = format!("/etc/mysql/ssl/{set}/current");
+            let ask = format!(
+                "timeout 10 openssl s_client {how} -verify_return_error -connect {node}:{port} -CAfile {dir}/ca.pem -cert {dir}/cert.pem \
+                 -key {dir}/key.pem </dev/null 2>/dev/null | openssl x509 -noout -serial"
+            );
+            let lies = lab.ssh(node, &format!("openssl x509 -noout -serial -in {dir}/cert.pem"));
+            assert_eq!(lab.ssh(from, &ask), lies, "{node}:{port}");
+        }
+    }
+    assert_eq!(over(lab), 0);
+}
+
+fn while_it_runs() {
+    let lab = lab();
+    let (writer, end) = short_lived(&lab, "expiry_runs");
+    let running = processes(&lab);
+    wait(end);
+    assert_eq!(over(&lab), 6);
+    assert_whole(&lab, Duration::from_secs(5));
+    nobody_new_gets_in(&lab);
+    let began = Instant::now();
+    let ran = run_playbook(&lab, "rotate-certs", &[]);
+    assert_finished(&ran);
+    note(format!("renewed on all nodes after {:.0} s", began.elapsed().as_secs_f64()));
+    assert_eq!(processes(&lab), running, "nobody was restarted");
+    assert_whole(&lab, Duration::from_secs(5));
+    assert_served(&lab);
+    let summary = writer.stop();
+    note(summary.line());
+    summary.assert_nothing_lost();
+}
+
+fn one_restarted() {
+    let lab = lab();
+    let (writer, end) = short_lived(&lab, "expiry_one");
+    wait(end);
+    assert_eq!(over(&lab), 6);
+    let before = processes(&lab);
+    lab.ssh(NODES[2], "systemctl stop mariadb; systemctl start --no-block mariadb");
+    std::thread::sleep(Duration::from_secs(12));
+    assert!(!wsrep_state(&lab, NODES[2]).starts_with("Primary"), "it is let in with a certificate that is over");
+    // Whoever needs a whole cluster cannot help here, and says so.
+    let gated = run_playbook(&lab, "rotate-certs", &[]);
+    assert_eq!(gated.code, 2, "{}", tail(&gated.all()));
+    let check = run_playbook(&lab, "recover", &["--check"]);
+    assert_eq!((check.code, over(&lab)), (0, 6), "{}", tail(&check.all()));
+    let began = Instant::now();
+    assert_finished(&run_playbook(&lab, "recover", &[]));
+    assert_whole(&lab, Duration::from_secs(10));
+    note(format!("whole again after {:.0} s", began.elapsed().as_secs_f64()));
+    assert_served(&lab);
+    assert_eq!(processes(&lab)[..2], before[..2], "those that served went on serving");
+    let summary = writer.stop();
+    note(summary.line());
+    summary.assert_nothing_lost();
+}
+
+fn all_restarted() {
+    let lab = lab();
+    let (writer, end) = short_lived(&lab, "expiry_all");
+    wait(end);
+    assert_eq!(over(&lab), 6);
+    // The power comes back after it was gone everywhere.
+    for word in ["off", "on"] {
+        NODES.iter().for_each(|host| assert!(script("power").args([host, word]).status().unwrap().success()));
+    }
+    std::thread::sleep(Duration::from_secs(15));
+    let states = NODES.map(|host| wsrep_state(&lab, host));
+    assert!(
+        states.iter().all(|state| !state.starts_with("Primary")),
+        "they find each other with certificates that are over: {states:?}"
+    );
+    let began = Instant::now();
+    let mut ran = run_playbook(&lab, "recover", &[]);
+    if ran.code == 2 && ran.all().contains("recover_bootstrap=") {
+        // What they remember of each other was given up in vain starts: the explicit word is asked for.
+        let text = ran.all();
+        let host = NODES.iter().find(|host| text.contains(&format!("recover_bootstrap={host}"))).unwrap();
+        note(format!("the explicit word was asked for: {host}"));
+        ran = run_playbook(&lab, "recover", &["-e", &format!("recover_bootstrap={host}")]);
+    }
+    assert_finished(&ran);
+    assert_whole(&lab, Duration::from_secs(10));
+    note(format!("whole again after {:.0} s", began.elapsed().as_secs_f64()));
+    assert_served(&lab);
+    let summary = writer.stop();
+    note(summary.line());
+    summary.assert_nothing_lost();
+    let again = run_playbook(&lab, "recover-certs", &[]);
+    assert!(again.code == 0 && NODES.iter().all(|host| again.count(host, "changed") == 0), "{}", tail(&again.all()));
+}
