@@ -38,9 +38,12 @@ fn read(machine: &Machine, unit: &Unit, log_file: Option<&str>) -> Vec<Part> {
         let start = unit.properties.get("InactiveExitTimestamp").filter(|time| !time.is_empty());
         let bounded = start.is_some();
         let start = start.map_or("--since=-10min".to_string(), |time| format!("--since={time}"));
-        let name = unit.name.as_str();
-        let words =
-            ["journalctl", "--unit", name, "--no-pager", "--quiet", "--output", "cat", "--lines", "4000", &start];
+        let (own, about) = (format!("_SYSTEMD_UNIT={}", unit.name), format!("UNIT={}", unit.name));
+        let words = ["journalctl", "--no-pager", "--quiet", "--output", "cat", "--lines", "4000", &start];
+        // The script of a full transfer speaks through `logger`, which is often gone before the journal has looked which unit
+        // it was of.
+        let whose = [&own, "+", &about, "_PID=1", "+", "SYSLOG_IDENTIFIER=-wsrep-sst-joiner"];
+        let words = words.into_iter().chain(whose);
         if let Ok(output) = machine.probe(&Command::new(words)) {
             // What comes before the server in this start, such as the recovery of its position, is worth showing too.
             parts.push(Part { text: output.stdout_text(), certain: bounded });
