@@ -27,15 +27,25 @@ static LAB: OnceLock<Mutex<Lab>> = OnceLock::new();
 /// The lab, for one test at a time.
 pub fn lab() -> MutexGuard<'static, Lab> {
     let lab = LAB.get_or_init(|| {
-        let up =
-            script("up").args(["--hosts", &format!("galera1,galera2,galera3,{}", BOXES.join(","))]).output().unwrap();
-        assert!(up.status.success(), "lab/up: {}", String::from_utf8_lossy(&up.stderr));
+        boot();
         let path = script("inventory").output().unwrap();
         assert!(path.status.success(), "lab/inventory: {}", String::from_utf8_lossy(&path.stderr));
         let inventory = PathBuf::from(String::from_utf8(path.stdout).unwrap().trim());
         Mutex::new(Lab { inventory, work: tempfile::tempdir().unwrap() })
     });
     lab.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn boot() {
+    let hosts = format!("galera1,galera2,galera3,{}", BOXES.join(","));
+    let up = script("up").args(["--hosts", &hosts]).output().unwrap();
+    assert!(up.status.success(), "lab/up: {}", String::from_utf8_lossy(&up.stderr));
+}
+
+/// Other hosts of the same names.
+pub fn renew() {
+    down();
+    boot();
 }
 
 /// A script of the lab, for the suite's own lab.

@@ -73,6 +73,10 @@ fn scenarios() {
             Err(_) => {
                 eprintln!("scenario {name} ... FAILED ({seconds:.1} s)");
                 failed.push(*name);
+                // What it left behind is no other scenario's fault.
+                if std::env::var_os("DEPLOY_TEST_KEEP").is_none() {
+                    lab::renew();
+                }
             }
         }
     }

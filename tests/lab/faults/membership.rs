@@ -84,9 +84,10 @@ fn comings() {
     note(format!("a dead node replaced: {}", summary.line()));
     assert_eq!(summary.0["lost"], 0, "{}", summary.0);
     assert!(summary.acknowledged() > 100, "{}", summary.0);
-    // The suite's own three again.
+    // The suite's own three again. On its old disk galera3 would try to join those that have forgotten it.
     lab.ssh(FOURTH, "systemctl stop mariadb");
     assert!(script("power").args([FOURTH, "off"]).status().unwrap().success());
+    lab.reset("galera3");
     assert!(script("up").args(["--hosts", "galera1,galera2,galera3"]).status().unwrap().success());
-    NODES.iter().for_each(|host| lab.reset(host));
+    NODES[..2].iter().for_each(|host| lab.reset(host));
 }
