@@ -105,4 +105,5 @@ def measure(sshd, server, pki, sets, count, number):
     result.finish()
 
 
-main()
+if __name__ == "__main__":
+    main()

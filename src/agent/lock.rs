@@ -16,6 +16,15 @@ const SILENT: Duration = Duration::from_secs(2);
 /// And said again after this time.
 const AGAIN: Duration = Duration::from_secs(10);
 
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // One that an earlier version wrote does not say since when.
+        let held =
+            if self.since > 0 { format!(", for {} s", clock().saturating_sub(self.since)) } else { String::new() };
+        write!(f, "{}{held} (agent process {})", self.who, self.pid)
+    }
+}
+
 /// The lock of the user we are.
 pub(super) struct RunLock {
     path: PathBuf,
@@ -29,6 +38,9 @@ struct Holder {
     run: String,
     who: String,
     pid: u32,
+    /// Seconds since 1970, by the host's clock.
+    #[serde(default)]
+    since: u64,
 }
 
 impl RunLock {
@@ -57,7 +69,7 @@ impl RunLock {
             if speak {
                 said = Some(Instant::now());
             }
-            let text = format!("{WAITING_FOR_ANOTHER_RUN}: {} (agent process {})", holder.who, holder.pid);
+            let text = format!("{WAITING_FOR_ANOTHER_RUN}: {holder}");
             if !wait(speak.then_some(text.as_str())) {
                 return false;
             }
@@ -73,7 +85,12 @@ impl RunLock {
         flock(&guard, FlockOperation::LockExclusive)?;
         let mut file = open(&self.path)?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            let holder = Holder { run: self.start.run.clone(), who: self.start.who.clone(), pid: std::process::id() };
+            let holder = Holder {
+                run: self.start.run.clone(),
+                who: self.start.who.clone(),
+                pid: std::process::id(),
+                since: clock(),
+            };
             file.set_len(0)?;
             file.rewind()?;
             file.write_all(serde_json::to_string(&holder)?.as_bytes())?;
@@ -83,7 +100,7 @@ impl RunLock {
         }
         let mut text = String::new();
         file.read_to_string(&mut text)?;
-        let unknown = || Holder { run: String::new(), who: "unknown".into(), pid: 0 };
+        let unknown = || Holder { run: String::new(), who: "unknown".into(), pid: 0, since: 0 };
         let holder = serde_json::from_str(&text).unwrap_or_else(|_| unknown());
         if !self.start.run.is_empty()
             && holder.run == self.start.run
@@ -94,6 +111,10 @@ impl RunLock {
         }
         Ok(Some(holder))
     }
+}
+
+fn clock() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
 fn open(path: &Path) -> std::io::Result<File> {

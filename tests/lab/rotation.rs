@@ -17,10 +17,10 @@ pub const FAULTS: &[(&str, fn())] = &[
     ("rotate-ca: the cluster's authority, killed in each phase", members),
 ];
 
-const PORTS: [(&str, &str, &str); 2] = [("4567", "cluster", ""), ("3306", "server", "-starttls mysql")];
+pub const PORTS: [(&str, &str, &str); 2] = [("4567", "cluster", ""), ("3306", "server", "-starttls mysql")];
 
 /// Serial numbers that the ports of all nodes serve, as another node sees them.
-fn served(lab: &Lab) -> Vec<String> {
+pub fn served(lab: &Lab) -> Vec<String> {
     let mut seen = Vec::new();
     for (index, node) in NODES.iter().enumerate() {
         let from = NODES[(index + 1) % NODES.len()];

@@ -226,13 +226,27 @@ fn two_controllers() {
     clean(&lab);
     let dir = tempfile::tempdir().unwrap();
     let (alice, bob) = (dir.path().join("alice"), dir.path().join("bob"));
-    let mut first = standing(&lab, &alice, "box2", "20");
+    let mut first = standing(&lab, &alice, "box2", "40");
     let refused = other(&lab, &bob, &[]);
     assert_ne!(refused.code, 0, "{}", refused.all());
-    for part in ["locked by alice@", "a slow change", "--lock-wait"] {
+    for part in ["locked by alice@", "a slow change", "--if-locked"] {
         assert!(refused.all().contains(part), "{part}: {}", refused.all());
     }
     assert!(!locks(&lab).contains("bob"), "nothing is left of the refused one");
+    let left = other(&lab, &bob, &["--if-locked", "leave"]);
+    assert_eq!(left.code, 0, "{}", left.all());
+    for part in ["locked by alice@", "a slow change", "nothing is done"] {
+        assert!(left.all().contains(part), "{part}: {}", left.all());
+    }
+    // What is not a rolling play meets the other run on the hosts themselves.
+    let plain =
+        lab.file("plain.yml", "- {hosts: boxes, gather_facts: false, tasks: [{command: 'touch /tmp/runs-plain'}]}");
+    for (policy, code) in [("leave", 0), ("fail", 2), ("wait:3s", 2)] {
+        let ran = deploy(&lab, &bob, &[plain.to_str().unwrap(), "-b", "--if-locked", policy]);
+        assert_eq!(ran.code, code, "{policy}: {}", ran.all());
+        assert!(ran.all().contains("another run works on") && ran.all().contains("alice@"), "{}", ran.all());
+    }
+    assert_eq!(lab.ssh("box2", "ls /tmp/runs-plain 2>/dev/null"), "", "nobody began to work there");
     let status = deploy(&lab, &bob, &["status", "-g", "boxes"]);
     assert!(status.code == 1 && status.out.contains("by alice@"), "{}", status.all());
     let unlocked = deploy(&lab, &bob, &["unlock", "-g", "boxes"]);

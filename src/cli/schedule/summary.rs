@@ -124,7 +124,8 @@ impl Summary {
         };
         self.locked.iter().for_each(|why| line("locked", why));
         for one in &self.late {
-            line(one.state.word(), &format!("{}: {}", one.of, one.why));
+            let said = one.why.starts_with(&format!("{}: ", one.of));
+            line(one.state.word(), &if said { one.why.clone() } else { format!("{}: {}", one.of, one.why) });
         }
         self.troubles.iter().for_each(|why| line("trouble", why));
         for failure in &self.failures {
@@ -144,12 +145,23 @@ impl Summary {
     fn take(&mut self, event: &Event) {
         match event {
             Event::RunStarted { playbooks, .. } => self.playbooks = playbooks.clone(),
-            Event::ItemDone(result) => self.certificate(result),
+            Event::ItemDone(result) => {
+                self.certificate(result);
+                if matches!(result.status, TaskStatus::Failed | TaskStatus::Unreachable) {
+                    self.result_of(result);
+                }
+            }
             Event::TaskDone(result) => {
                 self.certificate(result);
                 self.result_of(result);
             }
-            Event::Warning { message } => self.warnings.push(message.clone()),
+            // A site need not have hosts of every kind that the playbook knows.
+            Event::Warning { message } if message.starts_with("Could not match supplied host pattern") => {}
+            Event::Warning { message } => {
+                if !self.warnings.contains(message) {
+                    self.warnings.push(message.clone());
+                }
+            }
             Event::Diagnostic { text, .. } => self.troubles.push(text.trim().to_string()),
             Event::PlayStopped { reason } => self.troubles.push(reason.clone()),
             Event::RolledBack { host, sentence, .. } => {
@@ -190,7 +202,11 @@ impl Summary {
             TaskStatus::Failed | TaskStatus::Unreachable if !result.ignored => {
                 let why = result.problem.as_ref().map(|problem| problem.one_line()).or_else(|| result.msg.clone());
                 let why = why.unwrap_or_else(|| "it does not say why".into());
-                self.failures.push(Failure { host, task: result.task.name.clone(), why });
+                let task = result.task.name.clone();
+                // A loop has said it of its item.
+                if !self.failures.iter().any(|failure| failure.host == host && failure.task == task) {
+                    self.failures.push(Failure { host, task, why });
+                }
             }
             _ => {}
         }

@@ -43,12 +43,17 @@ pub struct Job {
 }
 
 impl Job {
+    /// The name as the command line has it.
+    fn short(&self) -> &str {
+        self.name.strip_prefix("deploy-").unwrap_or(&self.name)
+    }
+
     /// The service.
     pub fn service(&self) -> String {
         let mut text = format!(
             "{MARK} ({}); `deploy schedule --remove --name {}` takes it away.\n[Unit]\n",
             escaped(&self.directory.display().to_string()),
-            self.name
+            self.short()
         );
         let mut line = |text_of_line: String| text.extend([text_of_line.as_str(), "\n"]);
         line(format!("Description={}", escaped(&self.about)));
@@ -106,7 +111,7 @@ impl Job {
         let line = format!("cd {place} && exec {joined}").replace('%', "\\%");
         Ok(format!(
             "{MARK} ({directory}); `deploy schedule --cron --remove --name {}` takes it away.\nSHELL=/bin/sh\n{} {} {line}\n",
-            self.name,
+            self.short(),
             self.calendar.cron()?,
             self.user
         ))
@@ -200,7 +205,7 @@ mod tests {
         ] {
             assert!(text.lines().any(|one| one == line), "{line} is not in\n{text}");
         }
-        assert!(text.starts_with(MARK));
+        assert!(text.starts_with(MARK) && text.contains("--remove --name rotate-certs`"));
         assert!(Job { homes: true, ..job() }.service().contains("\nProtectHome=read-only\n"));
     }
 

@@ -251,7 +251,12 @@ fn preview(args: &Write, files: &[Wanted], missing: bool, remarks: &[String]) ->
 fn give_key(account: &Account) -> Result<(), String> {
     let program = std::env::current_exe().map_err(|error| format!("cannot tell which program we are: {error}"))?;
     let mut command = Command::new(&program);
-    command.args(["schedule", "key"]).env("HOME", &account.home).env_remove("XDG_STATE_HOME").env_remove("USER");
+    command
+        .args(["schedule", "key"])
+        .env("HOME", &account.home)
+        .env_remove("XDG_STATE_HOME")
+        .env_remove("USER")
+        .env_remove("LOGNAME");
     command.current_dir("/");
     if rustix::process::geteuid().as_raw() != account.uid {
         command.uid(account.uid).gid(account.gid);

@@ -81,6 +81,11 @@ impl<'a> Roll<'a> {
     }
 
     async fn run(mut self) -> Result<Next, Diag> {
+        if plan::nobody(self.play, self.rolling) {
+            let order = plan::order(self.play, self.rolling, self.settings.limit)?;
+            self.announce(&order);
+            return Ok(Next::GoOn);
+        }
         // Before anything else: what is asked of a host while another run works there waits for that run's end.
         let lock = match self.lock().await {
             Ok(lock) => lock,

@@ -334,6 +334,15 @@ fn wanted(play: &Arc<PlayRun>, rolling: &Rolling, host: &Arc<Host>) -> Result<bo
     Ok(true)
 }
 
+/// Whether it is known without facts and without asking anybody that no host takes a turn: then a cluster need not be
+/// locked for it.
+pub fn nobody(play: &Arc<PlayRun>, rolling: &Rolling) -> bool {
+    let without_facts = play.play.gather_facts.as_ref().and_then(|node| node.as_bool()) == Some(false);
+    without_facts
+        && !rolling.when.is_empty()
+        && play.hosts.iter().all(|host| host.gone().is_none() && wanted(play, rolling, host) == Ok(false))
+}
+
 /// The data centre a host stands in.
 fn centre(play: &Arc<PlayRun>, rolling: &Rolling, host: &Arc<Host>) -> Result<String, Diag> {
     let scope = scope_of(play, host);

@@ -14,6 +14,7 @@ pub mod links;
 pub mod live;
 pub mod membership;
 pub mod recovery;
+pub mod schedule;
 pub mod starts;
 pub mod tls;
 pub mod upgrade;
@@ -39,6 +40,7 @@ pub fn all() -> impl Iterator<Item = &'static (&'static str, fn())> {
         killed_controller::SCENARIOS,
         links::SCENARIOS,
         super::rotation::FAULTS,
+        schedule::SCENARIOS,
     ];
     every.into_iter().flatten()
 }
