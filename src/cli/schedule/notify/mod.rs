@@ -84,7 +84,8 @@ struct Written {
     mail: Option<Value>,
     from: Option<String>,
     sendmail: Option<PathBuf>,
-    on: Option<Vec<When>>,
+    /// Not `on`, which is `true` to YAML.
+    events: Option<Vec<When>>,
 }
 
 impl Receiver {
@@ -157,7 +158,7 @@ impl Receiver {
             return Err("`command` is empty".into());
         }
         let mut receiver = Receiver::of(way);
-        receiver.on = written.on.unwrap_or(receiver.on);
+        receiver.on = written.events.unwrap_or(receiver.on);
         Ok(receiver)
     }
 

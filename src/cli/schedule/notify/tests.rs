@@ -6,9 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 #[test]
 fn receivers_are_read_from_the_inventory() {
     let list = Receiver::list(&json!([
-        {"command": ["/usr/local/bin/tell", "it's"], "on": ["changed"]},
+        {"command": ["/usr/local/bin/tell", "it's"], "events": ["changed"]},
         {"command": "logger -t 'a job'"},
-        {"url": "https://hooks.example/T0/secret", "headers": {"Authorization": "Bearer abc"}, "on": ["failed", "left"]},
+        {"url": "https://hooks.example/T0/secret", "headers": {"Authorization": "Bearer abc"}, "events": ["failed", "left"]},
         {"mail": "ops@example.org", "from": "deploy@example.org"},
         {"mail": ["a@example.org", "b@example.org"], "sendmail": "/usr/bin/msmtp"},
     ]))
@@ -30,7 +30,7 @@ fn receivers_are_read_from_the_inventory() {
         (json!([{"url": "ftp://x"}]), "no http"),
         (json!([{"mail": "a@b\nBcc: c@d"}]), "no address"),
         (json!([{"mail": "a@b", "when": "changed"}]), "unknown field `when`"),
-        (json!([{"mail": "a@b", "on": ["always"]}]), "entry 1: unknown variant `always`"),
+        (json!([{"mail": "a@b", "events": ["always"]}]), "entry 1: unknown variant `always`"),
         (json!([{"url": "http://x", "headers": {"Host": "y"}}]), "cannot be set"),
         (json!("x"), "entry 1"),
     ] {
