@@ -231,22 +231,16 @@ impl Authority {
         }
         if !info.is_self_issued() {
             warnings.push(format!(
-                "authority `{name}` is an intermediate: MariaDB's state transfer breaks on those before 10.11.19, 11.4.13, 11.8.9 and 12.3.3"
+                "authority `{name}` is an intermediate: hosts get the whole chain in cert.pem and in ca.pem (docs/issuers.md)"
             ));
         }
         Ok(Authority { name: name.to_string(), purpose, cert_pem, info, warnings, key })
     }
 
-    /// The parents that a leaf must bring along: everything but the self-signed end.
-    pub fn intermediates_pem(&self) -> Result<String, PkiError> {
-        let what = format!("the certificate of authority `{}`", self.name);
-        let mut text = String::new();
-        for der in certificates(&self.cert_pem, &what)? {
-            if !inspect_der(&der, &what)?.is_self_issued() {
-                text.push_str(&pem::encode("CERTIFICATE", &der));
-            }
-        }
-        Ok(text)
+    /// The parents that a leaf must bring along: below an intermediate all of them, the self-signed end too. MariaDB's own clients
+    /// and mariadb-backup (11.4 and later) have no trust file, and take a chain that shows its end, and none that breaks off.
+    pub fn parents_pem(&self) -> String {
+        if self.info.is_self_issued() { String::new() } else { self.cert_pem.clone() }
     }
 
     /// Signs `params` for `key`; gives DER.

@@ -193,7 +193,7 @@ impl Authority {
         let cert_pem = pem::encode("CERTIFICATE", &self.sign(&params, &key)?);
         let info = super::inspect(&cert_pem, "the new certificate")?;
         warnings.extend(request.dropped.iter().map(|what| format!("the request asks for {what}: left out")));
-        let chain_pem = format!("{cert_pem}{}", self.intermediates_pem()?);
+        let chain_pem = format!("{cert_pem}{}", self.parents_pem());
         Ok(Signed { cert_pem, chain_pem, info, warnings })
     }
 }
@@ -214,4 +214,13 @@ pub(super) fn write(request: &super::Request, key: &super::PrivateKey) -> Result
     params.extended_key_usages = wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, usage)| usage).collect();
     let csr = params.serialize_request(key.pair()).map_err(PkiError::crypto("write a signing request"))?;
     Ok(pem::encode("CERTIFICATE REQUEST", csr.der()))
+}
+
+/// A request of ours for names alone (DER): what an authority wants that proves names and nothing else.
+pub(super) fn write_names(names: &[San], key: &super::PrivateKey) -> Result<Vec<u8>, PkiError> {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.subject_alt_names = names.iter().map(alternative).collect::<Result<_, _>>()?;
+    let csr = params.serialize_request(key.pair()).map_err(PkiError::crypto("write a signing request"))?;
+    Ok(csr.der().to_vec())
 }

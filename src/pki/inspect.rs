@@ -218,3 +218,31 @@ fn one_line(name: &X509Name<'_>) -> String {
     }
     line
 }
+
+/// A chain with what is missing up to its root, out of `trust`. A leaf that the root itself has signed stays alone: servers find
+/// that root in their trust file.
+pub fn to_root(chain: &str, trust: &str) -> Result<String, PkiError> {
+    let mut all = certificates(chain, "the chain")?;
+    let known = certificates(trust, "the trust file")?;
+    while let Some(last) = all.last() {
+        if all.len() > 8 || inspect_der(last, "the chain")?.is_self_issued() {
+            break;
+        }
+        match known.iter().find(|parent| signed_by(last, parent)) {
+            Some(parent) => all.push(parent.clone()),
+            None => break,
+        }
+    }
+    if all.len() == 2 && inspect_der(&all[1], "the chain")?.is_self_issued() {
+        all.truncate(1);
+    }
+    Ok(all.iter().map(|der| pem::encode("CERTIFICATE", der)).collect())
+}
+
+/// Whether the signature on `der` is that of `authority`.
+pub(crate) fn signed_by(der: &[u8], authority: &[u8]) -> bool {
+    match (X509Certificate::from_der(der), X509Certificate::from_der(authority)) {
+        (Ok((_, cert)), Ok((_, authority))) => cert.verify_signature(Some(authority.public_key())).is_ok(),
+        _ => false,
+    }
+}

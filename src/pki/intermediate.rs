@@ -7,10 +7,9 @@
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyUsagePurpose, NameConstraints, SubjectPublicKeyInfo};
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::authority::{NameRule, base_params, distinguished};
-use super::inspect::{certificates, inspect_der};
+use super::inspect::{certificates, inspect_der, signed_by};
 use super::{
     Authority, AuthoritySpec, AuthorityView, CertInfo, KeyType, Lifetime, Phase, PkiError, PrivateKey, Purpose,
     Rotation, SigningRequest, Store, Subject, UnixTime, date, inspect, pem,
@@ -224,11 +223,4 @@ fn judged(
         last = parent;
     }
     Err(bad("its chain goes in a circle".into()))
-}
-
-fn signed_by(der: &[u8], authority: &[u8]) -> bool {
-    match (X509Certificate::from_der(der), X509Certificate::from_der(authority)) {
-        (Ok((_, cert)), Ok((_, authority))) => cert.verify_signature(Some(authority.public_key())).is_ok(),
-        _ => false,
-    }
 }

@@ -57,7 +57,7 @@ impl Authority {
         let key = PrivateKey::generate(request.key_type)?;
         let cert_pem = pem::encode("CERTIFICATE", &self.sign(&params, key.pair())?);
         let info = super::inspect(&cert_pem, "the new certificate")?;
-        let chain_pem = format!("{cert_pem}{}", self.intermediates_pem()?);
+        let chain_pem = format!("{cert_pem}{}", self.parents_pem());
         Ok(Issued { cert_pem, chain_pem, key_pem: key.to_pem(), info, warnings })
     }
 

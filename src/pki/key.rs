@@ -178,13 +178,18 @@ impl PrivateKey {
         }
     }
 
-    fn from_pkcs8(der: &[u8], what: &str) -> Result<Self, PkiError> {
+    pub(crate) fn from_pkcs8(der: &[u8], what: &str) -> Result<Self, PkiError> {
         let bad = |why: String| PkiError::Key { what: what.to_string(), why };
         let der = plain_ed25519(der).unwrap_or_else(|| Zeroizing::new(der.to_vec()));
         let pair = KeyPair::try_from(der.as_slice()).map_err(|error| {
             bad(format!("{error}; RSA of 2048 to 4096 bits, ECDSA P-256 and P-384 and Ed25519 are taken"))
         })?;
         Ok(PrivateKey { pair, pkcs8: der })
+    }
+
+    /// Its PKCS#8, unencrypted.
+    pub(crate) fn pkcs8(&self) -> &[u8] {
+        &self.pkcs8
     }
 
     /// The pair as the signing library takes it.

@@ -62,7 +62,7 @@ pub use {
     csr::{Signed, SigningRequest},
     describe::{describe, describe_foreign, describe_foreseen, describe_planned, diff},
     error::PkiError,
-    inspect::{CertInfo, KeyKind, inspect, inspect_all},
+    inspect::{CertInfo, KeyKind, inspect, inspect_all, to_root},
     intermediate::Installed,
     issue::{Issued, Request},
     issuer::{Anchor, Answer, Issuer, IssuerSpec, Order, Pending, SpecError},

@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use x509_parser::prelude::{FromDer, X509Certificate};
-
-use super::inspect::{certificates, inspect_der};
+use super::inspect::{certificates, inspect_der, signed_by};
 use super::{
     CertInfo, CertSet, KeyEvidence, KeyKind, KeyType, Lifetime, PkiError, Problem, Request, San, UnixTime,
     VerifyPolicy, date, verify,
@@ -309,12 +307,4 @@ fn leads_to(chain: &str, trust: &str, info: &CertInfo) -> bool {
     let judged = verify(CertSet { cert: chain, trust, key: &own }, &VerifyPolicy::default(), info.not_before);
     !judged
         .is_err_and(|problems| problems.iter().any(|one| matches!(one, Problem::NoChain { .. } | Problem::NoAuthority)))
-}
-
-/// Whether the signature on `der` is that of `authority`.
-fn signed_by(der: &[u8], authority: &[u8]) -> bool {
-    match (X509Certificate::from_der(der), X509Certificate::from_der(authority)) {
-        (Ok((_, cert)), Ok((_, authority))) => cert.verify_signature(Some(authority.public_key())).is_ok(),
-        _ => false,
-    }
 }

@@ -5,6 +5,7 @@
 //! ca/<name>/<serial>/cert.pem  one generation; after a rotation there are two
 //! ca/<name>/<serial>/key.pem   encrypted PKCS#8
 //! issued/<serial>.json         one certificate: whose, for what, until when; never a key
+//! accounts/<server>/           accounts at ACME servers: account.json, and key.pem, encrypted as ca's are
 //! revoked/<serial>.json        one that must not be used any more: since when and why
 //! ```
 
@@ -303,7 +304,8 @@ impl Store {
     pub fn files(&self) -> Result<Vec<(String, Vec<u8>)>, PkiError> {
         let _lock = self.lock()?;
         // What somebody else has put there, an older backup or a leaf's key perhaps, is none of it.
-        let ours = |name: &String| ["ca/", "issued/", "revoked/"].iter().any(|folder| name.starts_with(folder));
+        let ours =
+            |name: &String| ["accounts/", "ca/", "issued/", "revoked/"].iter().any(|folder| name.starts_with(folder));
         let names: Vec<String> = self.storage.list("")?.into_iter().filter(ours).collect();
         let read = |name: String| Ok(self.storage.read(&name)?.map(|bytes| (name, bytes)));
         names.into_iter().filter_map(|name| read(name).transpose()).collect()

@@ -129,7 +129,7 @@ fn an_offline_root_by_hand() {
     let issue = ["issue", "--ca", "client", "--profile", "server", "--common-name", "db", "--san", "db.example.org"];
     assert_eq!(with(&[&issue[..], &["--out", &leaf]].concat()).1, fine);
     let chain = std::fs::read_to_string(path("leaf/cert.pem")).unwrap();
-    assert_eq!(chain.matches("BEGIN").count(), 2);
+    assert_eq!(chain.matches("BEGIN").count(), 3);
     // Renewed by what is carried between the two machines.
     let (csr, cert) = (path("client.csr"), path("client.pem"));
     assert_eq!(with(&["intermediate", "request", "--ca", "client", "--out", &csr]).1, fine);

@@ -127,7 +127,7 @@ pub async fn prepare(
                     install.report = report(&issued.info, pki::renew_at(&issued.info, &policy), now, Some(&reason));
                     install.fresh = Some(Fresh {
                         name: Some(name_of(&issued.info, issuer.obeys())),
-                        cert: Some(issued.chain_pem),
+                        cert: Some(whole(&issued.chain_pem, &trust, issuer.obeys())?),
                         key: Some(issued.key_pem),
                         waited: false,
                         public_key: Some(issued.info.public_key_sha256.clone()),
@@ -152,7 +152,7 @@ pub async fn prepare(
                     install.report = report(info, pki::renew_at(info, &policy), now, Some(&reason));
                     install.fresh = Some(Fresh {
                         name: Some(name_of(info, false)),
-                        cert: Some(received.signed.chain_pem.clone()),
+                        cert: Some(whole(&received.signed.chain_pem, &trust, false)?),
                         key: None,
                         waited: true,
                         public_key: Some(info.public_key_sha256.clone()),
@@ -241,6 +241,11 @@ async fn wait(
     changes.append(&mut outcome.changes);
     outcome.changes = changes;
     Ok(outcome)
+}
+
+/// The chain as hosts get it. Ours is whole already.
+fn whole(chain: &str, trust: &str, ours: bool) -> Result<String, ActionError> {
+    if ours { Ok(chain.to_string()) } else { pki::to_root(chain, trust).map_err(failed) }
 }
 
 /// What a set's directory is called: by its serial number. Other authorities may begin anew with theirs, so their sets are

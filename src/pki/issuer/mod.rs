@@ -3,6 +3,7 @@
 //! [`Issuer`] is what `pki_certificate` (and with it every rotation) goes through. [`IssuerSpec`] is what the inventory
 //! says (`pki_issuers`), [`open`] makes the one out of the other.
 
+pub(crate) mod acme;
 mod embedded;
 mod files;
 mod order;
@@ -10,10 +11,11 @@ mod spec;
 
 use std::sync::Arc;
 
+pub use acme::Acme;
 pub use embedded::Embedded;
 pub use files::{ANSWERS, Files};
 pub use order::{Anchor, Answer, IssueFuture, Order, Pending, Received, Waits};
-pub use spec::{FilesSpec, IssuerSpec, SpecError};
+pub use spec::{AcmeSpec, FilesSpec, IssuerSpec, SpecError};
 
 use super::{KeyType, PkiError, Request, Store, UnixTime};
 
@@ -52,6 +54,7 @@ pub trait Issuer: Send + Sync {
 pub fn open(spec: &IssuerSpec, name: &str, store: &Arc<Store>) -> Result<Box<dyn Issuer>, PkiError> {
     Ok(match spec {
         IssuerSpec::Store => Box::new(Embedded::new(store.clone(), name)),
+        IssuerSpec::Acme(spec) => Box::new(Acme::new(spec.clone(), name, store.clone())?),
         IssuerSpec::Files(spec) => Box::new(Files::new(spec.clone(), name)?),
     })
 }

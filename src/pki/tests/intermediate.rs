@@ -58,7 +58,14 @@ fn what_an_intermediate_signs_leads_to_the_root() {
     // With the root unplugged, leaves are signed: hosts get the leaf with the intermediate, and trust the root.
     std::fs::rename(at.join("usb"), at.join("drawer")).unwrap();
     let issued = two.leaf("db.example.org").unwrap();
-    assert_eq!(issued.chain_pem.matches("BEGIN").count(), 2);
+    // A chain that breaks off before its root is refused by MariaDB's clients that have no trust file of their own.
+    assert_eq!(issued.chain_pem.matches("BEGIN").count(), 3);
+    let cut: String = issued.chain_pem.split_inclusive("-----END CERTIFICATE-----\n").take(2).collect();
+    assert_eq!(to_root(&cut, &view.bundle_pem).unwrap(), issued.chain_pem);
+    assert_eq!(to_root(&issued.cert_pem, &view.bundle_pem).unwrap(), issued.chain_pem);
+    let flat = authority("flat", Purpose::Cluster);
+    let alone = flat.issue(&request(Profile::Cluster, KeyType::EcdsaP256), NOW).unwrap();
+    assert_eq!(to_root(&alone.chain_pem, &flat.cert_pem).unwrap(), alone.cert_pem);
     assert_eq!(
         view.bundle_pem.matches("BEGIN").count(),
         2,
