@@ -162,9 +162,6 @@ fn the_second_of_two_leaves_waits_or_fails() {
         assert_eq!(told.unwrap()["result"], if code == 0 { "left" } else { "failed" });
     }
     let (code, out, err, _) = ran(here, &["--if-locked", "wait"], &[]);
-    assert!(
-        code == 0 && out.contains("changed by A nap") == false && err.starts_with("waiting: this job"),
-        "{out} {err}"
-    );
+    assert!(code == 0 && !out.contains("changed by A nap") && err.starts_with("waiting: this job"), "{out} {err}");
     assert!(first.wait().unwrap().success());
 }

@@ -157,11 +157,8 @@ impl Summary {
             }
             // A site need not have hosts of every kind that the playbook knows.
             Event::Warning { message } if message.starts_with("Could not match supplied host pattern") => {}
-            Event::Warning { message } => {
-                if !self.warnings.contains(message) {
-                    self.warnings.push(message.clone());
-                }
-            }
+            Event::Warning { message } if self.warnings.contains(message) => {}
+            Event::Warning { message } => self.warnings.push(message.clone()),
             Event::Diagnostic { text, .. } => self.troubles.push(text.trim().to_string()),
             Event::PlayStopped { reason } => self.troubles.push(reason.clone()),
             Event::RolledBack { host, sentence, .. } => {

@@ -50,7 +50,8 @@ fn furnish(lab: &Lab) {
     feed(CONTROLLER, &unpack("/usr/local/bin"), &tar(program.parent().unwrap(), &["deploy", "deploy-agent"]));
     feed(CONTROLLER, &unpack("/srv/site"), &tar(project, &["playbooks", "roles"]));
     // A gate of three seconds instead of ten: three nodes in turns are to be done before the first is due again.
-    let quick = "sed -i 's/allow_expired: true/allow_expired: true, stable_for: 3/' /srv/site/playbooks/rotate-certs.yml";
+    let quick =
+        "sed -i 's/allow_expired: true/allow_expired: true, stable_for: 3/' /srv/site/playbooks/rotate-certs.yml";
     lab.ssh(CONTROLLER, &format!("{quick} && grep -c 'stable_for: 3' /srv/site/playbooks/rotate-certs.yml"));
     let mut hosts = String::from("galera:\n  hosts:\n");
     for node in NODES {
