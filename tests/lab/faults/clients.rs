@@ -112,7 +112,10 @@ fn taken() {
     ] {
         let why = said.expect_err(peer);
         assert!(!why.is_empty(), "{peer}: {why}");
-        note(format!("{peer}, a name that is not in it: {}", why.lines().last().unwrap_or_default()));
+        note(format!(
+            "{peer}, a name that is not in it: {}",
+            why.lines().find(|line| !line.is_empty()).unwrap_or_default()
+        ));
     }
 
     // State transfer reads the same files: a node with an Ed25519 key joins with nothing.
