@@ -48,7 +48,6 @@ fn scenarios() {
         turns::SCENARIOS,
         runs::SCENARIOS,
         rotation::SCENARIOS,
-        sets::SCENARIOS,
     ];
     // The long ones are a suite of their own.
     let chosen: Vec<&(&str, fn())> = match faults::wanted() {

@@ -106,6 +106,79 @@ fn name_constraints_bind() {
 }
 
 #[test]
+fn what_constrains_an_authority_is_enforced() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path();
+    let rules = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>();
+    for (permitted, excluded, names, valid) in [
+        (&["example.org"][..], &[][..], &["db.example.org", "example.org"][..], true),
+        (&["example.org"], &[], &["db.example.org.evil.net"], false),
+        (&["example.org"], &[], &["badexample.org"], false),
+        (&["example.org", "10.0.0.0/8"], &[], &["a.example.org", "10.1.2.3"], true),
+        (&["example.org", "10.0.0.0/8"], &[], &["a.example.org", "11.1.2.3"], false),
+        (&["example.org", "fd00::/8"], &[], &["a.example.org", "fe80::1"], false),
+        (&[], &["secret.example.org"], &["db.example.org"], true),
+        (&[], &["secret.example.org"], &["db.secret.example.org"], false),
+        (&[], &["192.168.0.0/16"], &["db", "192.168.7.7"], false),
+        (&["example.org"], &["secret.example.org"], &["x.secret.example.org"], false),
+    ] {
+        let mut spec = AuthoritySpec::new("cluster", Purpose::Cluster).unwrap();
+        (spec.permitted, spec.excluded) = (rules(permitted), rules(excluded));
+        let ca = Authority::create(&spec, NOW).unwrap();
+        let mut wanted = request(Profile::Cluster, KeyType::EcdsaP256);
+        wanted.subject = Subject::new("node", None).unwrap();
+        wanted.sans = names.iter().map(|name| name.parse().unwrap()).collect();
+        let issued = ca.issue(&wanted, NOW).unwrap();
+        std::fs::write(d.join("ca.pem"), &ca.cert_pem).unwrap();
+        std::fs::write(d.join("cert.pem"), &issued.cert_pem).unwrap();
+        let (accepted, said) = openssl(d, &format!("verify -x509_strict -attime {NOW} -CAfile ca.pem cert.pem"));
+        let ours = verify(
+            CertSet { cert: &issued.cert_pem, trust: &ca.cert_pem, key: &evidence(&issued) },
+            &VerifyPolicy::default(),
+            NOW,
+        );
+        assert_eq!((accepted, ours.is_ok()), (valid, valid), "{permitted:?} {excluded:?} {names:?}: {said} {ours:?}");
+    }
+
+    // So many authorities between root and leaf, by the root's path length.
+    let ext = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n";
+    std::fs::write(d.join("ca.ext"), ext).unwrap();
+    std::fs::write(d.join("leaf.ext"), "subjectAltName=DNS:a.lan\nextendedKeyUsage=serverAuth,clientAuth\n").unwrap();
+    for (length, deepest) in [(Some(0), 0), (Some(1), 1), (None, 2)] {
+        let mut spec = AuthoritySpec::new("root", Purpose::Cluster).unwrap();
+        spec.path_length = length;
+        let root = Authority::create(&spec, now()).unwrap();
+        std::fs::write(d.join("by0.pem"), &root.cert_pem).unwrap();
+        std::fs::write(d.join("by0.key"), root.key.to_pem().expose()).unwrap();
+        let mut between = String::new();
+        for depth in 0..=2 {
+            let sign = |name: &str, ext: &str| {
+                let key = "ec -pkeyopt ec_paramgen_curve:P-256";
+                ok(d, &format!("req -new -newkey {key} -nodes -keyout {name}.key -subj /CN={name} -out made.csr"));
+                ok(
+                    d,
+                    &format!(
+                        "x509 -req -in made.csr -CA by{depth}.pem -CAkey by{depth}.key -set_serial 7 -days 9 -extfile {ext} -out {name}.pem"
+                    ),
+                );
+            };
+            sign("leaf", "leaf.ext");
+            let read = |name: &str| std::fs::read_to_string(d.join(name)).unwrap();
+            let chain = format!("{}{between}", read("leaf.pem"));
+            std::fs::write(d.join("chain.pem"), &chain).unwrap();
+            let (accepted, said) = openssl(d, "verify -CAfile by0.pem -untrusted chain.pem leaf.pem");
+            let key = public_half(&read("leaf.key"));
+            let set = CertSet { cert: &chain, trust: &root.cert_pem, key: &key };
+            let ours = verify(set, &VerifyPolicy::of(Profile::Cluster, &[]), now());
+            let valid = depth <= deepest;
+            assert_eq!((accepted, ours.is_ok()), (valid, valid), "{length:?} {depth}: {said} {ours:?}");
+            sign(&format!("by{}", depth + 1), "ca.ext");
+            between = format!("{}{between}", read(&format!("by{}.pem", depth + 1)));
+        }
+    }
+}
+
+#[test]
 fn authorities_made_by_openssl_are_taken() {
     let dir = tempfile::tempdir().unwrap();
     let d = dir.path();

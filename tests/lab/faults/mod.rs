@@ -41,6 +41,7 @@ pub fn all() -> impl Iterator<Item = &'static (&'static str, fn())> {
         links::SCENARIOS,
         super::rotation::FAULTS,
         schedule::SCENARIOS,
+        super::sets::SCENARIOS,
     ];
     every.into_iter().flatten()
 }
