@@ -280,6 +280,21 @@ fn chain_problem(
         let moment = WebTime::since_unix_epoch(std::time::Duration::from_secs(moment));
         let der = CertificateDer::from(leaf);
         let cert = EndEntityCert::try_from(&der).map_err(|error| error.to_string())?;
+        // Of a root the library looks at the names it may sign, not at how many authorities may stand below it; OpenSSL does.
+        let length = |path: &webpki::VerifiedPath<'_>| {
+            let below = path.intermediate_certificates().count();
+            let same = |der: &CertificateDer<'_>| {
+                anchor_from_trusted_cert(der).is_ok_and(|root| {
+                    let anchor = path.anchor();
+                    root.subject == anchor.subject && root.subject_public_key_info == anchor.subject_public_key_info
+                })
+            };
+            let most = roots.iter().filter(|(_, der)| same(der)).find_map(|(root, _)| root.path_length);
+            match most.and_then(|most| usize::try_from(most).ok()).is_some_and(|most| below > most) {
+                true => Err(webpki::Error::PathLenConstraintViolated),
+                false => Ok(()),
+            }
+        };
         let mut usages = Vec::new();
         if info.server_auth && (policy.server_auth || !info.client_auth) {
             usages.push(KeyUsage::server_auth());
@@ -288,7 +303,7 @@ fn chain_problem(
             usages.push(KeyUsage::client_auth());
         }
         for usage in usages {
-            cert.verify_for_usage(ALL_VERIFICATION_ALGS, &anchors, &between, moment, usage, None, None)
+            cert.verify_for_usage(ALL_VERIFICATION_ALGS, &anchors, &between, moment, usage, None, Some(&length))
                 .map_err(|error| error.to_string())?;
         }
         Ok(())
