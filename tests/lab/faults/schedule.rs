@@ -169,7 +169,7 @@ fn cycles() {
     }
     lab.ssh(
         CONTROLLER,
-        &format!("systemctl stop {UNIT}.timer; while systemctl is-active -q {UNIT}.service; do sleep 0.2; done"),
+        &format!("systemctl stop {UNIT}.timer; while systemctl is-active {UNIT}.service | grep -q activating; do sleep 0.2; done"),
     );
     for (known, now) in seen.iter_mut().zip(served(&lab)) {
         if known.last() != Some(&now) {
