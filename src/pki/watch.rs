@@ -89,6 +89,8 @@ pub struct Knowledge {
     pub revoked: BTreeMap<String, Revocation>,
     /// The changes of generations that are under way, by authority.
     pub rotations: BTreeMap<String, Rotation>,
+    /// The authorities whose issuer is not the store (`pki_issuers`): what it does not know of them is no fault.
+    pub elsewhere: std::collections::BTreeSet<String>,
 }
 
 /// A set, judged.
@@ -123,7 +125,8 @@ pub fn judge_set(seen: &FilesSeen, spec: &SetSpec, known: &Knowledge, now: UnixT
     let mut report = SetReport::default();
     let mut say = |state, why: String| report.findings.push(Finding::new(state, why));
     let authority = known.authorities.get(&spec.authority);
-    if authority.is_none() && !known.authorities.is_empty() && !spec.is_given() {
+    let elsewhere = spec.is_given() || known.elsewhere.contains(&spec.authority);
+    if authority.is_none() && !known.authorities.is_empty() && !elsewhere {
         say(State::Warning, format!("the store has no authority `{}`: nobody can renew this set", spec.authority));
     }
     match seen.ca.as_deref().map(|ca| inspect_all(ca, &spec.ca_name)) {
@@ -133,7 +136,7 @@ pub fn judge_set(seen: &FilesSeen, spec: &SetSpec, known: &Knowledge, now: UnixT
             if let Some(subject) = missing {
                 say(State::Warning, format!("{} does not trust {subject}, and the store does", spec.ca_name));
             }
-            if let Some(subject) = foreign(known, &all).filter(|_| !spec.is_given()) {
+            if let Some(subject) = foreign(known, &all).filter(|_| !elsewhere) {
                 say(State::Warning, format!("{} trusts {subject}, and the store does not", spec.ca_name));
             }
         }

@@ -9,6 +9,7 @@ mod failures;
 mod faults;
 mod firewall;
 mod inputs;
+mod issuers;
 mod killed;
 mod lab;
 mod language;
@@ -42,6 +43,7 @@ fn scenarios() {
         site::SCENARIOS,
         tls::SCENARIOS,
         certificates::SCENARIOS,
+        issuers::SCENARIOS,
         restart::SCENARIOS,
         rolling::SCENARIOS,
         rollback::SCENARIOS,

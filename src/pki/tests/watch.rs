@@ -177,3 +177,15 @@ fn authorities_are_judged_long_before_their_end() {
     assert!(State::Critical > State::Unknown && State::Unknown > State::Warning && State::Warning > State::Ok);
     assert_eq!([State::Ok, State::Warning, State::Critical, State::Unknown].map(State::code), [0, 1, 2, 3]);
 }
+
+#[test]
+fn an_authority_that_is_elsewhere_is_no_fault_of_the_store() {
+    let (ours, corp) = (authority("cluster", Purpose::Cluster), authority("corp", Purpose::Client));
+    let issued = corp.issue(&request(Profile::Server, KeyType::EcdsaP256), NOW).unwrap();
+    let set = serde_json::json!([{"name": "web", "authority": "corp", "profile": "server", "path": "/x"}]);
+    let spec = SetSpec::list(&set).unwrap().remove(0);
+    let mut known = known(&ours);
+    assert!(judge_set(&files(&issued, &corp), &spec, &known, NOW + DAY).findings.len() >= 2);
+    known.elsewhere.insert("corp".into());
+    assert_eq!(judge_set(&files(&issued, &corp), &spec, &known, NOW + DAY).findings, []);
+}

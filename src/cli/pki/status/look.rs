@@ -14,11 +14,12 @@ use super::report::{AuthorityLine, HostLine, PortLine, Report, SetLine};
 use crate::cli::access::Access;
 use crate::engine::Respondent;
 use crate::modules::Status;
-use crate::pki::{self, FilesSeen, Knowledge, Port, SetSpec, UnixTime};
+use crate::pki::{self, FilesSeen, IssuerSpec, Knowledge, Port, SetSpec, UnixTime};
 
 /// What is asked of the inventory for every host.
 const VARIABLES: &[&str] = &[
     "pki_sets",
+    "pki_issuers",
     "galera_address",
     "ansible_host",
     "galera_group",
@@ -56,11 +57,18 @@ pub fn look(choice: &StoreChoice, access: &Arc<Access>, now: UnixTime) -> Result
 /// Nothing where no host has sets.
 pub async fn look_at_all(choice: &StoreChoice, access: &Arc<Access>, now: UnixTime) -> Result<Option<Report>, String> {
     let (mut all, mut broken) = (Vec::new(), Vec::new());
+    let mut elsewhere = std::collections::BTreeSet::new();
     let mut stores: std::collections::BTreeSet<PathBuf> = choice.place.iter().cloned().collect();
     for (host, variables) in access.variables(&access.hosts(), VARIABLES).await {
         let chosen = access.limited.as_ref().is_none_or(|limited| limited.iter().any(|name| **name == *host));
         match variables.and_then(|variables| wanted(&host, &variables).map(|wanted| (wanted, variables))) {
             Ok((Some(wanted), variables)) => {
+                match IssuerSpec::map(variables.get("pki_issuers").unwrap_or(&Value::Null)) {
+                    Ok(issuers) => elsewhere.extend(
+                        issuers.into_iter().filter(|(_, spec)| *spec != IssuerSpec::Store).map(|(name, _)| name),
+                    ),
+                    Err(error) => return Err(format!("{host}: {error}")),
+                }
                 if let (None, true, Some(path)) =
                     (&choice.place, chosen, variables.get("pki_store").and_then(Value::as_str))
                 {
@@ -79,7 +87,7 @@ pub async fn look_at_all(choice: &StoreChoice, access: &Arc<Access>, now: UnixTi
     }
     let store = knowledge(choice, stores);
     let (place, known, store_trouble) = match store {
-        Ok((place, known)) => (place, known, None),
+        Ok((place, known)) => (place, Knowledge { elsewhere, ..known }, None),
         Err(why) => (None, Knowledge::default(), Some(why)),
     };
     let (reached, seen) = hosts(access, &all).await;
