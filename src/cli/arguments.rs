@@ -245,6 +245,10 @@ pub struct RunArguments {
     /// When to use colours
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Colour,
+    /// Write the run down at its end: .html (one page that needs nothing else), .xml (JUnit) or .md (Markdown), contents with
+    /// --diff; may be given several times
+    #[arg(long = "report", value_name = "FILE")]
+    pub reports: Vec<PathBuf>,
     /// With --check: keep what is shown as a plan, for `deploy apply`
     #[arg(long, value_name = "FILE", requires = "check")]
     pub out: Option<PathBuf>,

@@ -16,7 +16,7 @@ use crate::playbook::{
     ListOptions, LoadOptions, Playbook, RegisteredModules, TagSelection, Variables, list, load_playbook, unknown_tags,
 };
 use crate::redact::Redactor;
-use crate::report::{JsonLines, Mask, Reporter, Reporters, Style, Terminal};
+use crate::report::{JsonLines, Mask, Reporter, Reporters, Reports, Style, Terminal};
 use crate::source::{Diag, Diags, Span};
 use crate::template::{Layer, Raw, Scope, Templar, TemplarOptions};
 use crate::vars::vault::Vault;
@@ -65,27 +65,31 @@ pub fn run(arguments: RunArguments, order: Order) -> ExitCode {
     }
     let started = runtime().and_then(|runtime| {
         let planning = arguments.out.as_ref().map(|_| Planning::begin(&arguments, &sources, &order)).transpose()?;
-        Ok((runtime, planning))
+        let reports = Reports::new(&arguments.reports, masking(&redactor))?;
+        Ok((runtime, planning, reports))
     });
     let shown = redactor.clone();
     let failed = |why: String| {
         eprintln!("error: {}", shown.mask(&why));
         1
     };
-    let (runtime, planning) = match started {
+    let (runtime, planning, reports) = match started {
         Ok(started) => started,
         Err(why) => return ExitCode::from(failed(why)),
     };
-    let watching =
-        Watching { reporters: planning.iter().map(|planning| planning.reporter()).collect(), ..Watching::default() };
+    let watching = Watching {
+        reporters: planning.iter().map(Planning::reporter).chain([reports.reporter()]).collect(),
+        ..Watching::default()
+    };
     let played = runtime.block_on(play(arguments, sources, order, watching, colour));
     let code = played.unwrap_or_else(&failed);
-    match planning.map(|planning| planning.finish(code)) {
-        Some(Err(why)) => {
+    let written = reports.write().and(planning.map_or(Ok(()), |planning| planning.finish(code)));
+    match written {
+        Ok(()) => ExitCode::from(code),
+        Err(why) => {
             failed(why);
             ExitCode::from(if code == 0 || code >= 10 { 1 } else { code })
         }
-        _ => ExitCode::from(code),
     }
 }
 

@@ -1,12 +1,18 @@
-//! Events to terminal and JSON lines: the only place that prints.
+//! Events to terminal, JSON lines, and what is written at the end of a run (HTML, JUnit, Markdown): the only place that prints.
 
 mod diff;
 mod drift;
+mod files;
+mod html;
 mod json;
+mod junit;
+mod markdown;
+mod story;
 mod terminal;
 
 pub use diff::render_all as changes;
 pub use drift::Drift;
+pub use files::Reports;
 pub use json::JsonLines;
 pub use terminal::{Style, Terminal};
 

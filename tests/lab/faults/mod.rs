@@ -13,6 +13,7 @@ pub mod kills;
 pub mod links;
 pub mod live;
 pub mod membership;
+pub mod plans;
 pub mod recovery;
 pub mod schedule;
 pub mod starts;
@@ -32,6 +33,7 @@ pub fn all() -> impl Iterator<Item = &'static (&'static str, fn())> {
         clients::SCENARIOS,
         super::killed::SCENARIOS,
         super::rollback::FAULTS,
+        plans::SCENARIOS,
         recovery::SCENARIOS,
         starts::SCENARIOS,
         membership::SCENARIOS,

@@ -1,0 +1,73 @@
+//! `--report FILE`: a run written down at its end, in the form that the file's name asks for.
+
+use super::story::Teller;
+use super::{Mask, Reporter, html, junit, markdown};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// What a report is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One page that needs nothing else.
+    Html,
+    /// For programs that collect test results.
+    Junit,
+    /// For a ticket.
+    Markdown,
+}
+
+impl Kind {
+    /// By the end of the file's name.
+    ///
+    /// # Errors
+    /// It ends in nothing that we write.
+    pub fn of(path: &Path) -> Result<Kind, String> {
+        match path.extension().and_then(|end| end.to_str()) {
+            Some("html" | "htm") => Ok(Kind::Html),
+            Some("xml") => Ok(Kind::Junit),
+            Some("md") => Ok(Kind::Markdown),
+            _ => Err(format!("{}: a report ends in .html, .xml (JUnit) or .md (Markdown)", path.display())),
+        }
+    }
+}
+
+/// Reports in the making.
+pub struct Reports {
+    teller: Teller,
+    files: Vec<(PathBuf, Kind)>,
+}
+
+impl Reports {
+    /// Nothing is written yet.
+    pub fn new(paths: &[PathBuf], mask: Mask) -> Result<Reports, String> {
+        let files = paths.iter().map(|path| Ok((path.clone(), Kind::of(path)?))).collect::<Result<_, String>>()?;
+        Ok(Reports { teller: Teller::new(mask), files })
+    }
+
+    /// Listens to the run.
+    pub fn reporter(&self) -> Box<dyn Reporter> {
+        Box::new(self.teller.clone())
+    }
+
+    /// Writes them, each in one step, for their owner alone: hosts' contents are in them.
+    pub fn write(&self) -> Result<(), String> {
+        let story = self.teller.story();
+        for (path, kind) in &self.files {
+            let text = match kind {
+                Kind::Html => html::html(&story),
+                Kind::Junit => junit::junit(&story),
+                Kind::Markdown => markdown::markdown(&story),
+            };
+            let temporary = path.with_extension(format!("new.{}", std::process::id()));
+            let write = || {
+                let mut file =
+                    std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+                file.write_all(text.as_bytes())?;
+                std::fs::rename(&temporary, path)
+            };
+            write().map_err(|error: std::io::Error| format!("the report {}: {error}", path.display()))?;
+        }
+        Ok(())
+    }
+}

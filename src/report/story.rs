@@ -1,0 +1,242 @@
+//! A run as a whole, gathered from its events, for what is written at its end: pages, tickets, test reports.
+//!
+//! Every text is masked as it comes in, so that whoever writes a page may escape it in any way.
+
+use super::{Mask, Reporter};
+use crate::engine::event::{Counters, Event, GateState, HostResult, TaskInfo, TaskStatus};
+use crate::machine::Change;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// A run.
+#[derive(Clone, Debug, Default)]
+pub struct Story {
+    /// Playbooks, as named by the user.
+    pub playbooks: Vec<String>,
+    /// Whether it was a check.
+    pub check: bool,
+    /// Its plays.
+    pub plays: Vec<Chapter>,
+    /// Warnings and diagnostics.
+    pub remarks: Vec<String>,
+    /// Each host's counters, at the end.
+    pub recap: Vec<(String, Counters)>,
+    /// Handlers that were notified and not run, by host.
+    pub owed: Vec<(String, Vec<String>)>,
+    /// Seconds it took.
+    pub seconds: f64,
+}
+
+/// A play.
+#[derive(Clone, Debug, Default)]
+pub struct Chapter {
+    /// Its name.
+    pub name: String,
+    /// Its hosts.
+    pub hosts: Vec<String>,
+    /// When it began, in seconds of the run.
+    pub began: f64,
+    /// Its tasks, in the order in which they were begun.
+    pub tasks: Vec<Scene>,
+    /// Turns, gates, waits, rollbacks, the reason of an early end: each with its second.
+    pub steps: Vec<(f64, Mood, String)>,
+}
+
+/// How a step of a play is to be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    /// As it should be.
+    Good,
+    /// To know.
+    Plain,
+    /// Not as it should be.
+    Bad,
+}
+
+/// A task.
+#[derive(Clone, Debug)]
+pub struct Scene {
+    /// The task.
+    pub task: Arc<TaskInfo>,
+    /// What it came to: hosts with the same outcome stand together.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// What a task, or one item of its loop, came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// How it ended.
+    pub status: TaskStatus,
+    /// A failure that was ignored.
+    pub ignored: bool,
+    /// The item.
+    pub item: Option<String>,
+    /// Why.
+    pub msg: Option<String>,
+    /// What was changed.
+    pub changes: Vec<Change>,
+    /// Handlers that were notified.
+    pub notified: Vec<String>,
+    /// The hosts, each with when it ended and how long it took, in seconds.
+    pub hosts: Vec<(String, f64, f64)>,
+}
+
+impl Outcome {
+    fn is_like(&self, other: &Outcome) -> bool {
+        (self.status, self.ignored, &self.item, &self.msg, &self.changes, &self.notified)
+            == (other.status, other.ignored, &other.item, &other.msg, &other.changes, &other.notified)
+    }
+}
+
+impl Story {
+    /// Sums of all hosts' counters.
+    pub fn totals(&self) -> Counters {
+        let mut sum = Counters::default();
+        for (_, host) in &self.recap {
+            sum.ok += host.ok;
+            sum.changed += host.changed;
+            sum.unreachable += host.unreachable;
+            sum.failed += host.failed;
+            sum.skipped += host.skipped;
+            sum.rescued += host.rescued;
+            sum.ignored += host.ignored;
+            sum.unknown += host.unknown;
+        }
+        sum
+    }
+
+    fn chapter(&mut self) -> &mut Chapter {
+        if self.plays.is_empty() {
+            self.plays.push(Chapter::default());
+        }
+        let last = self.plays.len() - 1;
+        &mut self.plays[last]
+    }
+}
+
+/// Gathers a story. Its clones gather the same one.
+#[derive(Clone)]
+pub struct Teller {
+    story: Arc<Mutex<Story>>,
+    began: Instant,
+    mask: Mask,
+}
+
+impl Teller {
+    /// A story that begins now.
+    pub fn new(mask: Mask) -> Teller {
+        Teller { story: Arc::default(), began: Instant::now(), mask }
+    }
+
+    /// What was told so far; hosts by name, whoever was quicker.
+    pub fn story(&self) -> Story {
+        let mut story = self.story.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+        for outcome in story.plays.iter_mut().flat_map(|play| &mut play.tasks).flat_map(|task| &mut task.outcomes) {
+            outcome.hosts.sort_by(|one, other| one.0.cmp(&other.0));
+        }
+        story
+    }
+
+    fn text(&self, text: &str) -> String {
+        (self.mask)(text)
+    }
+
+    fn outcome(&self, result: &HostResult, now: f64) -> Outcome {
+        Outcome {
+            status: result.status,
+            ignored: result.ignored,
+            item: result.item.as_deref().map(|item| self.text(item)),
+            msg: result.msg.as_deref().map(|msg| self.text(msg)),
+            changes: result.changes.iter().map(|change| self.change(change)).collect(),
+            notified: result.notified.clone(),
+            hosts: vec![(result.host.to_string(), now, result.seconds)],
+        }
+    }
+
+    fn change(&self, change: &Change) -> Change {
+        let masked = serde_json::to_string(change).ok().and_then(|text| serde_json::from_str(&self.text(&text)).ok());
+        // A mask that breaks the form takes the contents with it.
+        masked.unwrap_or_else(|| Change { kind: crate::machine::ChangeKind::Opaque, ..change.clone() })
+    }
+}
+
+impl Reporter for Teller {
+    fn report(&mut self, event: &Event) -> std::io::Result<()> {
+        let now = self.began.elapsed().as_secs_f64();
+        let mut guard = self.story.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let story = &mut *guard;
+        story.seconds = now;
+        let mut step = |mood: Mood, text: String| {
+            let text = self.text(&text);
+            story.chapter().steps.push((now, mood, text));
+        };
+        match event {
+            Event::RunStarted { playbooks, check } => {
+                (story.playbooks, story.check) = (playbooks.clone(), *check);
+            }
+            Event::PlayStarted { name, hosts } => {
+                let hosts = hosts.iter().map(|host| host.to_string()).collect();
+                story.plays.push(Chapter { name: self.text(name), hosts, began: now, ..Chapter::default() });
+            }
+            Event::TaskStarted { .. } | Event::StillRunning { .. } | Event::Retrying { .. } => {}
+            Event::ItemDone(result) | Event::TaskDone(result) => {
+                // A loop's own result says again what its items said.
+                let items = result.result.get("results").and_then(|results| results.as_array());
+                if items.is_some_and(|items| !items.is_empty()) && result.status != TaskStatus::Failed {
+                    return Ok(());
+                }
+                let outcome = self.outcome(result, now);
+                let scenes = &mut story.chapter().tasks;
+                let at = match scenes.iter().rposition(|scene| scene.task == result.task) {
+                    Some(at) => at,
+                    None => {
+                        scenes.push(Scene { task: result.task.clone(), outcomes: Vec::new() });
+                        scenes.len() - 1
+                    }
+                };
+                let outcomes = &mut scenes[at].outcomes;
+                match outcomes.iter_mut().find(|other| other.is_like(&outcome)) {
+                    Some(other) => other.hosts.extend(outcome.hosts),
+                    None => outcomes.push(outcome),
+                }
+            }
+            Event::Rescued { host } => step(Mood::Plain, format!("{host}: a rescue section took the failure")),
+            Event::Warning { message } => story.remarks.push(self.text(message)),
+            Event::Diagnostic { text, .. } => story.remarks.push(self.text(text)),
+            Event::RollingOrder { turns, gate, .. } => {
+                let turns: Vec<String> = turns.iter().map(|turn| turn.join(" + ")).collect();
+                let gate = gate.as_ref().map(|gate| format!("; gate: {gate}")).unwrap_or_default();
+                step(Mood::Plain, format!("order: {}{gate}", turns.join(", then ")));
+            }
+            Event::TurnStarted { turn, of, hosts } => {
+                step(Mood::Plain, format!("turn {turn} of {of}: {}", hosts.join(", ")))
+            }
+            Event::TurnDone { turn, hosts, ok, seconds } => {
+                let (mood, how) = if *ok { (Mood::Good, "done") } else { (Mood::Bad, "failed") };
+                step(mood, format!("turn {turn}: {} {how} after {seconds:.1} s", hosts.join(", ")));
+            }
+            Event::RolledBack { host, changes, not_undone, sentence, .. } => {
+                step(Mood::Bad, format!("{host} was rolled back ({} put back): {sentence}", changes.len()));
+                for what in not_undone {
+                    step(Mood::Bad, format!("{host}: not put back: {what}"));
+                }
+            }
+            Event::Gate { name, state, sentence, seconds } => {
+                let (mood, how) = match state {
+                    GateState::Open => (Mood::Good, "open"),
+                    GateState::Closed => (Mood::Bad, "closed"),
+                    GateState::Waiting => (Mood::Plain, "waiting"),
+                    GateState::Unknown => (Mood::Plain, "not known in a check"),
+                };
+                step(mood, format!("gate {name}: {how} ({seconds} s): {sentence}"));
+            }
+            Event::Waiting { reason, seconds } => step(Mood::Plain, format!("waits {seconds} s: {reason}")),
+            Event::PlayStopped { reason } => step(Mood::Bad, reason.clone()),
+            Event::Recap { hosts, owed } => {
+                story.recap = hosts.iter().map(|(host, counters)| (host.to_string(), *counters)).collect();
+                story.owed = owed.iter().map(|(host, handlers)| (host.to_string(), handlers.clone())).collect();
+            }
+        }
+        Ok(())
+    }
+}
