@@ -165,8 +165,7 @@ fn changed_since() {
 /// The agent is killed at many moments; what it had changed by then is put back.
 fn killed_agent() {
     let lab = lab();
-    let mut killed = 0;
-    for milliseconds in [0, 5, 15, 40, 80, 150] {
+    for (killed, milliseconds) in [0, 5, 15, 40, 80, 150].into_iter().enumerate() {
         lab.ssh("box1", "rm -rf /srv/rb; mkdir /srv/rb; cd /srv/rb; for i in $(seq 1 60); do echo $i >f$i; done");
         let before = lab.ssh("box1", LOOK);
         let tasks: String = (1..=60)
@@ -189,7 +188,6 @@ fn killed_agent() {
             break;
         }
         assert_ne!(output.status.code(), Some(0), "the run came to its end before it was killed");
-        killed += 1;
         std::thread::sleep(Duration::from_millis(200));
         let changed = lab.ssh("box1", LOOK);
         assert_ne!(changed, before);

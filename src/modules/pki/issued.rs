@@ -78,7 +78,7 @@ pub async fn prepare(
     let order = Order {
         host: host.host(),
         path: &install.place.path.clone(),
-        request: request,
+        request,
         pending: pending.as_ref(),
         in_force: found.key.public(),
         trust: &trust,

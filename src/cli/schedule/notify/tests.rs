@@ -114,7 +114,7 @@ fn request(mut stream: impl Read + Write, answer: &str) -> String {
 
 #[test]
 fn a_hook_gets_one_post_and_its_answer_counts() {
-    let (port, heard) = listener("HTTP/1.1 204 No Content\r\n\r\n", |stream, answer| request(stream, answer));
+    let (port, heard) = listener("HTTP/1.1 204 No Content\r\n\r\n", request);
     let receiver =
         json!({"url": format!("http://me:pass@127.0.0.1:{port}/T0/hook?a=b"), "headers": {"X-Token": "abc"}});
     assert_eq!(tell(&Receiver::list(&receiver).unwrap()[0]), Ok(()));
@@ -137,7 +137,7 @@ fn a_hook_gets_one_post_and_its_answer_counts() {
         ("HTTP/1.1 302 Found\r\nLocation: http://x\r\n\r\n", "redirects are not followed"),
         ("220 mail.example ESMTP\r\n", "did not answer in HTTP"),
     ] {
-        let (port, heard) = listener(answer, |stream, answer| request(stream, answer));
+        let (port, heard) = listener(answer, request);
         let refused = tell(&Receiver::url(&format!("http://127.0.0.1:{port}/")).unwrap()).unwrap_err();
         assert!(refused.contains(why), "{refused}");
         heard.join().unwrap();

@@ -152,7 +152,7 @@ impl Acme {
 
     /// The account at this server: the one in the store, or a new one.
     async fn account(&self, host: &str) -> Result<Account, PkiError> {
-        let folder = format!("accounts/{}", hex(&Sha256::digest(self.spec.directory.as_bytes()))[..16].to_string());
+        let folder = format!("accounts/{}", &hex(&Sha256::digest(self.spec.directory.as_bytes()))[..16]);
         let (record_file, key_file) = (format!("{folder}/account.json"), format!("{folder}/key.pem"));
         let failed = |error: Error| self.failed(host, error);
         let builder = || Account::builder_with_http(Box::new(self.client.clone()));
