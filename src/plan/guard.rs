@@ -74,7 +74,7 @@ impl Guard {
             return None;
         }
         let why = match planned {
-            Some((TaskStatus::Changed, mark)) if mark.reached == Mark::of(result, &self.0.key).reached => return None,
+            Some((TaskStatus::Changed, mark)) if mark.is_done_by(&Mark::of(result, &self.0.key)) => return None,
             Some((TaskStatus::Changed, _)) => "changed something else than the plan says",
             Some(_) => "changed something, and the plan says that it does not",
             None => "changed something, and is not in the plan",

@@ -2,7 +2,7 @@
 
 use super::Key;
 use crate::engine::event::{HostResult, TaskStatus};
-use crate::machine::{Change, ChangeKind, Facet};
+use crate::machine::{Change, ChangeKind, Domain, Facet};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -28,8 +28,21 @@ pub struct Place {
 pub struct Mark {
     /// Of status, changes and notified handlers.
     pub whole: String,
-    /// Of what each change leads to, whatever was there before.
-    pub reached: Vec<String>,
+    /// What each change leads to, whatever was there before.
+    pub reached: Vec<Reached>,
+}
+
+/// What a change leads to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Reached {
+    /// Of the subject and its aspect.
+    pub of: String,
+    /// Of the state; nothing where that is known only when it is applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// It was inferred (what a package brings) and not observed: it need not be told by the run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inferred: bool,
 }
 
 impl Mark {
@@ -37,38 +50,63 @@ impl Mark {
     pub fn of(result: &HostResult, key: &Key) -> Mark {
         let changes: Vec<Change> = result.changes.iter().map(comparable).collect();
         let whole = serde_json::json!([result.status, changes, result.notified]);
-        let mut reached: Vec<String> = changes.iter().filter_map(|change| reached(change, key)).collect();
+        let mut reached: Vec<Reached> = changes.iter().filter_map(|change| reached(change, key)).collect();
         reached.sort();
+        reached.dedup();
         Mark { whole: key.digest("result", whole.to_string().as_bytes()), reached }
     }
+
+    /// Whether what was done is what was planned: nothing else, and everything that was not merely inferred.
+    pub fn is_done_by(&self, done: &Mark) -> bool {
+        let fits = |planned: &Reached, done: &Reached| {
+            planned.of == done.of && planned.to.as_ref().is_none_or(|to| done.to.as_ref() == Some(to))
+        };
+        done.reached.iter().all(|done| self.reached.iter().any(|planned| fits(planned, done)))
+            && self
+                .reached
+                .iter()
+                .all(|planned| planned.inferred || done.reached.iter().any(|done| fits(planned, done)))
+    }
 }
+
+/// What a certificate is described by and what follows from the moment it is made.
+const OF_THE_MOMENT: [&str; 5] = ["valid from:", "valid to:", "serial:", "fingerprint:", "public key:"];
 
 /// The same change without what is made anew each time: keys, serial numbers, and the dates that follow from the moment.
 fn comparable(change: &Change) -> Change {
     let mut change = change.clone();
+    let certificate = change.subject.domain == Domain::Pki;
     if let ChangeKind::Set { before, after, .. } = &mut change.kind {
         for facet in [before, after] {
-            if let Facet::AtApply(_) = facet {
-                *facet = Facet::AtApply(String::new());
+            match facet {
+                Facet::AtApply(what) => what.clear(),
+                Facet::Text(text) if certificate => {
+                    let lasting = |line: &&str| !OF_THE_MOMENT.iter().any(|word| line.starts_with(word));
+                    *text = text.lines().filter(lasting).collect::<Vec<_>>().join("\n");
+                }
+                _ => {}
             }
         }
     }
     change
 }
 
-/// What a change leads to; nothing where that is not known beforehand. That something happened counts, and not how it is
-/// told: before it does, nobody knows the process id it will have.
-fn reached(change: &Change, key: &Key) -> Option<String> {
+/// What a change leads to. That something happened counts, and not how it is told: before it does, nobody knows the process
+/// id it will have.
+fn reached(change: &Change, key: &Key) -> Option<Reached> {
     let subject = &change.subject;
-    let what = match &change.kind {
-        ChangeKind::Set { after: Facet::AtApply(_) | Facet::Unknown, aspect, .. } => {
-            serde_json::json!([subject, aspect, "at apply"])
-        }
-        ChangeKind::Set { aspect, after, .. } => serde_json::json!([subject, aspect, after]),
-        ChangeKind::Effect { .. } => serde_json::json!([subject, "effect"]),
+    let (of, to) = match &change.kind {
+        ChangeKind::Set { aspect, after: Facet::AtApply(_) | Facet::Unknown, .. } => (aspect.as_str(), None),
+        ChangeKind::Set { aspect, after, .. } => (aspect.as_str(), Some(serde_json::json!(after))),
+        ChangeKind::Effect { .. } => ("effect", None),
         ChangeKind::Opaque => return None,
     };
-    Some(key.digest("change", what.to_string().as_bytes()))
+    let of = serde_json::json!([subject, of]);
+    Some(Reached {
+        of: key.digest("subject", of.to_string().as_bytes()),
+        to: to.map(|to| key.digest("state", serde_json::json!([of, to]).to_string().as_bytes())),
+        inferred: change.inferred,
+    })
 }
 
 /// Counts the results of a run, to give each its place.
@@ -104,4 +142,55 @@ impl Counter {
 /// Whether a result says that something is changed.
 pub(super) fn changes_something(result: &HostResult) -> bool {
     result.status == TaskStatus::Changed || !result.changes.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Subject;
+
+    fn set(domain: Domain, name: &str, after: Facet) -> Change {
+        Change::set(Subject::new(domain, name), "content", Facet::Absent, after)
+    }
+
+    fn mark(changes: &[Change]) -> Mark {
+        let key = Key::of(1);
+        let changes: Vec<Change> = changes.iter().map(comparable).collect();
+        let whole = key.digest("result", serde_json::json!(changes).to_string().as_bytes());
+        Mark { whole, reached: changes.iter().filter_map(|change| reached(change, &key)).collect() }
+    }
+
+    fn text(text: &str) -> Facet {
+        Facet::Text(text.into())
+    }
+
+    #[test]
+    fn what_is_done_is_held_against_what_is_planned() {
+        let file = |name: &str, after| set(Domain::File, name, after);
+        let inferred = |change: Change| Change { inferred: true, ..change };
+        for (planned, done, expected) in [
+            (vec![file("/a", text("1"))], vec![file("/a", text("1"))], true),
+            (vec![file("/a", text("1"))], vec![file("/a", text("2"))], false),
+            (vec![file("/a", text("1"))], vec![file("/a", text("1")), file("/b", text("1"))], false),
+            (vec![file("/a", text("1")), file("/b", text("1"))], vec![file("/a", text("1"))], false),
+            // A key that is made at apply may be any, but only there.
+            (vec![file("/key", Facet::AtApply("a key".into()))], vec![file("/key", text("K"))], true),
+            (vec![file("/key", Facet::AtApply("a key".into()))], vec![file("/other", text("K"))], false),
+            (vec![inferred(file("/brought", text("1")))], vec![], true),
+        ] {
+            assert_eq!(mark(&planned).is_done_by(&mark(&done)), expected, "{planned:?} {done:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_planned_by_what_lasts() {
+        let certificate = |name: &str, minute: u32, serial: &str| {
+            let told = format!("subject: /CN={name}\nvalid from: 2026-01-01 10:{minute}\nserial: {serial}\n");
+            set(Domain::Pki, "cert.pem", text(&told))
+        };
+        let planned = mark(&[certificate("a", 10, "(known only at apply)")]);
+        assert_eq!(planned.whole, mark(&[certificate("a", 11, "(known only at apply)")]).whole);
+        assert!(planned.is_done_by(&mark(&[certificate("a", 12, "7f")])));
+        assert!(!planned.is_done_by(&mark(&[certificate("b", 10, "7f")])));
+    }
 }

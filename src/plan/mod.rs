@@ -16,7 +16,7 @@ pub use compare::{Difference, Moved, compare};
 pub use file::{Made, Order, Plan, PlanFile, program_hash};
 pub use guard::Guard;
 pub use key::Key;
-pub use mark::{Mark, Place};
+pub use mark::{Mark, Place, Reached};
 pub use recorder::{Recorder, Recording};
 pub use signature::{Signed, sign, signature_path, verify};
 
