@@ -145,6 +145,9 @@ fn other_files_other_variables_and_tampering_are_refused() {
 #[test]
 fn secrets_of_the_command_line_are_given_again_and_are_in_no_plan() {
     let play = new(PLAYBOOK);
+    // A path is no secret, whatever its variable is called.
+    let ran = check(&play, &["-e", "db_password_file=/run/secrets/db"]);
+    assert!(ran.code == 0 && play.read("change.plan").contains("/run/secrets/db"), "{}", ran.all());
     let ran = check(&play, &["-e", "db_password=hunter2-tr0ub4dor"]);
     assert_eq!(ran.code, 0, "{}", ran.all());
     let plan = play.read("change.plan");

@@ -66,7 +66,10 @@ fn account() -> String {
 pub fn conceal(vars: &Variables, redactor: &Redactor) {
     for (name, node) in vars {
         let name = name.to_lowercase();
-        if ["pass", "secret", "token"].iter().any(|word| name.contains(word))
+        // Where a secret lies is none, and a plan or a resumed run must find it again.
+        let place = ["_file", "_path", "_dir"].iter().any(|end| name.ends_with(end));
+        if !place
+            && ["pass", "secret", "token"].iter().any(|word| name.contains(word))
             // A resumed run has stars where its first command line had a secret.
             && let Some(text) = node.scalar_text().filter(|text| text.chars().any(|c| c != '*'))
         {
