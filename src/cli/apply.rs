@@ -208,7 +208,10 @@ async fn checked(run: &RunArguments, sources: Sources, key: &Key, passwords: &Pa
         // Hosts that fail now are hosts that have moved.
         EXIT_PARSE => Err(Refused("the check that goes before could not be made: see `deploy --check`".into())),
         code if i32::from(code) == EXIT_INTERRUPTED => Err(Refused("interrupted".into())),
-        _ => Ok(recorder.take()),
+        _ => match recorder.take() {
+            Recording { broken: Some(why), .. } => Err(Refused(why)),
+            recording => Ok(recording),
+        },
     }
 }
 

@@ -58,6 +58,9 @@ impl Planning {
             return Err(format!("no plan was written to {}: the check failed", self.path.display()));
         }
         let recording = self.recorder.take();
+        if let Some(why) = recording.broken {
+            return Err(format!("no plan was written to {}: {why}", self.path.display()));
+        }
         let plan = Plan { events: recording.events, marks: recording.marks, ..self.plan };
         PlanFile::write(&self.path, &plan, &self.key).map_err(|error| error.to_string())?;
         if let Some(key) = &self.sign_with {

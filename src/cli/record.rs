@@ -8,7 +8,7 @@ use crate::journal::{
 };
 use crate::playbook::{Playbook, Step, Variables};
 use crate::redact::Redactor;
-use crate::source::Diags;
+use crate::source::{Diags, Node, NodeValue};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -62,19 +62,33 @@ fn account() -> String {
     found.and_then(|fields| fields.first().map(|name| name.to_string())).unwrap_or(id)
 }
 
-/// Extra variables whose names say that they are secret are masked, in the journal as everywhere.
+/// Extra variables whose names say that they are secret are masked, in the journal as everywhere, however deep they lie.
 pub fn conceal(vars: &Variables, redactor: &Redactor) {
     for (name, node) in vars {
-        let name = name.to_lowercase();
-        // Where a secret lies is none, and a plan or a resumed run must find it again.
-        let place = ["_file", "_path", "_dir"].iter().any(|end| name.ends_with(end));
-        if !place
-            && ["pass", "secret", "token"].iter().any(|word| name.contains(word))
-            // A resumed run has stars where its first command line had a secret.
-            && let Some(text) = node.scalar_text().filter(|text| text.chars().any(|c| c != '*'))
-        {
-            redactor.add(&text);
+        conceal_named(name, node, redactor);
+    }
+}
+
+fn conceal_named(name: &str, node: &Node, redactor: &Redactor) {
+    let name = name.to_lowercase();
+    let words = ["pass", "secret", "token", "pwd", "api_key", "apikey", "credential"];
+    // Where a secret lies is none, and a plan or a resumed run must find it again.
+    let place = ["_file", "_path", "_dir"].iter().any(|end| name.ends_with(end));
+    let secret = !place && words.iter().any(|word| name.contains(word));
+    match &node.value {
+        NodeValue::Map(entries) => {
+            for (key, value) in entries.iter() {
+                conceal_named(key.as_str().filter(|_| !secret).unwrap_or(&name), value, redactor);
+            }
         }
+        NodeValue::Seq(items) => items.iter().for_each(|item| conceal_named(&name, item, redactor)),
+        // A resumed run has stars where its first command line had a secret.
+        _ if secret => {
+            if let Some(text) = node.scalar_text().filter(|text| text.chars().any(|c| c != '*')) {
+                redactor.add(&text);
+            }
+        }
+        _ => {}
     }
 }
 

@@ -64,7 +64,7 @@ pub struct Plan {
 impl Plan {
     /// Its results as the check's recording.
     pub fn recording(&self) -> Recording {
-        Recording { events: self.events.clone(), marks: self.marks.clone() }
+        Recording { events: self.events.clone(), marks: self.marks.clone(), broken: None }
     }
 
     /// Names of tasks of which the check could not tell, each once.

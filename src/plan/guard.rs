@@ -70,11 +70,15 @@ impl Guard {
         let mut state = self.state();
         let place = state.counter.place(result);
         let planned = state.planned.remove(&place);
-        if !changes_something(result) || self.0.allowed.contains(&result.task.name) {
+        if !changes_something(result) {
             return None;
         }
+        let allowed = self.0.allowed.contains(&result.task.name);
         let why = match planned {
-            Some((TaskStatus::Changed, mark)) if mark.is_done_by(&Mark::of(result, &self.0.key)) => return None,
+            Some((TaskStatus::Unknown, _)) if allowed => return None,
+            // Items of a list that the check did not know.
+            None if allowed && result.item.is_some() => return None,
+            Some((TaskStatus::Changed, mark)) if mark.allows(&Mark::of(result, &self.0.key)) => return None,
             Some((TaskStatus::Changed, _)) => "changed something else than the plan says",
             Some(_) => "changed something, and the plan says that it does not",
             None => "changed something, and is not in the plan",

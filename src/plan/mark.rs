@@ -40,9 +40,6 @@ pub struct Reached {
     /// Of the state; nothing where that is known only when it is applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// It was inferred (what a package brings) and not observed: it need not be told by the run.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub inferred: bool,
 }
 
 impl Mark {
@@ -56,16 +53,13 @@ impl Mark {
         Mark { whole: key.digest("result", whole.to_string().as_bytes()), reached }
     }
 
-    /// Whether what was done is what was planned: nothing else, and everything that was not merely inferred.
-    pub fn is_done_by(&self, done: &Mark) -> bool {
+    /// Whether nothing was done that was not planned. What is missing is no deviation: a task that fails half-way has done a
+    /// part of it, and what lies behind a failure (rescue, always) must go on.
+    pub fn allows(&self, done: &Mark) -> bool {
         let fits = |planned: &Reached, done: &Reached| {
             planned.of == done.of && planned.to.as_ref().is_none_or(|to| done.to.as_ref() == Some(to))
         };
         done.reached.iter().all(|done| self.reached.iter().any(|planned| fits(planned, done)))
-            && self
-                .reached
-                .iter()
-                .all(|planned| planned.inferred || done.reached.iter().any(|done| fits(planned, done)))
     }
 }
 
@@ -105,7 +99,6 @@ fn reached(change: &Change, key: &Key) -> Option<Reached> {
     Some(Reached {
         of: key.digest("subject", of.to_string().as_bytes()),
         to: to.map(|to| key.digest("state", serde_json::json!([of, to]).to_string().as_bytes())),
-        inferred: change.inferred,
     })
 }
 
@@ -141,7 +134,9 @@ impl Counter {
 
 /// Whether a result says that something is changed.
 pub(super) fn changes_something(result: &HostResult) -> bool {
-    result.status == TaskStatus::Changed || !result.changes.is_empty()
+    // A command that is said to change nothing was run by the check, too, where it is no change.
+    let told = |change: &Change| change.subject.domain != Domain::Command || result.status != TaskStatus::Ok;
+    result.status == TaskStatus::Changed || result.changes.iter().any(told)
 }
 
 #[cfg(test)]
@@ -167,18 +162,16 @@ mod tests {
     #[test]
     fn what_is_done_is_held_against_what_is_planned() {
         let file = |name: &str, after| set(Domain::File, name, after);
-        let inferred = |change: Change| Change { inferred: true, ..change };
         for (planned, done, expected) in [
             (vec![file("/a", text("1"))], vec![file("/a", text("1"))], true),
             (vec![file("/a", text("1"))], vec![file("/a", text("2"))], false),
             (vec![file("/a", text("1"))], vec![file("/a", text("1")), file("/b", text("1"))], false),
-            (vec![file("/a", text("1")), file("/b", text("1"))], vec![file("/a", text("1"))], false),
+            (vec![file("/a", text("1")), file("/b", text("1"))], vec![file("/a", text("1"))], true),
             // A key that is made at apply may be any, but only there.
             (vec![file("/key", Facet::AtApply("a key".into()))], vec![file("/key", text("K"))], true),
             (vec![file("/key", Facet::AtApply("a key".into()))], vec![file("/other", text("K"))], false),
-            (vec![inferred(file("/brought", text("1")))], vec![], true),
         ] {
-            assert_eq!(mark(&planned).is_done_by(&mark(&done)), expected, "{planned:?} {done:?}");
+            assert_eq!(mark(&planned).allows(&mark(&done)), expected, "{planned:?} {done:?}");
         }
     }
 
@@ -190,7 +183,7 @@ mod tests {
         };
         let planned = mark(&[certificate("a", 10, "(known only at apply)")]);
         assert_eq!(planned.whole, mark(&[certificate("a", 11, "(known only at apply)")]).whole);
-        assert!(planned.is_done_by(&mark(&[certificate("a", 12, "7f")])));
-        assert!(!planned.is_done_by(&mark(&[certificate("b", 10, "7f")])));
+        assert!(planned.allows(&mark(&[certificate("a", 12, "7f")])));
+        assert!(!planned.allows(&mark(&[certificate("b", 10, "7f")])));
     }
 }

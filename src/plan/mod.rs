@@ -82,6 +82,11 @@ pub enum PlanError {
         /// Why.
         why: String,
     },
+    /// What the check showed cannot be kept: masked, it does not have its form any more.
+    #[error(
+        "what was shown cannot be kept, because a secret is also a part of its form (a very short or common word?): {0}"
+    )]
+    Event(String),
     /// Signing or verifying failed.
     #[error("{0}")]
     Signature(String),

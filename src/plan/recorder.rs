@@ -5,7 +5,6 @@ use super::{Key, PlanError};
 use crate::engine::event::{Event, HostResult};
 use crate::machine::{ChangeKind, Facet};
 use crate::report::{Mask, Reporter};
-use std::io::{Error, ErrorKind};
 use std::sync::{Arc, Mutex};
 
 /// Results larger than this are not kept for `deploy show -v`, in bytes.
@@ -18,6 +17,8 @@ pub struct Recording {
     pub events: Vec<Event>,
     /// The mark of each result among them, in the same order.
     pub marks: Vec<Mark>,
+    /// Why it is not whole, if so.
+    pub broken: Option<String>,
 }
 
 impl Recording {
@@ -65,7 +66,7 @@ impl Recorder {
         if let Event::ItemDone(result) | Event::TaskDone(result) = &mut event {
             self.conceal(result);
         }
-        let wrong = |error: serde_json::Error| PlanError::Signature(format!("an event cannot be kept: {error}"));
+        let wrong = |error: serde_json::Error| PlanError::Event(error.to_string());
         let text = serde_json::to_string(&event).map_err(wrong)?;
         serde_json::from_str(&(self.mask)(&text)).map_err(wrong)
     }
@@ -93,8 +94,15 @@ impl Reporter for Recorder {
         if matches!(event, Event::StillRunning { .. } | Event::Diagnostic { .. }) {
             return Ok(());
         }
-        let kept = self.keep(event).map_err(|error| Error::new(ErrorKind::InvalidData, error.to_string()))?;
+        let kept = self.keep(event);
         let mut recording = self.recording.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let kept = match kept {
+            Ok(kept) => kept,
+            Err(error) => {
+                recording.broken.get_or_insert(error.to_string());
+                return Ok(());
+            }
+        };
         if let Event::ItemDone(result) | Event::TaskDone(result) = event {
             recording.marks.push(Mark::of(result, &self.key));
         }

@@ -148,7 +148,7 @@ impl Teller {
             item: result.item.as_deref().map(|item| self.text(item)),
             msg: result.msg.as_deref().map(|msg| self.text(msg)),
             changes: result.changes.iter().map(|change| self.change(change)).collect(),
-            notified: result.notified.clone(),
+            notified: result.notified.iter().map(|name| self.text(name)).collect(),
             hosts: vec![(result.host.to_string(), now, result.seconds)],
         }
     }
@@ -172,7 +172,8 @@ impl Reporter for Teller {
         };
         match event {
             Event::RunStarted { playbooks, check } => {
-                (story.playbooks, story.check) = (playbooks.clone(), *check);
+                story.playbooks = playbooks.iter().map(|name| self.text(name)).collect();
+                story.check = *check;
             }
             Event::PlayStarted { name, hosts } => {
                 let hosts = hosts.iter().map(|host| host.to_string()).collect();
@@ -187,10 +188,14 @@ impl Reporter for Teller {
                 }
                 let outcome = self.outcome(result, now);
                 let scenes = &mut story.chapter().tasks;
-                let at = match scenes.iter().rposition(|scene| scene.task == result.task) {
+                let same = |scene: &Scene| {
+                    scene.task.position == result.task.position && scene.task.place == result.task.place
+                };
+                let at = match scenes.iter().rposition(same) {
                     Some(at) => at,
                     None => {
-                        scenes.push(Scene { task: result.task.clone(), outcomes: Vec::new() });
+                        let task = TaskInfo { name: self.text(&result.task.name), ..(*result.task).clone() };
+                        scenes.push(Scene { task: Arc::new(task), outcomes: Vec::new() });
                         scenes.len() - 1
                     }
                 };
@@ -234,7 +239,8 @@ impl Reporter for Teller {
             Event::PlayStopped { reason } => step(Mood::Bad, reason.clone()),
             Event::Recap { hosts, owed } => {
                 story.recap = hosts.iter().map(|(host, counters)| (host.to_string(), *counters)).collect();
-                story.owed = owed.iter().map(|(host, handlers)| (host.to_string(), handlers.clone())).collect();
+                let masked = |names: &Vec<String>| names.iter().map(|name| self.text(name)).collect();
+                story.owed = owed.iter().map(|(host, handlers)| (host.to_string(), masked(handlers))).collect();
             }
         }
         Ok(())

@@ -255,18 +255,14 @@ impl Install {
         let serial = name.split('.').next().unwrap_or_default();
         // The set before has a part in the name: where its file was edited, the same authorities are another set, too.
         let hash = hex(&Sha256::digest(format!("{name}\n{}", self.ca.as_deref().unwrap_or_default())));
-        let name = format!("{serial}.{}", hash.get(..MARK).unwrap_or_default());
+        // One of this name that is not in force was left by a run that went back, or was killed: it is a way back, and is not
+        // written over.
+        let name = vacant(&format!("{serial}.{}", hash.get(..MARK).unwrap_or_default()), root, machine)?;
         let folder = root.join(&name);
         let key = Zeroizing::new(machine.read_file(current.join(&self.place.key), LIMIT)?);
         let cert = machine.read_file(current.join(&self.place.cert), LIMIT)?;
         let trust_path = current.join(&self.place.ca);
         machine.note_certificate(&trust_path.to_string_lossy(), Some(&retrust.before), &retrust.after);
-        if machine.exists(&folder)? {
-            return Err(ModuleError::Failed(format!(
-                "{} is there already and not in force: it is a way back and is not written over. Remove it if nobody needs it",
-                folder.display()
-            )));
-        }
         let mut build = || -> Result<(), ModuleError> {
             machine.make_directory(&folder, &owned.directory)?;
             write(machine, &folder.join(&self.place.key), Some(&key), &owned.key, true)?;
