@@ -66,14 +66,33 @@ impl Mark {
 /// What a certificate is described by and what follows from the moment it is made.
 const OF_THE_MOMENT: [&str; 5] = ["valid from:", "valid to:", "serial:", "fingerprint:", "public key:"];
 
+/// What a check calls a set of certificates that does not exist yet.
+const FORESEEN: &str = "new";
+
+/// A path in which a set of certificates has its place and not its name: that is its serial number, which nobody knows before.
+fn lasting(path: &str) -> String {
+    let is_hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_set = |part: &str| {
+        let mut parts = part.split('.');
+        part == FORESEEN || parts.next().is_some_and(|serial| is_hex(serial, 32)) && parts.all(|mark| is_hex(mark, 8))
+    };
+    path.split('/').map(|part| if is_set(part) { FORESEEN } else { part }).collect::<Vec<_>>().join("/")
+}
+
 /// The same change without what is made anew each time: keys, serial numbers, and the dates that follow from the moment.
 fn comparable(change: &Change) -> Change {
     let mut change = change.clone();
+    change.subject.name = lasting(&change.subject.name);
     let certificate = change.subject.domain == Domain::Pki;
     if let ChangeKind::Set { before, after, .. } = &mut change.kind {
         for facet in [before, after] {
             match facet {
                 Facet::AtApply(what) => what.clear(),
+                Facet::Value(serde_json::Value::String(text)) => {
+                    // `link to SERIAL`
+                    let words: Vec<String> = text.split(' ').map(lasting).collect();
+                    *text = words.join(" ");
+                }
                 Facet::Text(text) if certificate => {
                     let lasting = |line: &&str| !OF_THE_MOMENT.iter().any(|word| line.starts_with(word));
                     *text = text.lines().filter(lasting).collect::<Vec<_>>().join("\n");
@@ -173,6 +192,22 @@ mod tests {
         ] {
             assert_eq!(mark(&planned).allows(&mark(&done)), expected, "{planned:?} {done:?}");
         }
+    }
+
+    #[test]
+    fn a_set_is_planned_by_its_place() {
+        let serial = "056e07476c73b9d4bde51993c223c077";
+        for (path, expected) in [
+            (format!("/etc/tls/{serial}/key.pem"), "/etc/tls/new/key.pem"),
+            (format!("/etc/tls/{serial}.9b1e02aa"), "/etc/tls/new"),
+            (format!("/etc/tls/x{serial}"), &format!("/etc/tls/x{serial}")),
+            (format!("/etc/tls/{serial}.pem"), &format!("/etc/tls/{serial}.pem")),
+        ] {
+            assert_eq!(lasting(&path), expected);
+        }
+        let link = |to: &str| set(Domain::File, "/etc/tls/current", Facet::Value(format!("link to {to}").into()));
+        assert!(mark(&[link("new")]).allows(&mark(&[link(serial)])));
+        assert!(!mark(&[link("new")]).allows(&mark(&[link("elsewhere")])));
     }
 
     #[test]
