@@ -133,7 +133,13 @@ impl Roll<'_> {
         let span = &self.rolling.span;
         let text = |key: &str, value: &str| (Node::string(span.clone(), key), Node::string(span.clone(), value));
         // It is out already: whatever it needs to come back is better than a cluster with one node less.
-        let arguments = vec![text("unit", unit), text("force", "true"), text("allow_sst", "true")];
+        let arguments = vec![
+            text("unit", unit),
+            text("force", "true"),
+            text("allow_sst", "true"),
+            // As long as the shipped playbooks' own restart waits.
+            text("timeout", "{{ galera_restart_timeout | default(omit) }}"),
+        ];
         let play = &self.play.play;
         let name = "Rollback: the server starts on the state before";
         let task = synthetic::task(play, span, name, "deploy.builtin.galera_restart", arguments, &["always"]);

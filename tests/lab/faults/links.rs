@@ -115,12 +115,18 @@ fn dead_machine() {
     assert_eq!(lab.ssh("galera3", "systemctl show -p MainPID --value mariadb"), before[2], "the survivor was stopped");
     note(format!("then: galera1 {}, galera3 {}", wsrep_state(&lab, "galera1"), wsrep_state(&lab, "galera3")));
     lab_script("power", &["galera2", "on"]);
+    // Whether the two find their quorum again depends on what galera2 had written down when it lost its power: where
+    // galera1 is a member of its last view, somebody has to say the word.
     let began = Instant::now();
-    while wsrep_state(&lab, "galera3") != "Primary Synced 2" {
-        assert!(began.elapsed() < 2 * MINUTE, "galera3 is {}", wsrep_state(&lab, "galera3"));
+    while wsrep_state(&lab, "galera3") != "Primary Synced 2" && began.elapsed() < MINUTE {
         std::thread::sleep(Duration::from_millis(300));
     }
-    let back = cluster::run_playbook(&lab, "recover", &[]);
+    let word: &[&str] = match wsrep_state(&lab, "galera3").starts_with("Primary") {
+        true => &[],
+        false => &["-e", "recover_bootstrap=galera3"],
+    };
+    note(format!("switched on again: galera3 is {}; recover.yml {}", wsrep_state(&lab, "galera3"), word.join(" ")));
+    let back = cluster::run_playbook(&lab, "recover", word);
     assert_eq!(back.code, 0, "{}", tail(&back.all()));
     assert_whole(&lab, MINUTE);
     let next = resume(&lab, &runs);
