@@ -407,6 +407,8 @@ async fn drive(
         missed = true;
     }
     sink.emit(Event::Recap { hosts: run.recap(), owed: run.owed() });
+    // Sessions that are given up by a run that gave way tell of lost hosts behind this.
+    let verdict = run.verdict();
     run.locks.release_all().await;
     if let Some(after) = after {
         after(run.clone()).await;
@@ -419,7 +421,7 @@ async fn drive(
     if broken || missed {
         return EXIT_PARSE;
     }
-    run.verdict().exit_code(arguments.detailed_exitcode)
+    verdict.exit_code(arguments.detailed_exitcode)
 }
 
 /// Ctrl-C, the end of a terminal, a service manager's stop: the first lets hosts finish what they are at, the second leaves
