@@ -46,6 +46,14 @@ class Sshd:
         self.process = subprocess.Popen([sshd, "-D", "-e", "-f", str(config)])
         listening(self.port, "sshd")
 
+    def access(self, addresses):
+        """How an inventory reaches it at these addresses: the variables of a group, each on a line indented by four."""
+        host_key = " ".join((SCRATCH / "host.pub").read_text().split()[:2])
+        (SCRATCH / "known").write_text("".join(f"[{address}]:{self.port} {host_key}\n" for address in addresses))
+        return (f"    ansible_port: {self.port}\n    ansible_user: root\n"
+                f"    ansible_ssh_private_key_file: {SCRATCH / 'user'}\n"
+                f"    ansible_ssh_common_args: -F none -o UserKnownHostsFile={SCRATCH / 'known'} -o StrictHostKeyChecking=yes\n")
+
     def stop(self):
         self.process.terminate()
         self.process.wait()
@@ -63,15 +71,11 @@ def main():
 
 def measure(sshd, count, number):
     addresses = [ADDRESSES.format(n + 1) for n in range(number)]
-    host_key = " ".join((SCRATCH / "host.pub").read_text().split()[:2])
-    (SCRATCH / "known").write_text("".join(f"[{address}]:{sshd.port} {host_key}\n" for address in addresses))
     hosts = [f"host{n + 1:03}" for n in range(number)]
     inventory = SCRATCH / "inventory.yml"
     inventory.write_text(
         "all:\n  vars:\n"
-        f"    ansible_port: {sshd.port}\n    ansible_user: root\n"
-        f"    ansible_ssh_private_key_file: {SCRATCH / 'user'}\n"
-        f"    ansible_ssh_common_args: -F none -o UserKnownHostsFile={SCRATCH / 'known'} -o StrictHostKeyChecking=yes\n"
+        + sshd.access(addresses) +
         "  hosts:\n" + "".join(f"    {h}: {{ansible_host: {a}}}\n" for h, a in zip(hosts, addresses)))
     kept = SCRATCH / "kept"
     kept.mkdir()

@@ -59,14 +59,10 @@ def must(run):
 
 def measure(sshd, server, pki, sets, count, number):
     addresses = [ADDRESSES.format(n + 1) for n in range(number)]
-    host_key = " ".join((SCRATCH / "host.pub").read_text().split()[:2])
-    (SCRATCH / "known").write_text("".join(f"[{address}]:{sshd.port} {host_key}\n" for address in addresses))
     inventory = SCRATCH / "inventory.yml"
     inventory.write_text(
         "all:\n  vars:\n"
-        f"    ansible_port: {sshd.port}\n    ansible_user: root\n"
-        f"    ansible_ssh_private_key_file: {SCRATCH / 'user'}\n"
-        f"    ansible_ssh_common_args: -F none -o UserKnownHostsFile={SCRATCH / 'known'} -o StrictHostKeyChecking=yes\n"
+        + sshd.access(addresses) +
         "    bench_sets: " + str(sets) + "\n"
         "    pki_sets:\n      - {name: cluster, authority: cluster, profile: cluster, path: '{{ bench_sets }}', "
         f"ports: [{{port: {server.port}, protocol: tls}}], reload: none}}\n"

@@ -38,14 +38,10 @@ def main():
 
 def measure(sshd, server, store, passphrase, sets, addresses, count):
     number = len(addresses)
-    host_key = " ".join((SCRATCH / "host.pub").read_text().split()[:2])
-    (SCRATCH / "known").write_text("".join(f"[{address}]:{sshd.port} {host_key}\n" for address in addresses))
     inventory = SCRATCH / "inventory.yml"
     inventory.write_text(
         "galera:\n  vars:\n"
-        f"    ansible_port: {sshd.port}\n    ansible_user: root\n"
-        f"    ansible_ssh_private_key_file: {SCRATCH / 'user'}\n"
-        f"    ansible_ssh_common_args: -F none -o UserKnownHostsFile={SCRATCH / 'known'} -o StrictHostKeyChecking=yes\n"
+        + sshd.access(addresses) +
         "  hosts:\n" + "".join(f"    host{n + 1:03}: {{ansible_host: {a}, galera_address: {a}}}\n"
                                for n, a in enumerate(addresses)))
     variables = SCRATCH / "variables.json"

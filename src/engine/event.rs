@@ -40,6 +40,20 @@ pub enum TaskStatus {
     Unknown,
 }
 
+impl TaskStatus {
+    /// As it is shown, and as it stands in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            TaskStatus::Ok => "ok",
+            TaskStatus::Changed => "changed",
+            TaskStatus::Skipped => "skipped",
+            TaskStatus::Failed => "failed",
+            TaskStatus::Unreachable => "unreachable",
+            TaskStatus::Unknown => "unknown",
+        }
+    }
+}
+
 /// The result of a task, or of one item of its loop, on one host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HostResult {
@@ -77,6 +91,14 @@ pub struct HostResult {
     pub diff: bool,
     /// Seconds from the request to the answer.
     pub seconds: f64,
+}
+
+impl HostResult {
+    /// Whether it sums up a loop, whose items were told before it. Modules have `results` of their own (`dnf`).
+    pub fn sums_up_a_loop(&self) -> bool {
+        let first = self.result.get("results").and_then(|results| results.get(0));
+        first.is_some_and(|first| first.get("ansible_loop_var").is_some())
+    }
 }
 
 /// What a recap line counts.
@@ -273,4 +295,42 @@ pub enum Event {
 pub trait Sink: Send + Sync {
     /// Takes an event.
     fn emit(&self, event: Event);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_a_module_are_no_loop() {
+        let result = |value: serde_json::Value| HostResult {
+            task: Arc::new(TaskInfo {
+                position: Position::start(),
+                name: "t".into(),
+                action: "dnf".into(),
+                place: "site.yml:1:1".into(),
+                handler: false,
+            }),
+            host: "a".into(),
+            delegated_to: None,
+            status: TaskStatus::Changed,
+            ignored: false,
+            item: None,
+            msg: None,
+            problem: None,
+            result: value,
+            changes: Vec::new(),
+            notified: Vec::new(),
+            diff: false,
+            seconds: 0.0,
+        };
+        for (value, expected) in [
+            (serde_json::json!({"results": [{"item": 1, "ansible_loop_var": "item"}]}), true),
+            (serde_json::json!({"results": ["Installed: hello"]}), false),
+            (serde_json::json!({"results": []}), false),
+            (serde_json::json!({}), false),
+        ] {
+            assert_eq!(result(value.clone()).sums_up_a_loop(), expected, "{value}");
+        }
+    }
 }

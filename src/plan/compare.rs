@@ -2,7 +2,7 @@
 
 use super::Recording;
 use super::mark::{Mark, Place};
-use crate::engine::event::{HostResult, TaskStatus};
+use crate::engine::event::HostResult;
 use std::collections::{BTreeMap, HashMap};
 
 /// One result that is not what it was.
@@ -19,7 +19,7 @@ pub struct Difference {
 impl Difference {
     /// In one line: `the plan says changed, now it is ok`.
     pub fn sentence(&self) -> String {
-        let status = |result: &HostResult| word(result.status);
+        let status = |result: &HostResult| result.status.word();
         match (&self.planned, &self.now) {
             (Some(planned), Some(now)) if planned.status == now.status => match planned.notified == now.notified {
                 true => format!("{}, but in another way than the plan says", status(now)),
@@ -30,17 +30,6 @@ impl Difference {
             (None, Some(now)) => format!("the plan does not have it, now it is {}", status(now)),
             (None, None) => "nothing".into(),
         }
-    }
-}
-
-fn word(status: TaskStatus) -> &'static str {
-    match status {
-        TaskStatus::Ok => "ok",
-        TaskStatus::Changed => "changed",
-        TaskStatus::Skipped => "skipped",
-        TaskStatus::Failed => "failed",
-        TaskStatus::Unreachable => "unreachable",
-        TaskStatus::Unknown => "unknown",
     }
 }
 
@@ -74,7 +63,7 @@ pub fn compare(plan: &Recording, now: &Recording) -> Moved {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::event::{Event, TaskInfo};
+    use crate::engine::event::{Event, TaskInfo, TaskStatus};
     use crate::machine::{Change, Domain, Facet, Subject};
     use crate::plan::{Key, Recorder};
     use crate::report::Reporter;

@@ -89,12 +89,9 @@ impl Reporter for Drift {
         match event {
             Event::PlayStarted { hosts, .. } => found.hosts.extend(hosts.iter().map(|host| host.to_string())),
             Event::ItemDone(result) | Event::TaskDone(result) => {
-                // A loop's own result says again what its items said.
-                let again =
-                    result.result.get("results").is_some_and(|all| all.as_array().is_some_and(|a| !a.is_empty()));
                 let differs = match result.status {
                     TaskStatus::Ok | TaskStatus::Skipped => false,
-                    TaskStatus::Changed | TaskStatus::Unknown => !again,
+                    TaskStatus::Changed | TaskStatus::Unknown => !result.sums_up_a_loop(),
                     TaskStatus::Failed | TaskStatus::Unreachable => !result.ignored,
                 };
                 if differs {

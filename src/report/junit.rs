@@ -1,5 +1,6 @@
 //! A run as JUnit XML: a suite for each play, a case for each task and host.
 
+use super::markup;
 use super::story::{Outcome, Story};
 use crate::engine::event::TaskStatus;
 use std::fmt::Write;
@@ -54,21 +55,7 @@ fn verdict(outcome: &Outcome) -> Option<String> {
     }
 }
 
-/// Text for an attribute or between tags. Characters that XML cannot have are replaced.
+/// Text of an attribute, in which a reader takes line ends for spaces.
 fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out += "&amp;",
-            '<' => out += "&lt;",
-            '>' => out += "&gt;",
-            '"' => out += "&quot;",
-            '\n' => out += "&#10;",
-            c if c.is_control() && c != '\t' || matches!(c, '\u{fffe}' | '\u{ffff}') => {
-                out.push(char::REPLACEMENT_CHARACTER)
-            }
-            c => out.push(c),
-        }
-    }
-    out
+    markup::escaped(text).replace('\n', "&#10;")
 }

@@ -44,12 +44,7 @@ pub fn markdown(story: &Story) -> String {
         for (task, outcome) in told {
             let hosts: Vec<&str> = outcome.hosts.iter().map(|(host, ..)| host.as_str()).collect();
             let item = outcome.item.as_ref().map(|item| format!(" (item={item})")).unwrap_or_default();
-            let status = match outcome.status {
-                TaskStatus::Changed => "changed",
-                TaskStatus::Unknown => "unknown",
-                TaskStatus::Unreachable => "unreachable",
-                _ => "failed",
-            };
+            let status = outcome.status.word();
             let _ = writeln!(
                 out,
                 "\n### {}{}: {status} on {}\n\n{}",

@@ -181,9 +181,7 @@ impl Reporter for Teller {
             }
             Event::TaskStarted { .. } | Event::StillRunning { .. } | Event::Retrying { .. } => {}
             Event::ItemDone(result) | Event::TaskDone(result) => {
-                // A loop's own result says again what its items said.
-                let items = result.result.get("results").and_then(|results| results.as_array());
-                if items.is_some_and(|items| !items.is_empty()) && result.status != TaskStatus::Failed {
+                if result.sums_up_a_loop() && result.status != TaskStatus::Failed {
                     return Ok(());
                 }
                 let outcome = self.outcome(result, now);

@@ -125,13 +125,11 @@ impl<W: Write> Terminal<W> {
         let shown =
             if self.verbosity > 0 { Some(result.result.clone()) } else { debug.then(|| debug_value(&result.result)) };
         let shown = shown.and_then(|value| serde_json::to_string_pretty(&value).ok()).filter(|json| json != "{}");
-        let item = match shown.filter(|_| result.result.get("results").is_none()) {
+        let item = match shown.filter(|_| !result.sums_up_a_loop()) {
             Some(json) => format!("{item} => {json}"),
             None => item,
         };
-        if result.result.get("results").is_some_and(|results| results.as_array().is_some_and(|list| !list.is_empty()))
-            && !matches!(result.status, TaskStatus::Failed | TaskStatus::Unreachable)
-        {
+        if result.sums_up_a_loop() && !matches!(result.status, TaskStatus::Failed | TaskStatus::Unreachable) {
             return text; // its items were shown
         }
         // What a node's restart costs is what a check of it is asked for.
@@ -154,8 +152,7 @@ impl<W: Write> Terminal<W> {
         if let Some(details) = failure_details(result) {
             text += &details;
         }
-        let loop_result = result.result.get("results").is_some();
-        if result.diff && !loop_result && !matches!(result.status, TaskStatus::Ok | TaskStatus::Skipped) {
+        if result.diff && !result.sums_up_a_loop() && !matches!(result.status, TaskStatus::Ok | TaskStatus::Skipped) {
             text += &diff::render_all(&result.changes, style);
         }
         if result.ignored {

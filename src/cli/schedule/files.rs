@@ -32,7 +32,7 @@ impl Wanted {
     }
 
     /// Whose it is, when it is not ours to touch: of somebody else, or of another project's job.
-    pub fn stranger(&self) -> Result<Option<String>, String> {
+    pub fn stranger(&self, project: &str) -> Result<Option<String>, String> {
         let There::Other(there) = self.look()? else { return Ok(None) };
         let path = self.path.display();
         if !there.starts_with(MARK) {
@@ -40,16 +40,15 @@ impl Wanted {
                 "{path} was not written by `deploy schedule`: it stays; --name gives the job another name"
             )));
         }
-        let project = |text: &str| {
-            let behind = text.strip_prefix(MARK)?.lines().next()?.split_once('(')?.1;
-            Some(behind.rsplit_once(')')?.0.to_string())
+        let behind = there.strip_prefix(MARK).and_then(|text| text.lines().next()?.split_once('('));
+        // Units write a percent sign twice.
+        let other = behind.and_then(|(_, behind)| behind.rsplit_once(')')).map(|(theirs, _)| theirs.replace("%%", "%"));
+        let help = match self.text {
+            Some(_) => "--name gives this one another name",
+            None => "take it away from there, or give the name of this project's job with --name",
         };
-        match (&self.text, project(&there), self.text.as_deref().and_then(project)) {
-            (Some(_), Some(old), Some(new)) if old != new => {
-                Ok(Some(format!("{path} belongs to a job of the project in {old}: --name gives this one another name")))
-            }
-            _ => Ok(None),
-        }
+        let other = other.filter(|theirs| theirs != project);
+        Ok(other.map(|theirs| format!("{path} belongs to a job of the project in {theirs}: {help}")))
     }
 
     /// What would be changed, as a diff; nothing when it is as wanted.
@@ -100,12 +99,13 @@ mod tests {
         assert_eq!(of(Some(&first)).diff(), Ok(None));
         let diff = of(Some(&second)).diff().unwrap().unwrap();
         assert!(diff.contains("-one") && diff.contains("+two"), "{diff}");
-        assert_eq!(of(Some(&second)).stranger(), Ok(None));
-        assert!(
-            of(Some(&ours("/srv/b", "x"))).stranger().unwrap().is_some_and(|why| why.contains("project in /srv/a"))
-        );
+        assert_eq!(of(Some(&second)).stranger("/srv/a"), Ok(None));
+        for wanted in [of(Some(&ours("/srv/b", "x"))), of(None)] {
+            assert!(wanted.stranger("/srv/b").unwrap().is_some_and(|why| why.contains("project in /srv/a")));
+        }
+        assert_eq!(of(None).stranger("/srv/a"), Ok(None));
         assert_eq!((of(None).apply(), of(None).apply(), path.exists()), (Ok(true), Ok(false), false));
         std::fs::write(&path, "[Service]\n").unwrap();
-        assert!(of(None).stranger().unwrap().is_some_and(|why| why.contains("was not written by")));
+        assert!(of(None).stranger("/srv/a").unwrap().is_some_and(|why| why.contains("was not written by")));
     }
 }

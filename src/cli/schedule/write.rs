@@ -37,9 +37,7 @@ pub fn write(args: &Write) -> Result<(), String> {
         remarks.iter().for_each(|remark| eprintln!("warning: {remark}"));
         return Ok(());
     }
-    if let Some(why) = files.iter().map(Wanted::stranger).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().next() {
-        return Err(why);
-    }
+    refuse_strangers(&files)?;
     if account.is_none() && !args.create_user {
         return Err(format!(
             "there is no user `{0}`, whom the job is to run as: --create-user makes it (a system account without a \
@@ -301,13 +299,23 @@ fn put_in_force(name: &str, changed: &[bool]) -> Result<(), String> {
     Ok(())
 }
 
+/// Files of other hands, and of other projects, stay.
+fn refuse_strangers(files: &[Wanted]) -> Result<(), String> {
+    let project = std::env::current_dir().map_err(|error| format!("cannot tell where we are: {error}"))?;
+    let project = project.display().to_string();
+    for file in files {
+        if let Some(why) = file.stranger(&project)? {
+            return Err(why);
+        }
+    }
+    Ok(())
+}
+
 fn remove(args: &Write, name: &str, place: &Path) -> Result<(), String> {
     let ends: &[&str] = if args.cron { &[""] } else { &[".timer", ".service"] };
     let files: Vec<Wanted> =
         ends.iter().map(|end| Wanted { path: place.join(format!("{name}{end}")), text: None }).collect();
-    if let Some(why) = files.iter().map(Wanted::stranger).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().next() {
-        return Err(why);
-    }
+    refuse_strangers(&files)?;
     if args.check {
         return preview(args, &files, false, &[]);
     }

@@ -140,7 +140,7 @@ pub(super) mod controller {
     use crate::modules::pki::set::{Install, Ownership, Place, Retrust, Step};
     use crate::modules::pki::stores::{failed, open};
     use crate::modules::pki::{given, issued, issuers};
-    use crate::modules::{ActionError, ActionFuture, ActionHost, Outcome, Prepared, decode};
+    use crate::modules::{ActionError, ActionFuture, ActionHost, Outcome, Prepared, Status, decode};
     use crate::pki::{
         self, Found, KeyEvidence, KeyKind, Lifetime, PkiError, Profile, RenewalPolicy, Request, San, Subject, UnixTime,
     };
@@ -331,7 +331,20 @@ pub(super) mod controller {
         }
     }
 
-    pub fn found(seen: &Outcome) -> Result<Found, ActionError> {
+    /// Looks at what lies on the host; what the task comes to, where that cannot be seen.
+    pub async fn look(host: &dyn ActionHost, place: &Place) -> Result<Result<(Outcome, Found), Prepared>, ActionError> {
+        let seen = host.call(super::MODULE.name, step(&Step::Inspect(place.clone()))?).await?;
+        Ok(match seen.status {
+            Status::Ok => {
+                let found = found(&seen)?;
+                Ok((seen, found))
+            }
+            Status::Unknown => Err(Prepared::Done(Outcome::unknown(seen.msg.unwrap_or_default()))),
+            _ => Err(Prepared::Done(seen)),
+        })
+    }
+
+    fn found(seen: &Outcome) -> Result<Found, ActionError> {
         let cert = match seen.data.get("cert") {
             Some(Value::String(text)) => Some(text.clone()),
             _ => None,

@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::certificate::PkiCertificate;
-use super::certificate::controller::{found, install, refuse_other_key, report, retrust, step};
+use super::certificate::controller::{install, look, refuse_other_key, report, retrust, step};
 use super::set::{Fresh, Ownership, Place, Step};
 use super::stores::failed;
-use crate::modules::{ActionError, ActionHost, FileKind, Outcome, Prepared, Status};
+use crate::modules::{ActionError, ActionHost, FileKind, Outcome, Prepared};
 use crate::pki::{self, CertInfo, Found, RenewalPolicy, Request, VerifyPolicy};
 use crate::secret::Secret;
 
@@ -40,14 +40,10 @@ pub async fn prepare(
     host.conceal(&key);
     let trust = text(&arguments.ca_src)?;
 
-    let module = super::certificate::MODULE.name;
-    let seen = host.call(module, step(&Step::Inspect(place.clone()))?).await?;
-    match seen.status {
-        Status::Ok => {}
-        Status::Unknown => return Ok(Prepared::Done(Outcome::unknown(seen.msg.unwrap_or_default()))),
-        _ => return Ok(Prepared::Done(seen)),
-    }
-    let found = found(&seen)?;
+    let (seen, found) = match look(host, &place).await? {
+        Ok(seen) => seen,
+        Err(done) => return Ok(done),
+    };
     let there = found.cert.as_deref().and_then(|cert| pki::inspect(cert, "the certificate on the host").ok());
     let old_trust = match seen.data.get("ca") {
         Some(Value::String(old)) => Some(old.as_str()),

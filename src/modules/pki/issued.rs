@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::certificate::PkiCertificate;
 use super::certificate::controller::{
-    authority, evidence, found, install, refuse_other_key, renewal_policy, report, report_planned, retrust, step,
+    authority, evidence, install, look, refuse_other_key, renewal_policy, report, report_planned, retrust, step,
 };
 use super::issuers;
 use super::pending::Pend;
@@ -38,13 +38,10 @@ pub async fn prepare(
     issuer.accepts(request).map_err(failed)?;
     let (trust, trust_known) = trust(host, &store, &anchor, &arguments.trust.0, now)?;
 
-    let seen = host.call(NAME, step(&Step::Inspect(place.clone()))?).await?;
-    match seen.status {
-        Status::Ok => {}
-        Status::Unknown => return Ok(Prepared::Done(Outcome::unknown(seen.msg.unwrap_or_default()))),
-        _ => return Ok(Prepared::Done(seen)),
-    }
-    let found = found(&seen)?;
+    let (seen, found) = match look(host, &place).await? {
+        Ok(seen) => seen,
+        Err(done) => return Ok(done),
+    };
     let there = found.cert.as_deref().and_then(|cert| pki::inspect(cert, "the certificate on the host").ok());
     if let Some(there) = there {
         policy.revoked = store.revocation(&there.serial).map_err(failed)?.map(|one| one.at);

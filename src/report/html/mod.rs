@@ -1,5 +1,6 @@
 //! A run as one page that needs nothing else: summary, timeline, gates, every task with its diffs.
 
+use super::markup::escaped;
 use super::story::{Chapter, Mood, Outcome, Scene, Story};
 use super::{Style, changes};
 use crate::engine::event::{Counters, TaskStatus};
@@ -122,7 +123,7 @@ fn timeline(story: &Story, out: &mut String) {
             let _ = write!(
                 rows.entry(host).or_default(),
                 "<i class=\"{}\" style=\"left:{:.2}%;width:{:.2}%\" title=\"{}: {began:.1} s to {ended:.1} s\"></i>",
-                word(status),
+                status.word(),
                 100.0 * began / whole,
                 100.0 * (ended - began) / whole,
                 escaped(&play.name),
@@ -170,7 +171,7 @@ fn task(scene: &Scene, out: &mut String) {
     let _ = write!(out, "<details class=\"task\"{told}><summary>{kind}{}", escaped(&scene.task.name));
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for outcome in &scene.outcomes {
-        *counts.entry(word(outcome.status)).or_default() += outcome.hosts.len();
+        *counts.entry(outcome.status.word()).or_default() += outcome.hosts.len();
     }
     for (status, count) in counts {
         let _ = write!(out, " <span class=\"{status}\">{status} {count}</span>");
@@ -183,7 +184,7 @@ fn task(scene: &Scene, out: &mut String) {
             "<div class=\"outcome\"><span class=\"{status}\">{status}{}</span> <span class=\"hosts\">{}</span>",
             if outcome.ignored { " (ignored)" } else { "" },
             escaped(&hosts.join(" ")),
-            status = word(outcome.status),
+            status = outcome.status.word(),
         );
         if let Some(item) = &outcome.item {
             let _ = write!(out, " <code>{}</code>", escaped(item));
@@ -217,34 +218,6 @@ fn coloured(diff: &str) -> String {
             "" => writeln!(out, "{}", escaped(line)),
             class => writeln!(out, "<span class=\"{class}\">{}</span>", escaped(line)),
         };
-    }
-    out
-}
-
-fn word(status: TaskStatus) -> &'static str {
-    match status {
-        TaskStatus::Ok => "ok",
-        TaskStatus::Changed => "changed",
-        TaskStatus::Skipped => "skipped",
-        TaskStatus::Failed => "failed",
-        TaskStatus::Unreachable => "unreachable",
-        TaskStatus::Unknown => "unknown",
-    }
-}
-
-/// Text for an attribute or between tags.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out += "&amp;",
-            '<' => out += "&lt;",
-            '>' => out += "&gt;",
-            '"' => out += "&quot;",
-            '\'' => out += "&#39;",
-            c if c.is_control() && !matches!(c, '\n' | '\t') => out.push(char::REPLACEMENT_CHARACTER),
-            c => out.push(c),
-        }
     }
     out
 }
