@@ -59,6 +59,14 @@ pub fn blocks(text: &str) -> Result<Vec<Block>, String> {
     Ok(found)
 }
 
+/// Whether a certificate of one file is in the other, too.
+pub fn share_a_certificate(one: &str, other: &str) -> bool {
+    let certificates = |text: &str| blocks(text).unwrap_or_default();
+    let other = certificates(other);
+    let is = |block: &Block| block.label == "CERTIFICATE";
+    certificates(one).iter().filter(|block| is(block)).any(|one| other.iter().any(|two| is(two) && two.der == one.der))
+}
+
 /// One block as text, 64 characters a line.
 pub fn encode(label: &str, der: &[u8]) -> String {
     let mut encoded = STANDARD.encode(der);
@@ -88,6 +96,19 @@ mod tests {
         let seen: Vec<_> = found.iter().map(|block| (block.label.as_str(), block.der.as_slice())).collect();
         assert_eq!(seen, [("CERTIFICATE", long.as_slice()), ("PRIVATE KEY", [1, 2, 3].as_slice())]);
         assert!(blocks("nothing here").unwrap().is_empty());
+    }
+
+    #[test]
+    fn certificates_in_common() {
+        let (a, b) = (encode("CERTIFICATE", &[1; 60]), encode("CERTIFICATE", &[2; 60]));
+        for (one, other, expected) in [
+            (format!("{a}{b}"), format!("a comment\r\n{b}"), true),
+            (a.clone(), b.clone(), false),
+            (a.clone(), encode("PRIVATE KEY", &[1; 60]), false),
+            (String::new(), String::new(), false),
+        ] {
+            assert_eq!(share_a_certificate(&one, &other), expected);
+        }
     }
 
     #[test]

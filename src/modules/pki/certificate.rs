@@ -38,6 +38,9 @@ crate::arguments! {
     /// due and waits for its window, `key_type_changed` that the key is of another kind than the one before. `waiting` is the request that somebody has
     /// to sign, where the variable `pki_issuers` gives the authority an issuer of type `files`: until the certificate has come
     /// the old one stays in force, and the task fails only where none is there that works.
+    ///
+    /// A certificate that works is not replaced by one of an authority that its `ca.pem` does not hold, as a wrong store would do it;
+    /// the variable `pki_other_authority: replace` allows it.
     pub struct PkiCertificate {
         /// The authority that signs; needed unless `cert_src` is given.
         #[serde(alias = "authority")]

@@ -50,6 +50,10 @@ pub async fn prepare(
     let wanted = Wanted { request, authority: &anchor.name, signer };
     let decision = pki::renewal(&found, wanted, &policy, now).map_err(failed)?;
 
+    if matches!(decision, Decision::Renew { .. }) && policy.revoked.is_none() {
+        refuse_strange_authority(host, &anchor, (&found, &seen), (request, &trust), now)?;
+    }
+
     let other_key = match &decision {
         Decision::Renew { old: Some(old), .. } if !request.key_type.is(old.key) => {
             refuse_other_key(arguments, old.key, request.key_type.name())?;
@@ -196,6 +200,33 @@ pub async fn prepare(
         waiting::settle(host, &received)?;
     }
     Ok(Prepared::Done(outcome))
+}
+
+/// Leaves alone what works, where nobody who trusts it knows the authority that would sign now: that is what a wrong or an
+/// empty store looks like, and replacing it would cut off everybody.
+fn refuse_strange_authority(
+    host: &dyn ActionHost,
+    anchor: &Anchor,
+    (found, seen): (&Found, &Outcome),
+    (request, trust): (&Request, &str),
+    now: UnixTime,
+) -> Result<(), ActionError> {
+    let Some(Value::String(in_force)) = seen.data.get("ca") else { return Ok(()) };
+    if pki::pem::share_a_certificate(in_force, trust) || !still_good(found, seen, request, now) {
+        return Ok(());
+    }
+    match host.variable("pki_other_authority")?.as_ref().and_then(Value::as_str) {
+        Some("replace") => Ok(()),
+        None | Some("" | "refuse") => Err(ActionError::Failed(format!(
+            "what lies there works, and nobody who trusts it knows the authority `{}` that would sign now: is this the store \
+             (`pki_store`) that its certificates come from? Nothing was changed. Another generation is brought in by \
+             rotate-ca.yml; `-e pki_other_authority=replace` replaces it all the same, and cuts off who trusts the old one",
+            anchor.name
+        ))),
+        Some(other) => {
+            Err(ActionError::Failed(format!("`pki_other_authority` is {other}: write `refuse` or `replace`")))
+        }
+    }
 }
 
 /// Keeps what is in force until the certificate has come, where that still works, and says what is waited for.

@@ -232,6 +232,34 @@ fn a_check_foresees_what_the_run_does_and_the_second_run_does_nothing() {
 }
 
 #[test]
+fn what_works_is_left_alone_by_an_authority_that_nobody_knows() {
+    let site = Site::new();
+    let live = site.host(false);
+    live.task("pki_ca", json!({"name": "cluster"}));
+    live.task("pki_certificate", site.arguments());
+    let before = sets(&site);
+    // Somebody else's account, with a store of its own.
+    let another = |check: bool| {
+        let mut host = site.host(check);
+        host.variables.insert("pki_store".into(), site.path("another").display().to_string().into());
+        host
+    };
+    for check in [true, false] {
+        let host = another(check);
+        host.task("pki_ca", json!({"name": "cluster"}));
+        let refused = host.task("pki_certificate", site.arguments());
+        assert_eq!(refused.status, Status::Failed, "{refused:?}");
+        assert!(refused.msg.unwrap().contains("is this the store (`pki_store`)"));
+        assert_eq!(sets(&site), before);
+    }
+    let mut host = another(false);
+    host.variables.insert("pki_other_authority".into(), "replace".into());
+    assert!(host.task("pki_certificate", site.arguments()).changed());
+    assert_ne!(sets(&site), before);
+    super::stores::close(&site.path("another"));
+}
+
+#[test]
 fn a_pair_is_replaced_for_a_reason_and_one_old_set_stays() {
     let site = Site::new();
     let live = site.host(false);
