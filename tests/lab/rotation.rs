@@ -127,26 +127,49 @@ fn takes_old(lab: &Lab, node: &str, port: &str, how: &str) -> bool {
     lab.ssh("galera2", &ask) == "0"
 }
 
-/// An inventory in which the writer's own folder is an application's host.
-fn with_application(lab: &Lab) -> String {
+/// An inventory in which the writer's own folder is an application's host. What reads its certificate writes a line into
+/// `told` each time that it is told to, and takes as long as there is a file `busy`.
+fn with_application(lab: &Lab) -> (String, std::path::PathBuf) {
     let place = lab.file("writer/certificate/.keep", "").parent().unwrap().display().to_string();
+    let told = lab.file("told/.keep", "").with_file_name("told");
+    let _ = std::fs::remove_file(&told);
+    let (file, busy) = (told.display(), told.with_file_name("busy").display().to_string());
+    let tell = format!("echo told >> {file}; while test -e {busy}; do sleep 0.1; done");
     let text = format!(
         "clients:\n  hosts:\n    application:\n      ansible_connection: local\n      ansible_become: false\n      \
-         pki_application_path: '{place}'\n"
+         pki_application_path: '{place}'\n      pki_sets:\n        - name: application\n          authority: client\n          \
+         profile: client\n          path: '{place}'\n          common_name: passbolt\n          directory_mode: '0755'\n          \
+         key_mode: '0640'\n          ports: []\n          reload: {{command: [sh, -c, '{tell}']}}\n"
     );
-    lab.file("application.yml", &text).display().to_string()
+    (lab.file("application.yml", &text).display().to_string(), told)
+}
+
+fn lines(path: &std::path::Path) -> usize {
+    std::fs::read_to_string(path).unwrap_or_default().lines().count()
 }
 
 fn clients() {
     let lab = lab();
     cluster::up(&lab, &[]);
-    let application = with_application(&lab);
+    let (application, told) = with_application(&lab);
     keep_aside(&lab, "server");
     let (running, old) = (processes(&lab), served(&lab));
     assert!(takes_old(&lab, "galera1", "3306", "-starttls mysql"));
     let writer = Writer::start(&lab, "rotation_clients");
     let arguments = ["-i", application.as_str(), "-e", "rotate_ca=client"];
-    let ran = run_playbook(&lab, "rotate-ca", &arguments);
+    let again = || {
+        let mut command = cluster::playbook(&lab, "rotate-ca", &arguments);
+        command.env("DEPLOY_RUNS_DIR", lab.file("rotation-runs/.keep", "").parent().unwrap());
+        command
+    };
+    // Killed between the swap and the end of the reload of a set that has no port.
+    let busy = told.with_file_name("busy");
+    std::fs::write(&busy, "").unwrap();
+    let (cut, _) = cut(&lab, again(), Kill::Controller, Duration::from_secs(300), &mut |_| lines(&told) > 0);
+    assert!(cut.is_some() && lines(&told) == 1, "{}", cut.map(|ran| tail(&ran.all())).unwrap_or_default());
+    std::fs::remove_file(&busy).unwrap();
+    let ran = Ran::of(again().output().unwrap());
+    assert!(lines(&told) >= 4, "told {} times: what was cut off, and then in each phase", lines(&told));
     let summary = writer.stop();
     assert_finished(&ran);
     note(summary.line());
