@@ -161,7 +161,7 @@ async fn plan(call: &Call, arguments: Map<String, Value>) -> Result<Plan, Troubl
         tolerances: Tolerances {
             recv_queue: number(asked.recv_queue, 10),
             interval_ns: interval.as_nanos() as u64,
-            certificate_margin_s: number(asked.certificate_days, 7) as i64 * 86_400,
+            certificate_margin_s: asked.certificate_days.map(|days| days.0.max(0).saturating_mul(86_400)),
             disk_free: asked
                 .disk_free
                 .map_or(usual.disk_free, |n| u64::try_from(n.0).unwrap_or(0).saturating_mul(1_000_000)),

@@ -53,6 +53,34 @@ pub struct Certificate {
     pub trust: String,
 }
 
+/// How much longer a certificate must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Margin {
+    /// It may be at its end, or past it.
+    MayBeOver,
+    /// Seven days, or a third of its life where that is less: by then it is due to be renewed, so one that lives shorter would
+    /// never do.
+    Usual,
+    /// So many seconds.
+    Seconds(i64),
+}
+
+impl Margin {
+    /// In seconds, for this certificate.
+    fn of(self, leaf: &Leaf) -> Option<i64> {
+        const USUAL: i64 = 7 * 86_400;
+        match self {
+            Margin::MayBeOver => None,
+            Margin::Seconds(seconds) => Some(seconds),
+            Margin::Usual => {
+                // It begins earlier than it was issued, by an hour or a tenth of its life, and that is no part of it.
+                let span = (leaf.not_after - leaf.not_before).max(0);
+                Some(USUAL.min((span - (span / 11).min(3600)) / 3))
+            }
+        }
+    }
+}
+
 impl Certificate {
     /// Whether a reload would serve something else.
     pub fn reload_due(&self) -> bool {
@@ -65,12 +93,12 @@ impl Certificate {
         }
     }
 
-    /// What is wrong with its dates at the moment `now`, when it must hold for `margin` seconds more; without a margin it may be
-    /// at its end, or past it.
-    pub fn fault(&self, now: i64, margin: Option<i64>) -> Option<String> {
+    /// What is wrong with its dates at the moment `now`, when it must hold for `margin` more.
+    pub fn fault(&self, now: i64, margin: Margin) -> Option<String> {
         let port = self.purpose.port();
         for (leaf, what) in [(&self.served, "served"), (&self.file, "in its file")] {
             let Some(leaf) = leaf else { continue };
+            let margin = margin.of(leaf);
             if leaf.not_after <= now && margin.is_some() {
                 return Some(format!("its certificate for {port} ({what}) expired {} ago", span(now - leaf.not_after)));
             }
@@ -124,18 +152,47 @@ mod tests {
             (None, None, Some("neither"), true),
         ] {
             let certificate = Certificate { served, file, ..Certificate::default() };
-            let fault = certificate.fault(now, Some(7 * day));
+            let fault = certificate.fault(now, Margin::Usual);
             match (&fault, expected) {
                 (None, None) => {}
                 (Some(text), Some(part)) if text.contains(part) && text.contains("4567") => {}
                 _ => panic!("{fault:?} / {expected:?}"),
             }
-            assert_eq!(certificate.fault(now, None), fault.filter(|_| always), "past their end: {expected:?}");
+            assert_eq!(
+                certificate.fault(now, Margin::MayBeOver),
+                fault.filter(|_| always),
+                "past their end: {expected:?}"
+            );
         }
         // The end of one does not hide what is wrong with the other.
         let both =
             Certificate { served: leaf(0, now - 60), file: leaf(now + 300, now + 30 * day), ..Certificate::default() };
-        assert!(both.fault(now, None).is_some_and(|text| text.contains("(in its file) becomes valid only")));
+        assert!(
+            both.fault(now, Margin::MayBeOver).is_some_and(|text| text.contains("(in its file) becomes valid only"))
+        );
+    }
+
+    #[test]
+    fn the_margin_is_no_more_than_a_third_of_a_life() {
+        let (day, now) = (86_400, 1_000_000);
+        // The life, how much of it is left, and whether the gate lets it pass: as usual, and with seven days asked for.
+        for (life, left, usual, literal) in [
+            (90 * day, 8 * day, true, true),
+            (90 * day, 6 * day, false, false),
+            (7 * day, 7 * day - 60, true, false),
+            (7 * day, 3 * day, true, false),
+            (7 * day, 2 * day, false, false),
+            (600, 300, true, false),
+            (600, 201, true, false),
+            (600, 190, false, false),
+        ] {
+            let backdated = (life / 10).min(3600);
+            let leaf = Leaf { serial: "01".into(), not_before: now + left - life - backdated, not_after: now + left };
+            let certificate = Certificate { served: Some(leaf), ..Certificate::default() };
+            for (margin, passes) in [(Margin::Usual, usual), (Margin::Seconds(7 * day), literal)] {
+                assert_eq!(certificate.fault(now, margin).is_none(), passes, "{life} {left} {margin:?}");
+            }
+        }
     }
 
     #[test]

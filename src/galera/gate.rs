@@ -1,5 +1,6 @@
 //! The gate: whether every member is well enough for one of them to be touched.
 
+use super::certificates::Margin;
 use super::peers::unconnected;
 use super::statements::Statement;
 use super::status::{Links, NodeStatus, Observation, Process, is_null_uuid};
@@ -76,8 +77,8 @@ pub struct Tolerances {
     pub interval_ns: u64,
     /// Seconds that a change of definitions may run.
     pub definitions_s: u64,
-    /// Seconds that every certificate must hold.
-    pub certificate_margin_s: i64,
+    /// Seconds that every certificate must hold; by default [`Margin::Usual`].
+    pub certificate_margin_s: Option<i64>,
     /// Certificates may be at their end, or past it: while they are being renewed.
     pub expired: bool,
     /// Bytes that must be free where a member's data are.
@@ -101,7 +102,7 @@ impl Default for Tolerances {
             paused_per_mille: 10,
             interval_ns: 1_000_000_000,
             definitions_s: 2,
-            certificate_margin_s: 7 * 86_400,
+            certificate_margin_s: None,
             expired: false,
             disk_free: DISK_FREE,
             refuse_backups: true,
@@ -257,7 +258,11 @@ pub(super) fn closer_fault(member: &Member, close: &super::Closer, tolerances: &
             "its server may not read {files}: it could not start again, nor give its state to another member"
         ));
     }
-    let margin = (!tolerances.expired).then_some(tolerances.certificate_margin_s);
+    let margin = match (tolerances.expired, tolerances.certificate_margin_s) {
+        (true, _) => Margin::MayBeOver,
+        (false, Some(seconds)) => Margin::Seconds(seconds),
+        (false, None) => Margin::Usual,
+    };
     close.certificates.iter().find_map(|one| one.fault(member.clock, margin))
 }
 

@@ -164,7 +164,7 @@ fn what_else_closes_it() {
     members[1].status.as_mut().unwrap().local_recv_queue = 40;
     let reason = gate(&members, expected, &[], &tolerances).reason().unwrap();
     assert!(reason.contains("c: ALTER TABLE of app runs for 9 s"), "{reason}");
-    for (not_after, words) in [(999_999, "expired"), (1_000_000 + 6 * 86_400, "expires in 6 days")] {
+    for (not_after, words) in [(999_999, "expired"), (1_000_000 + 3 * 86_400, "expires in 3 days")] {
         let mut members = known();
         members[2].close.as_mut().unwrap().certificates = vec![certificate(not_after)];
         let reason = gate(&members, expected, &[], &tolerances).reason().unwrap();

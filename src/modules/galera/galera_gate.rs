@@ -38,7 +38,8 @@ login_arguments! {
         pub timeout: Option<Int>,
         /// Write sets that may wait to be applied. 10 when not given.
         pub recv_queue: Option<Int>,
-        /// Days that the certificates of all members must still hold. 7 when not given.
+        /// Days that the certificates of all members must still hold. 7 when not given, and where a certificate lives so short that
+        /// this would be more than a third of its life, that third.
         pub certificate_days: Option<Int>,
         /// Whether the certificates of members may be at their end, or past it: only while they are being renewed.
         #[serde(default)]
