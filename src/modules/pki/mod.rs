@@ -25,11 +25,20 @@ pub const MODULES: &[&Module] = &[&ca::MODULE, &certificate::MODULE, &rotation::
 /// Whether [`preflight`] has something to say about a module.
 #[cfg(feature = "controller")]
 pub fn has_preflight(module: &Module) -> bool {
-    module.name == ca::MODULE.name || module.name == certificate::MODULE.name
+    [ca::MODULE.name, certificate::MODULE.name, status::MODULE.name].contains(&module.name)
+}
+
+/// Refuses what the variable `pki_sets` cannot say, wherever a task of this family may go by it.
+#[cfg(feature = "controller")]
+fn lint_sets(host: &dyn super::ActionHost) -> Result<(), super::ActionError> {
+    // What is not known yet, or cannot be evaluated, is another's to report.
+    let Ok(Some(sets)) = host.variable("pki_sets") else { return Ok(()) };
+    crate::pki::SetSpec::list(&sets).map(drop).map_err(super::ActionError::Failed)
 }
 
 /// Judges a task of this family by its templated arguments alone, before any connection: a name that is none, an
-/// unknown profile, a lifetime that is no lifetime, an authority that has expired. Other modules pass.
+/// unknown profile, a lifetime that is no lifetime, an authority that has expired, a word in `pki_sets` that nobody reads. Other
+/// modules pass.
 #[cfg(feature = "controller")]
 pub fn preflight(
     module: &Module,
@@ -38,7 +47,11 @@ pub fn preflight(
 ) -> Result<(), super::ActionError> {
     match module.name {
         name if name == ca::MODULE.name => ca::preflight(host, arguments),
-        name if name == certificate::MODULE.name => certificate::preflight(host, arguments),
+        name if name == certificate::MODULE.name => {
+            lint_sets(host)?;
+            certificate::preflight(host, arguments)
+        }
+        name if name == status::MODULE.name => lint_sets(host),
         _ => Ok(()),
     }
 }
