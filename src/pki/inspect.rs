@@ -219,24 +219,52 @@ fn one_line(name: &X509Name<'_>) -> String {
     line
 }
 
-/// A chain with what is missing up to its root, out of `trust`. A leaf that the root itself has signed stays alone: servers find
-/// that root in their trust file.
+/// A chain with what is missing up to its root, out of `trust`, whatever the order it comes in. A leaf that the root itself has
+/// signed stays alone: servers find that root in their trust file.
+///
+/// # Errors
+/// One that breaks off before a root: who has no trust file, as MariaDB's own clients and mariadb-backup, refuses it.
 pub fn to_root(chain: &str, trust: &str) -> Result<String, PkiError> {
-    let mut all = certificates(chain, "the chain")?;
-    let known = certificates(trust, "the trust file")?;
-    while let Some(last) = all.last() {
-        if all.len() > 8 || inspect_der(last, "the chain")?.is_self_issued() {
-            break;
-        }
-        match known.iter().find(|parent| signed_by(last, parent)) {
-            Some(parent) => all.push(parent.clone()),
-            None => break,
-        }
+    let mut pool = certificates(chain, "the chain")?;
+    let leaf = pool.remove(0);
+    pool.extend(certificates(trust, "the trust file")?);
+    let mut known = Vec::new();
+    for der in pool {
+        let is_root = inspect_der(&der, "the chain")?.is_self_issued();
+        known.push((is_root, der));
     }
-    if all.len() == 2 && inspect_der(&all[1], "the chain")?.is_self_issued() {
-        all.truncate(1);
+    // A root is the shortest way, where the chain has the same authority signed by somebody else, too.
+    known.sort_by_key(|(is_root, _)| !is_root);
+    let info = inspect_der(&leaf, "the chain")?;
+    let mut path = vec![leaf];
+    if !info.is_self_issued() && !climb(&mut path, &known) {
+        let why = format!(
+            "its chain breaks off before a self-signed authority (it was signed by {}): put the intermediates behind it, and the root \
+             into the trust file",
+            info.issuer
+        );
+        return Err(PkiError::Certificate { what: info.subject, why });
     }
-    Ok(all.iter().map(|der| pem::encode("CERTIFICATE", der)).collect())
+    if path.len() == 2 {
+        path.truncate(1);
+    }
+    Ok(path.iter().map(|der| pem::encode("CERTIFICATE", der)).collect())
+}
+
+/// Goes up from the last of `path` to a root, back where a way leads nowhere.
+fn climb(path: &mut Vec<Vec<u8>>, known: &[(bool, Vec<u8>)]) -> bool {
+    let Some(last) = path.last().cloned().filter(|_| path.len() <= 8) else { return false };
+    for (is_root, parent) in known {
+        if path.contains(parent) || !signed_by(&last, parent) {
+            continue;
+        }
+        path.push(parent.clone());
+        if *is_root || climb(path, known) {
+            return true;
+        }
+        path.pop();
+    }
+    false
 }
 
 /// Whether the signature on `der` is that of `authority`.

@@ -60,6 +60,10 @@ pub async fn prepare(
         ActionError::Failed(format!("{source} would not work: {}; nothing was changed", pki::sentence(&problems)))
     })?;
     host.conceal(&admitted.key_pem);
+    let cert = completed(cert, &trust).map_err(|error| {
+        let source = arguments.cert_src.as_deref().unwrap_or_default();
+        ActionError::Failed(format!("{source} would not work: {error}; nothing was changed"))
+    })?;
     let info = admitted.info;
     let due = pki::renew_at(&info, &RenewalPolicy::default());
     if due <= now {
@@ -71,7 +75,7 @@ pub async fn prepare(
     if let (true, Some(there)) = (other_key, &there) {
         refuse_other_key(arguments, there.key, &info.key.to_string())?;
     }
-    let reason = why(&found, there.as_ref(), &info);
+    let reason = why(&found, there.as_ref(), &info, &cert);
     let mut install = install(arguments, place, Some(trust.clone()), ownership);
     install.report = report(&info, due, now, None);
     install.report.insert("reason".into(), reason.clone().into());
@@ -88,8 +92,8 @@ pub async fn prepare(
             before: there.as_ref().map(pki::describe),
             after: pki::describe(&info),
         });
-    } else if let Some(old) = old_trust.filter(|old| *old != trust) {
-        install.retrust = Some(retrust(old, &trust));
+    } else if old_trust != Some(trust.as_str()) {
+        install.retrust = Some(retrust(old_trust, &trust));
     }
     let due = install.fresh.is_some() || install.retrust.is_some();
     install.report.insert("due".into(), due.into());
@@ -101,8 +105,15 @@ pub async fn prepare(
     Ok(Prepared::Send(step(&Step::Install(Box::new(install)))?))
 }
 
+/// The chain as servers need it: one with intermediates goes to its root, which is taken from the trusted authorities. One of two, a
+/// leaf and the root that signed it, is left as it is.
+fn completed(cert: String, trust: &str) -> Result<String, pki::PkiError> {
+    let whole = pki::to_root(&cert, trust)?;
+    Ok(if whole.matches("-----BEGIN").count() > 1 { whole } else { cert })
+}
+
 /// Why what lies there is replaced, if it is.
-fn why(found: &Found, there: Option<&CertInfo>, given: &CertInfo) -> Option<String> {
+fn why(found: &Found, there: Option<&CertInfo>, given: &CertInfo, chain: &str) -> Option<String> {
     let Some(there) = there else {
         return Some(match found.cert {
             Some(_) => "what lies there is no certificate that can be read".into(),
@@ -112,8 +123,12 @@ fn why(found: &Found, there: Option<&CertInfo>, given: &CertInfo) -> Option<Stri
     if there.fingerprint != given.fingerprint {
         return Some(format!("another certificate is given (serial {})", given.serial));
     }
-    (found.key.public() != Some(given.public_key_sha256.as_str()))
-        .then(|| "its private key is not the one that was given".into())
+    if found.key.public() != Some(given.public_key_sha256.as_str()) {
+        return Some("its private key is not the one that was given".into());
+    }
+    let read = |text: &str| pki::inspect_all(text, "the chain").ok();
+    let lies = found.cert.as_deref().and_then(read);
+    (lies != read(chain)).then(|| "the chain behind it is another one".into())
 }
 
 /// A file of the controller, decrypted where it is a vault.

@@ -308,6 +308,27 @@ fn a_pair_is_replaced_for_a_reason_and_one_old_set_stays() {
 }
 
 #[test]
+fn a_missing_file_of_authorities_is_due() {
+    let site = Site::new();
+    let live = site.host(false);
+    live.task("pki_ca", json!({"name": "cluster"}));
+    live.task("pki_certificate", site.arguments());
+    let current = site.path("ssl/cluster/current");
+    let (pair, ca) = (std::fs::read(current.join("cert.pem")).unwrap(), current.join("ca.pem"));
+    std::fs::remove_file(&ca).unwrap();
+    let judged = live.task("pki_certificate", site.with("judge_only", json!(true)));
+    assert_eq!((&judged.data["due"], judged.changed()), (&json!(true), false), "{judged:?}");
+    let mended = live.task("pki_certificate", site.arguments());
+    assert_eq!(
+        (mended.status, mended.changed(), &mended.data["issued"]),
+        (Status::Ok, true, &json!(false)),
+        "{mended:?}"
+    );
+    assert!(ca.exists() && std::fs::read(current.join("cert.pem")).unwrap() == pair);
+    assert!(!live.task("pki_certificate", site.arguments()).changed());
+}
+
+#[test]
 fn another_trust_is_another_set_around_the_same_pair() {
     let site = Site::new();
     let live = site.host(false);

@@ -63,6 +63,11 @@ fn what_an_intermediate_signs_leads_to_the_root() {
     let cut: String = issued.chain_pem.split_inclusive("-----END CERTIFICATE-----\n").take(2).collect();
     assert_eq!(to_root(&cut, &view.bundle_pem).unwrap(), issued.chain_pem);
     assert_eq!(to_root(&issued.cert_pem, &view.bundle_pem).unwrap(), issued.chain_pem);
+    let parts: Vec<&str> = issued.chain_pem.split_inclusive("-----END CERTIFICATE-----\n").collect();
+    let confused = format!("{}{}{}", parts[0], parts[2], parts[1]);
+    assert_eq!(to_root(&confused, &view.bundle_pem).unwrap(), issued.chain_pem, "in any order");
+    let broken = to_root(&cut, parts[1]).unwrap_err().to_string();
+    assert!(broken.contains("breaks off before a self-signed authority"), "{broken}");
     let flat = authority("flat", Purpose::Cluster);
     let alone = flat.issue(&request(Profile::Cluster, KeyType::EcdsaP256), NOW).unwrap();
     assert_eq!(to_root(&alone.chain_pem, &flat.cert_pem).unwrap(), alone.cert_pem);

@@ -100,6 +100,39 @@ fn a_given_set_goes_live_and_a_bad_one_does_not() {
     assert!(std::fs::read_link(&current).unwrap() != damaged && sets(&site).len() == 3, "{:?}", sets(&site));
 }
 
+/// Root and intermediate by openssl, and a leaf of the latter.
+#[test]
+fn a_chain_without_its_root_is_completed() {
+    let site = Site::new();
+    let dir = site.path("corp");
+    std::fs::create_dir(&dir).unwrap();
+    let script = "set -e; k='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
+        openssl req -x509 $k -keyout root.key -out root.pem -subj /CN=root -days 30
+        openssl req $k -keyout int.key -out int.csr -subj /CN=intermediate
+        printf 'basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign' > int.cnf
+        openssl x509 -req -in int.csr -CA root.pem -CAkey root.key -days 20 -extfile int.cnf -out int.pem
+        openssl req $k -keyout leaf.key -out leaf.csr -subj /CN=galera1
+        printf 'subjectAltName=DNS:galera1,DNS:lb.example\nextendedKeyUsage=serverAuth,clientAuth' > leaf.cnf
+        openssl x509 -req -in leaf.csr -CA int.pem -CAkey int.key -days 10 -extfile leaf.cnf -out leaf.pem";
+    let made = std::process::Command::new("sh").args(["-c", script]).current_dir(&dir).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let read = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap();
+    let (root, between, leaf, key) = (read("root.pem"), read("int.pem"), read("leaf.pem"), read("leaf.key"));
+    let live = site.host(false);
+    let arguments = given(&site, &format!("{leaf}{between}"), &key, &root);
+    let done = live.task("pki_certificate", arguments.clone());
+    assert_eq!(done.status, Status::Ok, "{done:?}");
+    let cert = site.path("ssl/cluster/current/cert.pem");
+    let whole = std::fs::read_to_string(&cert).unwrap();
+    assert_eq!(whole.matches("BEGIN").count(), 3, "leaf, intermediate and root: {whole}");
+    assert!(!live.task("pki_certificate", arguments.clone()).changed());
+    // One that was put in place without its end gets it.
+    std::fs::write(&cert, format!("{leaf}{between}")).unwrap();
+    let mended = live.task("pki_certificate", arguments);
+    assert_eq!((mended.status, &mended.data["reason"]), (Status::Ok, &json!("the chain behind it is another one")));
+    assert_eq!(std::fs::read_to_string(&cert).unwrap(), whole);
+}
+
 #[test]
 fn half_a_given_set_is_no_task() {
     let site = Site::new();
