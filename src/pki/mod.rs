@@ -72,7 +72,7 @@ pub use {
     passphrase::Passphrase,
     peers::distrust,
     profile::{Profile, Purpose},
-    renewal::{Decision, Found, Reason, RenewalPolicy, Signer, Wanted, renew_at, renewal},
+    renewal::{Decision, Found, Reason, RenewalPolicy, Signer, Wanted, cluster_seed, early, renew_at, renewal},
     rotation::{Phase, Rotation},
     sets::{Port, Protocol, SetSpec},
     storage::{DirStorage, Locked, OverlayStorage, Storage},

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
 use super::inspect::{certificates, inspect_der, signed_by};
 use super::{
     CertInfo, CertSet, KeyEvidence, KeyKind, KeyType, Lifetime, PkiError, Problem, Request, San, UnixTime,
@@ -46,8 +48,11 @@ pub struct RenewalPolicy {
     pub next_run: Option<Lifetime>,
     /// The window in which what is due is renewed is closed, and opens then; nothing when it is open, or there is none.
     pub opens: Option<UnixTime>,
-    /// Due up to so much earlier: how much is told by the authority, so that clusters differ and the nodes of one do not.
+    /// Due up to so much earlier: how much is told by the authority and the cluster, so that clusters differ and the nodes of one
+    /// do not.
     pub jitter: Option<Lifetime>,
+    /// Which cluster: [`cluster_seed`].
+    pub cluster: u64,
     /// Regardless.
     pub force: bool,
     /// The certificate that lies there was revoked, at this moment.
@@ -81,6 +86,8 @@ pub enum Decision {
         info: Box<CertInfo>,
         /// When it will be due.
         renew_at: UnixTime,
+        /// It is due, and a new one would not last longer: the authority ends then, and must be rotated first.
+        spent: Option<UnixTime>,
     },
     /// A new one is issued.
     Renew {
@@ -177,10 +184,19 @@ pub fn renew_at(info: &CertInfo, policy: &RenewalPolicy) -> UnixTime {
     }
 }
 
-/// Seconds by which everything under an authority is due earlier.
-fn early(policy: &RenewalPolicy, authority: &CertInfo) -> i64 {
-    let seed = authority.fingerprint.get(..15).and_then(|hex| i64::from_str_radix(hex, 16).ok()).unwrap_or(0);
-    policy.jitter.map_or(0, |most| seed % (most.as_seconds() + 1))
+/// What tells a cluster from the others of a store, by the variables `galera_cluster_name` and `galera_group`; those who say
+/// nothing are as the roles' defaults have it.
+pub fn cluster_seed(name: Option<&str>, group: Option<&str>) -> u64 {
+    let said = |text: Option<&str>| text.map(str::trim).filter(|text| !text.is_empty()).unwrap_or("galera").to_string();
+    let hash = Sha256::digest(format!("{}\0{}", said(name), said(group)));
+    hash.iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
+}
+
+/// Seconds by which everything of a cluster under an authority is due earlier.
+pub fn early(policy: &RenewalPolicy, authority: &CertInfo) -> i64 {
+    let seed = authority.fingerprint.get(..15).and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0);
+    let part = |most: Lifetime| (seed ^ policy.cluster) % (most.as_seconds().unsigned_abs() + 1);
+    policy.jitter.map_or(0, |most| i64::try_from(part(most)).unwrap_or(0))
 }
 
 /// Decides. An authority that cannot sign any more is an error whatever lies on the host.
@@ -225,9 +241,18 @@ pub fn renewal(found: &Found, wanted: Wanted<'_>, policy: &RenewalPolicy, now: U
         false => first_flaw(&info, &found.key).or(Some(Reason::Issuer(info.issuer.clone()))),
         true => first_reason(&info, &found.key, request, wanted.signer, policy, due, now),
     };
+    // Near the authority's end every certificate is cut short there: another one would be due again at once, in every run.
+    let spent = match reason {
+        Some(Reason::Due(_) | Reason::BeforeNextRun(_)) if signed => {
+            let end = authority_info.not_after.min(now + request.lifetime.as_seconds());
+            let ours = matches!(wanted.signer, Signer::Known(_));
+            (ours && end == authority_info.not_after && end <= info.not_after).then_some(end)
+        }
+        _ => None,
+    };
     Ok(match reason {
-        Some(reason) => Decision::Renew { reason, old: Some(Box::new(info)) },
-        None => Decision::Keep { info: Box::new(info), renew_at: due },
+        Some(reason) if spent.is_none() => Decision::Renew { reason, old: Some(Box::new(info)) },
+        _ => Decision::Keep { info: Box::new(info), renew_at: due, spent },
     })
 }
 

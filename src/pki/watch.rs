@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::inspect::certificates;
 use super::{
     AuthorityView, CertInfo, CertSet, KeyEvidence, Lifetime, Problem, Profile, RenewalPolicy, Revocation, Rotation,
-    SetSpec, UnixTime, VerifyPolicy, date, inspect, inspect_all, renew_at, verify,
+    SetSpec, UnixTime, VerifyPolicy, date, early, inspect, inspect_all, renew_at, verify,
 };
 
 /// How a host, a set or a port is, as monitoring plugins have it; the worst is the last.
@@ -182,7 +182,7 @@ pub fn judge_set(seen: &FilesSeen, spec: &SetSpec, known: &Knowledge, now: UnixT
     if seen.stale {
         say(State::Warning, format!("it was replaced and not reloaded ({})", spec.reload_words()));
     }
-    let due = due_at(&info, spec.renew_before);
+    let due = due_at(&info, spec, by(seen.ca.as_deref(), spec, known).as_ref());
     if let Some((state, why)) = late(&info, due, now) {
         say(state, format!("it was not renewed: {why}"));
     }
@@ -229,7 +229,7 @@ pub fn judge_port(
             ),
         );
         // What is the same has been judged with the file.
-        for finding in stale(port, chain, &info, ca, spec, now) {
+        for finding in stale(port, chain, &info, ca, spec, known, now) {
             say(finding.state, finding.why);
         }
     }
@@ -241,7 +241,15 @@ pub fn judge_port(
 }
 
 /// What is wrong with a certificate that is served and is no longer the file's.
-fn stale(port: u16, chain: &str, info: &CertInfo, ca: Option<&str>, spec: &SetSpec, now: UnixTime) -> Vec<Finding> {
+fn stale(
+    port: u16,
+    chain: &str,
+    info: &CertInfo,
+    ca: Option<&str>,
+    spec: &SetSpec,
+    known: &Knowledge,
+    now: UnixTime,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     let own = KeyEvidence::Public(info.public_key_sha256.clone());
     let client_auth = spec.profile == Profile::Cluster;
@@ -257,20 +265,37 @@ fn stale(port: u16, chain: &str, info: &CertInfo, ca: Option<&str>, spec: &SetSp
         let why = format!("what port {port} serves expired at {}", date(info.not_after));
         findings.push(Finding::new(State::Critical, why));
     }
-    if let Some((state, why)) = late(info, due_at(info, spec.renew_before), now) {
+    if let Some((state, why)) = late(info, due_at(info, spec, by(ca, spec, known).as_ref()), now) {
         findings.push(Finding::new(state, format!("of what port {port} serves: {why}")));
     }
     findings
 }
 
-fn due_at(info: &CertInfo, renew_before: Option<Lifetime>) -> UnixTime {
-    renew_at(info, &RenewalPolicy { renew_before, ..RenewalPolicy::default() })
+/// Whose certificate tells how much earlier it is due: that of the authority in the store, or what the set trusts first.
+fn by(ca: Option<&str>, spec: &SetSpec, known: &Knowledge) -> Option<CertInfo> {
+    match known.authorities.get(&spec.authority) {
+        Some(view) if !known.elsewhere.contains(&spec.authority) => Some(view.info.clone()),
+        _ => inspect(ca?, &spec.ca_name).ok(),
+    }
 }
 
-/// Whether the renewal is overdue: four fifths of the life are over, or nine tenths.
+/// When a run renews it.
+fn due_at(info: &CertInfo, spec: &SetSpec, authority: Option<&CertInfo>) -> UnixTime {
+    if spec.is_given() {
+        return renew_at(info, &RenewalPolicy::default());
+    }
+    let (renew_before, jitter, cluster) = (spec.renew_before, spec.jitter, spec.cluster);
+    let policy = RenewalPolicy { renew_before, jitter, cluster, ..RenewalPolicy::default() };
+    let due = renew_at(info, &policy) - authority.map_or(0, |authority| early(&policy, authority));
+    // It lives shorter than the margin that was thought of; the run that renews it reckons so, too.
+    if due <= info.not_before { renew_at(info, &RenewalPolicy::default()) } else { due }
+}
+
+/// Whether somebody has to be alarmed: four fifths of the life are over and it was not renewed, or nine tenths. So it is, too, where
+/// a small margin has it renewed later than that: what fails then leaves no time.
 fn late(info: &CertInfo, due: UnixTime, now: UnixTime) -> Option<(State, String)> {
     let (life, left) = (Lifetime::of_span(info.not_after - info.not_before).as_seconds(), info.not_after - now);
-    if left <= 0 || due > now {
+    if left <= 0 {
         return None;
     }
     let (state, part) = match left.saturating_mul(10) {
@@ -278,10 +303,11 @@ fn late(info: &CertInfo, due: UnixTime, now: UnixTime) -> Option<(State, String)
         left if left <= life.saturating_mul(2) => (State::Warning, "four fifths"),
         _ => return None,
     };
-    Some((
-        state,
-        format!("{part} of its life are over, it was due at {}, it ends at {}", date(due), date(info.not_after)),
-    ))
+    let when = match due > now {
+        true => format!("it is due only at {} (`renew_before`: make it more than a fifth of the life)", date(due)),
+        false => format!("it was due at {}", date(due)),
+    };
+    Some((state, format!("{part} of its life are over, {when}, it ends at {}", date(info.not_after))))
 }
 
 fn revoked(revocation: &Revocation) -> String {

@@ -78,8 +78,9 @@ crate::arguments! {
         /// When what is due is renewed: `Sat-Sun 02:00-04:00 Europe/Berlin`, as `window` of a rolling play. Outside of it a due
         /// certificate stays, unless four fifths of its life are over before it opens.
         pub window: Option<Text>,
-        /// Due up to so much earlier (`12h`): by how much depends on the authority, so that the clusters of a site are not
-        /// due at the same moment, and the nodes of one are.
+        /// Due up to so much earlier (`12h`): by how much depends on the authority and the cluster (the variables
+        /// `galera_cluster_name` and `galera_group`), so that the clusters of a site are not due at the same moment, and the nodes
+        /// of one are.
         pub jitter: Option<Text>,
         /// Renew regardless. The variable `pki_renew` with the value `force` does the same for all.
         #[serde(default)]
@@ -239,8 +240,13 @@ pub(super) mod controller {
                 }
             }
         };
+        let word = |name: &str| -> Result<Option<String>, ActionError> {
+            Ok(host.variable(name)?.and_then(|value| value.as_str().map(str::to_string)))
+        };
+        let (name, group) = (word("galera_cluster_name")?, word("galera_group")?);
         Ok(RenewalPolicy {
             opens,
+            cluster: pki::cluster_seed(name.as_deref(), group.as_deref()),
             jitter: lifetime(&arguments.jitter)?,
             renew_before: lifetime(&arguments.renew_before)?,
             next_run: lifetime(&arguments.next_run)?,
@@ -306,13 +312,14 @@ pub(super) mod controller {
         }
     }
 
-    /// The same pair beside other authorities.
-    pub fn retrust(old: &str, new: &str) -> Retrust {
+    /// The same pair beside other authorities, or beside some where there is no file of them.
+    pub fn retrust(old: Option<&str>, new: &str) -> Retrust {
         let words = |bundle: &str| match pki::inspect_all(bundle, "the authorities on the host") {
             Ok(all) => all.iter().map(|one| format!("trusts: {} (serial {})\n", one.subject, one.serial)).collect(),
             Err(error) => format!("trusts: {error}\n"),
         };
-        Retrust { before: words(old), after: words(new) }
+        let before = old.map_or_else(|| "trusts: nobody, the file is missing\n".to_string(), words);
+        Retrust { before, after: words(new) }
     }
 
     /// Owners and modes as they were written, for the host to make sense of.

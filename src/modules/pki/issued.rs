@@ -62,7 +62,7 @@ pub async fn prepare(
         _ => false,
     };
     let held = match (&decision, policy.opens) {
-        (Decision::Keep { renew_at, .. }, Some(opens)) if *renew_at <= now => Some(format!(
+        (Decision::Keep { renew_at, spent: None, .. }, Some(opens)) if *renew_at <= now => Some(format!(
             "its renewal is due since {} and waits for its window, which opens at {}",
             pki::date(*renew_at),
             pki::date(opens)
@@ -71,10 +71,9 @@ pub async fn prepare(
     };
     let mut install = install(arguments, place, trust_known.then(|| trust.clone()), ownership);
     let subject = request.subject.one_line();
-    let other_trust = match seen.data.get("ca") {
-        Some(Value::String(old)) if trust_known && *old != trust => Some(retrust(old, &trust)),
-        _ => None,
-    };
+    let old_trust = seen.data.get("ca").and_then(Value::as_str);
+    let other_trust =
+        (trust_known && found.cert.is_some() && old_trust != Some(trust.as_str())).then(|| retrust(old_trust, &trust));
     let pending = pending(&seen)?;
     let order = Order {
         host: host.host(),
@@ -88,7 +87,15 @@ pub async fn prepare(
     // What is to be done once the set is in force, where somebody else has signed it.
     let (mut arrived, mut waits) = (None, None);
     match decision {
-        Decision::Keep { info, renew_at } => {
+        Decision::Keep { info, renew_at, spent } => {
+            if let Some(end) = spent {
+                host.warn(format!(
+                    "the authority `{0}` ends at {1}, so a new certificate would last no longer than the present one, which stays: \
+                     rotate the authority now (`deploy playbooks/rotate-ca.yml -e rotate_ca={0}`)",
+                    anchor.name,
+                    pki::date(end)
+                ));
+            }
             install.report = report(&info, renew_at, now, None);
             install.retrust = other_trust;
         }

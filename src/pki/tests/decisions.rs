@@ -173,8 +173,8 @@ fn renewal_by_table() {
     assert_eq!(at(61, &opens(65)), "keep 60");
     assert!(at(61, &opens(73)).starts_with("its renewal is due"), "that would be too late");
     assert!(at(91, &opens(92)).starts_with("it expired"));
-    let early = |ca: &Authority| {
-        let policy = RenewalPolicy { jitter: Some(Lifetime::days(30)), ..plain };
+    let early_in = |ca: &Authority, cluster: u64| {
+        let policy = RenewalPolicy { jitter: Some(Lifetime::days(30)), cluster, ..plain };
         let found = Found { cert: Some(ca.issue(&base, NOW).unwrap().chain_pem), key: KeyEvidence::Missing };
         let info = inspect(found.cert.as_deref().unwrap(), "it").unwrap();
         let found = Found { key: KeyEvidence::Public(info.public_key_sha256), ..found };
@@ -184,11 +184,37 @@ fn renewal_by_table() {
             other => panic!("{other:?}"),
         }
     };
+    let early = |ca: &Authority| early_in(ca, cluster_seed(None, None));
     assert!(early(&ca) == early(&ca) && early(&ca) != early(&other), "alike in a cluster, others elsewhere");
+    let (north, south) = (cluster_seed(Some("north"), None), cluster_seed(Some("south"), None));
+    assert_ne!(early_in(&ca, north), early_in(&ca, south), "two clusters under one authority");
+    assert_ne!(cluster_seed(None, Some("north")), cluster_seed(None, Some("south")), "told apart by their groups");
+    assert_eq!(cluster_seed(None, None), cluster_seed(Some("galera"), Some(" ")), "the roles' default and nothing");
     assert!((NOW + 30 * DAY..=NOW + 60 * DAY).contains(&early(&ca)));
     assert_eq!(at(1, &RenewalPolicy { force: true, ..plain }), "renewal is forced");
     assert!(at(1, &RenewalPolicy { revoked: Some(NOW), ..plain }).starts_with("it was revoked at"));
     assert!(at(3651, &plain).contains("error: the authority `cluster` expired"));
+    // Near the authority's end: the last one that is cut short there stays, and no run makes the same again.
+    for (issue, look, want) in [
+        (3500, 3559, "keep 3560"),
+        (3500, 3561, "its renewal is due"), // until day 3590; the next one reaches day 3650
+        (3570, 3640, "keep"),               // cut short at day 3650, due since day 3623
+        (3640, 3649, "keep"),
+    ] {
+        let issued = ca.issue(&base, NOW + issue * DAY).unwrap();
+        let found = Found { cert: Some(issued.chain_pem.clone()), key: evidence(&issued) };
+        let said = decide(&found, &base, &ca, &plain, NOW + look * DAY);
+        assert!(said.starts_with(want), "{issue} {look}: {said}");
+        let wanted = Wanted { request: &base, authority: "cluster", signer: Signer::Known(&ca.cert_pem) };
+        let now = NOW + look * DAY;
+        if let Ok(Decision::Keep { renew_at, spent, .. }) = renewal(&found, wanted, &plain, now) {
+            assert_eq!(spent, (renew_at <= now).then_some(ca.info.not_after), "{issue} {look}");
+        }
+        let forced = RenewalPolicy { force: true, ..plain };
+        assert_eq!(decide(&found, &base, &ca, &forced, now), "renewal is forced");
+        let rare = RenewalPolicy { next_run: Some(Lifetime::days(40)), ..plain };
+        assert_eq!(decide(&found, &base, &ca, &rare, now).starts_with("keep"), issue > 3500, "{issue} {look}");
+    }
 
     let with = |change: &dyn Fn(&mut Request)| {
         let mut wanted = base.clone();

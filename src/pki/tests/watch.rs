@@ -61,8 +61,24 @@ fn files_by_table() {
         ("due, and no more than that", good.clone(), plain(), 65, State::Ok, ""),
         ("four fifths", good.clone(), plain(), 73, State::Warning, "it was not renewed: four fifths of its life"),
         ("nine tenths", good.clone(), plain(), 82, State::Critical, "nine tenths of its life"),
-        // Whoever wants it late is not told that it is late.
-        ("a margin of its own", good.clone(), spec(serde_json::json!({"renew_before": "5d"})), 82, State::Ok, ""),
+        ("a margin of its own", good.clone(), spec(serde_json::json!({"renew_before": "20d"})), 69, State::Ok, ""),
+        // Four fifths are four fifths, whatever margin somebody has chosen.
+        (
+            "a small margin",
+            good.clone(),
+            spec(serde_json::json!({"renew_before": "5d"})),
+            73,
+            State::Warning,
+            "four fifths of its life are over, it is due only at",
+        ),
+        (
+            "a small margin",
+            good.clone(),
+            spec(serde_json::json!({"renew_before": "5d"})),
+            82,
+            State::Critical,
+            "make it more than a fifth",
+        ),
         ("expired", good.clone(), plain(), 91, State::Critical, "the certificate expired at"),
         ("too early", good.clone(), plain(), -1, State::Critical, "becomes valid only at"),
         (
@@ -114,6 +130,20 @@ fn files_by_table() {
     let report = judge_set(&good, &plain(), &known(&ca), NOW);
     assert_eq!(report.trusts, std::slice::from_ref(&ca.info.subject));
     assert_eq!(report.renew_at, Some(NOW + 60 * DAY));
+    // As the run that renews it reckons, which knows the same authority and the same cluster.
+    for cluster in [0, cluster_seed(Some("north"), None), cluster_seed(Some("south"), None)] {
+        let jitter = Some(Lifetime::days(20));
+        let spec = SetSpec { jitter, cluster, ..plain() };
+        let request = request(Profile::Cluster, KeyType::EcdsaP256);
+        let wanted = Wanted { request: &request, authority: "cluster", signer: Signer::Known(&ca.cert_pem) };
+        let found = Found { cert: good.cert.clone(), key: good.key.clone() };
+        let policy = RenewalPolicy { jitter, cluster, ..RenewalPolicy::default() };
+        let decided = match renewal(&found, wanted, &policy, NOW).unwrap() {
+            Decision::Keep { renew_at, .. } => Some(renew_at),
+            Decision::Renew { .. } => None,
+        };
+        assert_eq!(judge_set(&good, &spec, &known(&ca), NOW).renew_at, decided);
+    }
     // A generation that the store trusts and the host does not know yet.
     let mut rotating = known(&ca);
     rotating.authorities.get_mut("cluster").unwrap().bundle_pem.push_str(&other.cert_pem);

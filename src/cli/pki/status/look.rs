@@ -26,6 +26,7 @@ const VARIABLES: &[&str] = &[
     "galera_cluster_name",
     "pki_store",
     "pki_renew_before",
+    "pki_jitter",
 ];
 
 /// A host that says nothing for so long is one that cannot be looked at.
@@ -120,11 +121,15 @@ fn wanted(host: &Arc<str>, variables: &Map<String, Value>) -> Result<Option<Want
     let Some(sets) = variables.get("pki_sets") else { return Ok(None) };
     let mut sets = SetSpec::list(sets)?;
     let text = |name: &str| variables.get(name).and_then(Value::as_str).map(str::to_string);
-    if let Some(margin) = text("pki_renew_before").filter(|text| !text.is_empty()) {
-        let margin = margin.parse().map_err(|error: pki::PkiError| format!("pki_renew_before: {error}"))?;
-        sets.iter_mut().for_each(|set| {
-            set.renew_before.get_or_insert(margin);
-        });
+    let lifetime = |name: &str| -> Result<Option<pki::Lifetime>, String> {
+        let wrong = |error: pki::PkiError| format!("{name}: {error}");
+        text(name).filter(|text| !text.is_empty()).map(|text| text.parse().map_err(wrong)).transpose()
+    };
+    let (margin, jitter) = (lifetime("pki_renew_before")?, lifetime("pki_jitter")?);
+    let seed = pki::cluster_seed(text("galera_cluster_name").as_deref(), text("galera_group").as_deref());
+    for set in &mut sets {
+        set.renew_before = set.renew_before.or(margin);
+        (set.jitter, set.cluster) = (jitter, seed);
     }
     let address = text("galera_address").or_else(|| text("ansible_host")).unwrap_or_else(|| host.to_string());
     let cluster = ["galera_group", "galera_cluster_name"].map(|name| text(name).unwrap_or_default()).join("\0");
