@@ -113,7 +113,11 @@ pub enum PkiError {
         store: String,
     },
     /// An authority that has run out.
-    #[error("the authority `{name}` expired at {date}: nothing it signs is valid; rotate it before anything else")]
+    #[error(
+        "the authority `{name}` expired at {date}: nothing it signs is valid, and every certificate below it is over. \
+             Where the store signs for it, `deploy playbooks/recover-certs.yml -e recover_authority={name}` puts another one into its place \
+             (docs/recovery.md)"
+    )]
     AuthorityExpired {
         /// Its name.
         name: String,

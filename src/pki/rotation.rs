@@ -3,13 +3,15 @@
 //! A phase is written down when every host has what the phase before asked for; so whoever reads the store knows what is
 //! safe to put on a host, a run of the site in the middle of it too.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::inspect::{certificates, signed_by};
 use super::store::AuthorityRecord;
-use super::{Authority, AuthoritySpec, AuthorityView, PkiError, Store, Subject, UnixTime};
+use super::{Authority, AuthoritySpec, AuthorityView, IssuedRecord, PkiError, Store, Subject, UnixTime, date, inspect};
 
 /// How far the change is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -78,6 +80,7 @@ impl Store {
     ) -> Result<(AuthorityView, Rotation), PkiError> {
         let _lock = self.lock()?;
         let mut record = self.record(&spec.name)?;
+        self.require(&spec.name)?.refuse_expired(now)?;
         let rotation = match record.rotation.clone() {
             Some(rotation) => rotation,
             None if !self.require(&spec.name)?.info.is_self_issued() => {
@@ -87,12 +90,9 @@ impl Store {
                 return Err(wrong(&spec.name, why.to_string()));
             }
             None => {
-                let number = self.generations(&spec.name)?.len() + 1;
-                let common_name = format!("{} G{number}", spec.subject.common_name);
-                spec.subject = Subject::new(&common_name, spec.subject.organization.as_deref())?;
                 let rotation = Rotation {
                     from: record.current.clone(),
-                    to: self.write_generation(&Arc::new(Authority::create(&spec, now)?))?,
+                    to: self.next_generation(&mut spec, now)?,
                     phase: Phase::Trust,
                     began: now,
                 };
@@ -103,6 +103,88 @@ impl Store {
             }
         };
         Ok((self.require(&spec.name)?, rotation))
+    }
+
+    /// Makes the generation after those that there are; no record speaks of it yet. Returns its serial number.
+    fn next_generation(&self, spec: &mut AuthoritySpec, now: UnixTime) -> Result<String, PkiError> {
+        let number = self.generations(&spec.name)?.len() + 1;
+        let common_name = format!("{} G{number}", spec.subject.common_name);
+        spec.subject = Subject::new(&common_name, spec.subject.organization.as_deref())?;
+        self.write_generation(&Arc::new(Authority::create(spec, now)?))
+    }
+
+    /// Puts another generation into the place of one that has run out; says whether it had to. There is no way from the one to the
+    /// other that somebody could trust meanwhile, and none is needed: whatever the old one has signed is over. A generation
+    /// that a rotation has brought already, and that is valid, is taken.
+    pub fn replace_expired(&self, mut spec: AuthoritySpec, now: UnixTime) -> Result<bool, PkiError> {
+        let _lock = self.lock()?;
+        let mut record = self.record(&spec.name)?;
+        let view = self.require(&spec.name)?;
+        if view.info.not_after > now {
+            return Ok(false);
+        }
+        if !view.info.is_self_issued() {
+            let why = format!(
+                "it is an intermediate, and expired at {}: its root signs another one (`deploy pki intermediate renew`, or `request`, `sign` \
+                 and `install`)",
+                date(view.info.not_after)
+            );
+            return Err(wrong(&spec.name, why));
+        }
+        let heir = match record.rotation.take().filter(|rotation| rotation.to != record.current) {
+            Some(rotation) => {
+                let cert = self.generation(&spec.name, &rotation.to)?;
+                let info = inspect(&cert, "the next generation")?;
+                (info.not_after > now).then_some(rotation.to)
+            }
+            None => None,
+        };
+        let heir = match heir {
+            Some(serial) => serial,
+            None => self.next_generation(&mut spec, now)?,
+        };
+        record.current.clone_from(&heir);
+        record.trusted = vec![heir];
+        self.write_record(&spec.name, &record)?;
+        Ok(true)
+    }
+
+    /// Certificates of the generation that leaves which nobody replaces: those that were signed by hand, and those of hosts that
+    /// are not among `managed`, unless the next generation has signed the same for the same host. From `untrust` on they are refused.
+    pub fn left_behind(
+        &self,
+        name: &str,
+        managed: &BTreeSet<String>,
+        now: UnixTime,
+    ) -> Result<Vec<IssuedRecord>, PkiError> {
+        let Some(rotation) = self.rotation(name)? else { return Ok(Vec::new()) };
+        let der = |serial: &str| {
+            Ok::<_, PkiError>(certificates(&self.generation(name, serial)?, "the authority")?.swap_remove(0))
+        };
+        let (old, new) = (der(&rotation.from)?, der(&rotation.to)?);
+        let revoked = self.revoked()?;
+        let (mut here, mut successors) = (Vec::new(), Vec::new());
+        for record in
+            self.issued()?.into_iter().filter(|record| record.authority == name && record.info.not_after > now)
+        {
+            let leaf = certificates(&record.cert_pem, "a certificate of the store")?.swap_remove(0);
+            if signed_by(&leaf, &new) {
+                successors.push(record);
+            } else if signed_by(&leaf, &old) && !revoked.contains_key(&record.info.serial) {
+                here.push(record);
+            }
+        }
+        let replaced = |one: &IssuedRecord| {
+            let same = |next: &IssuedRecord| {
+                next.host == one.host
+                    && next.profile == one.profile
+                    && next.info.subject == one.info.subject
+                    && next.by_hand == one.by_hand
+            };
+            successors.iter().any(same)
+        };
+        here.retain(|one| (one.by_hand || !managed.contains(&one.host)) && !replaced(one));
+        Ok(here)
     }
 
     /// Goes on to the next phase; says whether that was anything new. A phase that is over already stays over, and none is

@@ -88,6 +88,9 @@ pub struct IssuedRecord {
     pub info: CertInfo,
     /// The certificate.
     pub cert_pem: String,
+    /// By `deploy pki issue` or `sign`: no run renews it.
+    #[serde(default)]
+    pub by_hand: bool,
 }
 
 /// That a certificate must not be used any more.
@@ -234,8 +237,27 @@ impl Store {
 
     /// Issues a leaf for `host` and remembers it, without its key.
     pub fn issue(&self, name: &str, host: &str, request: &Request, now: UnixTime) -> Result<Issued, PkiError> {
+        self.issue_leaf(name, host, request, false, now)
+    }
+
+    /// The same for somebody who keeps the files where no run looks after them.
+    pub fn issue_by_hand(&self, name: &str, host: &str, request: &Request, now: UnixTime) -> Result<Issued, PkiError> {
+        self.issue_leaf(name, host, request, true, now)
+    }
+
+    fn issue_leaf(
+        &self,
+        name: &str,
+        host: &str,
+        request: &Request,
+        by_hand: bool,
+        now: UnixTime,
+    ) -> Result<Issued, PkiError> {
         let issued = self.unlock(name)?.issue(request, now)?;
-        self.remember(name, host, request.profile, &issued.info, &issued.cert_pem, now)?;
+        let (authority, host) = (name.to_string(), host.to_string());
+        let (info, cert_pem) = (issued.info.clone(), issued.cert_pem.clone());
+        let profile = request.profile;
+        self.remember(&IssuedRecord { authority, host, profile, issued_at: now, info, cert_pem, by_hand })?;
         Ok(issued)
     }
 
@@ -250,29 +272,15 @@ impl Store {
         now: UnixTime,
     ) -> Result<Signed, PkiError> {
         let signed = self.unlock(name)?.sign_request(request, profile, lifetime, now)?;
-        self.remember(name, host, profile, &signed.info, &signed.cert_pem, now)?;
+        let (authority, host) = (name.to_string(), host.to_string());
+        let (info, cert_pem) = (signed.info.clone(), signed.cert_pem.clone());
+        self.remember(&IssuedRecord { authority, host, profile, issued_at: now, info, cert_pem, by_hand: true })?;
         Ok(signed)
     }
 
-    fn remember(
-        &self,
-        authority: &str,
-        host: &str,
-        profile: Profile,
-        info: &CertInfo,
-        cert_pem: &str,
-        now: UnixTime,
-    ) -> Result<(), PkiError> {
-        let record = IssuedRecord {
-            authority: authority.to_string(),
-            host: host.to_string(),
-            profile,
-            issued_at: now,
-            info: info.clone(),
-            cert_pem: cert_pem.to_string(),
-        };
+    fn remember(&self, record: &IssuedRecord) -> Result<(), PkiError> {
         let _lock = self.lock()?;
-        self.write_json(&format!("issued/{}.json", info.serial), &record)
+        self.write_json(&format!("issued/{}.json", record.info.serial), record)
     }
 
     /// Marks a certificate as one that must not be used any more. One that is marked already stays as it is.
@@ -385,7 +393,7 @@ impl Store {
         Ok(files.iter().filter_map(serial).collect())
     }
 
-    fn generation(&self, name: &str, serial: &str) -> Result<String, PkiError> {
+    pub(super) fn generation(&self, name: &str, serial: &str) -> Result<String, PkiError> {
         let path = format!("ca/{name}/{serial}/cert.pem");
         self.text(&path)?.ok_or(PkiError::Damaged { path, why: "the certificate is missing".into() })
     }

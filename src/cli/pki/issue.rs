@@ -22,7 +22,7 @@ impl PkiArgs {
             let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
             return Err(PkiCommandError::File { path, source });
         }
-        let issued = store.issue(&issue.ca, &issue.common_name, &request, now)?;
+        let issued = store.issue_by_hand(&issue.ca, &issue.common_name, &request, now)?;
         std::fs::create_dir_all(&issue.out)
             .map_err(|source| PkiCommandError::File { path: issue.out.clone(), source })?;
         new_file(&issue.out.join("key.pem"), issued.key_pem.expose().as_bytes(), 0o600)?;

@@ -1,6 +1,6 @@
 //! `pki_rotation`: one step of the change from an authority's generation to the next.
 
-use crate::modules::scalars::Text;
+use crate::modules::scalars::{Flag, Text, TextList};
 use crate::modules::{FreeForm, Module, Reach};
 
 /// `deploy.builtin.pki_rotation`
@@ -23,14 +23,20 @@ crate::arguments! {
     /// it. A step is taken once every host has what the one before asked for; none can be left out, and one that has been
     /// taken stays taken.
     ///
+    /// Certificates of the old generation that no run replaces (signed by hand, or for hosts that are not in `managed`) are
+    /// named by a warning from `trust` on, and stop `untrust`: nobody would take them any more. `cut_off` allows that.
+    ///
+    /// `replace` is for an authority that has run out, and does nothing to another: a new generation signs and is trusted from now
+    /// on, alone. `recover-certs.yml` uses it.
+    ///
     /// The work is done in the store on the controller, once: set `run_once`. Returned are `phase` (where it is now; `none`
-    /// when nothing is under way), `from` and `to` (serial numbers of the generations), `began` (seconds since 1970) and
-    /// `subject` (of the generation that signs).
+    /// when nothing is under way), `from` and `to` (serial numbers of the generations), `began` (seconds since 1970),
+    /// `subject` (of the generation that signs) and `left_behind` (certificates that nobody replaces, in words).
     pub struct PkiRotation {
         /// Name of the authority.
         #[serde(alias = "ca")]
         pub name: Text,
-        /// `trust`, `sign`, `untrust`, `purge`, `done`; without it nothing is done, and the present phase is returned.
+        /// `trust`, `sign`, `untrust`, `purge`, `done`, or `replace`; without it nothing is done, and the present phase is returned.
         pub phase: Option<Text>,
         /// Common name of the new generation, before its number (`cluster CA G2`); `<name> CA` when missing.
         pub common_name: Option<Text>,
@@ -41,6 +47,12 @@ crate::arguments! {
         /// Kind of its key (`ecdsa_p256`, `ecdsa_p384`, `ed25519`, `rsa_3072`, `rsa_4096`); that of the old one when missing.
         /// Constraints on names and intermediates are those of the old one.
         pub key_type: Option<Text>,
+        /// Hosts whose certificates the playbook replaces: all of the inventory.
+        #[serde(default)]
+        pub managed: TextList,
+        /// Cease to trust the old generation although certificates that nobody replaces are still valid.
+        #[serde(default)]
+        pub cut_off: Flag,
         /// Directory of the store on the controller, as for `pki_ca`.
         pub store: Option<Text>,
         /// File with the passphrase of the CA keys, as for `pki_ca`.
@@ -50,6 +62,8 @@ crate::arguments! {
 
 #[cfg(feature = "controller")]
 mod controller {
+    use std::collections::BTreeSet;
+
     use serde_json::{Map, Value};
 
     use super::PkiRotation;
@@ -70,10 +84,14 @@ mod controller {
         let spec = specification(&arguments, heir).map_err(failed)?;
         let asked = arguments.phase.as_deref().map(str::to_string);
         let before = words(&store, &name).map_err(failed)?;
+        if asked.as_deref() == Some("untrust") {
+            refuse_to_cut_off(&store, &arguments)?;
+        }
         let work = store.clone();
         aside(move || match asked.as_deref() {
             None => Ok(()),
             Some("trust") => work.begin_rotation(spec, pki::now()).map(drop),
+            Some("replace") => work.replace_expired(spec, pki::now()).map(drop),
             Some("done") => work.end_rotation(&spec.name).map(drop),
             Some(phase) => work.advance_rotation(&spec.name, phase.parse::<Phase>()?).map(drop),
         })
@@ -81,13 +99,21 @@ mod controller {
         let after = words(&store, &name).map_err(failed)?;
         let view = store.require(&name).map_err(failed)?;
         let rotation = store.rotation(&name).map_err(failed)?;
+        let left = match &rotation {
+            Some(rotation) if rotation.phase < Phase::Untrust => left_behind(&store, &arguments).map_err(failed)?,
+            _ => Vec::new(),
+        };
+        if !left.is_empty() {
+            host.warn(format!("no run replaces {}, and from the phase `untrust` on they are refused", left.join("; ")));
+        }
         let mut outcome = Outcome::ok()
+            .with("left_behind", left)
             .with("phase", rotation.as_ref().map_or("none", |rotation| rotation.phase.name()))
             .with("subject", view.info.subject.clone())
             .with("began", rotation.as_ref().map(|rotation| rotation.began))
             .with("from", rotation.as_ref().map(|rotation| rotation.from.clone()))
             .with("to", rotation.as_ref().map(|rotation| rotation.to.clone()));
-        if host.check() && before.starts_with("rotation: none") {
+        if host.check() && before.starts_with("rotation: none") && rotation.is_some() {
             // The serial number of a generation that a check has made in memory is not that of the real one.
             outcome.unknown_fields = vec!["to".to_string()];
         }
@@ -98,6 +124,37 @@ mod controller {
             outcome.changes.push(change);
         }
         Ok(outcome)
+    }
+
+    /// Certificates that nobody replaces, each in words.
+    fn left_behind(store: &Store, arguments: &PkiRotation) -> Result<Vec<String>, PkiError> {
+        let managed: BTreeSet<String> = arguments.managed.0.iter().cloned().collect();
+        let left = store.left_behind(&arguments.name, &managed, pki::now())?;
+        let word = |one: &pki::IssuedRecord| {
+            let how = if one.by_hand { "signed by hand" } else { "of a host that is not in this inventory" };
+            let (serial, end) = (pki::short(&one.info.serial), pki::date(one.info.not_after));
+            format!("{} ({}, {how}, {}, until {end})", one.host, one.info.subject, serial)
+        };
+        Ok(left.iter().map(word).collect())
+    }
+
+    /// Stops before the step that refuses them, unless it was said that this is meant.
+    fn refuse_to_cut_off(store: &Store, arguments: &PkiRotation) -> Result<(), ActionError> {
+        let at = store.rotation(&arguments.name).map_err(failed)?.map(|rotation| rotation.phase);
+        if arguments.cut_off.0 || at != Some(Phase::Sign) {
+            return Ok(());
+        }
+        let left = left_behind(store, arguments).map_err(failed)?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        Err(ActionError::Failed(format!(
+            "the old generation of `{}` has signed certificates that are still valid and that no run replaces; after this step they \
+             are refused: {}. Make new ones for them (`deploy pki sign` or `issue`, for the same host), revoke what is not used any more \
+             (`deploy pki revoke SERIAL`), or say that they may be cut off: rotate-ca.yml with -e pki_untrust_signed=yes",
+            arguments.name.0,
+            left.join("; ")
+        )))
     }
 
     /// Where an authority stands, line by line.

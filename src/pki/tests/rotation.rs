@@ -1,5 +1,7 @@
 //! The change from one generation of an authority to the next.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 /// Everything that may stand in the way of a step, and what each step changes.
@@ -51,4 +53,71 @@ fn a_rotation_goes_through_its_phases_in_order() {
         (again.from, open().require("cluster").unwrap().info.subject.as_str()),
         (rotation.to, "/CN=cluster CA G3")
     );
+}
+
+/// What nobody replaces is named before nobody trusts it any more.
+#[test]
+fn certificates_that_no_run_replaces_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_at(&dir.path().join("pki"));
+    let spec = AuthoritySpec::new("client", Purpose::Client).unwrap();
+    store.ensure(&spec, NOW).unwrap();
+    let named = |name: &str, days: i64| Request {
+        subject: Subject::new(name, None).unwrap(),
+        lifetime: Lifetime::days(days),
+        ..request(Profile::Client, KeyType::EcdsaP256)
+    };
+    let managed: BTreeSet<String> = ["web1", "web2"].map(String::from).into();
+    let left = |now: UnixTime| -> Vec<String> {
+        store.left_behind("client", &managed, now).unwrap().into_iter().map(|one| one.host).collect()
+    };
+    for host in ["web1", "web2", "elsewhere"] {
+        store.issue("client", host, &named(host, 90), NOW).unwrap();
+    }
+    let report = store.issue_by_hand("client", "report", &named("report", 90), NOW).unwrap();
+    store.issue_by_hand("client", "brief", &named("brief", 1), NOW).unwrap();
+    // By hand, and for a host that has a set of its own beside it.
+    store.issue_by_hand("client", "web1", &named("web1", 90), NOW).unwrap();
+    assert_eq!(left(NOW), [""; 0], "nothing leaves");
+    store.begin_rotation(spec, NOW).unwrap();
+    let mut all = left(NOW);
+    all.sort();
+    assert_eq!(all, ["brief", "elsewhere", "report", "web1"]);
+    store.advance_rotation("client", Phase::Sign).unwrap();
+    // A run replaces what is managed, and somebody one of the others.
+    store.issue("client", "web1", &named("web1", 90), NOW + DAY).unwrap();
+    store.issue("client", "elsewhere", &named("elsewhere", 90), NOW + DAY).unwrap();
+    let mut all = left(NOW + 2 * DAY);
+    all.sort();
+    assert_eq!(all, ["report", "web1"]);
+    store.issue_by_hand("client", "web1", &named("web1", 90), NOW + DAY).unwrap();
+    store.revoke(&report.info.serial, None, NOW).unwrap();
+    assert_eq!(left(NOW + 2 * DAY), [""; 0]);
+}
+
+#[test]
+fn an_authority_that_has_run_out_gets_an_heir_and_another_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_at(&dir.path().join("pki"));
+    let mut spec = AuthoritySpec::new("cluster", Purpose::Cluster).unwrap();
+    spec.lifetime = Lifetime::days(30);
+    let old = store.ensure(&spec, NOW).unwrap().0;
+    assert!(!store.replace_expired(spec.clone(), NOW + 29 * DAY).unwrap(), "it is valid");
+    assert_eq!(store.require("cluster").unwrap().info.serial, old.info.serial);
+    let late = NOW + 31 * DAY;
+    let refused = store.begin_rotation(spec.clone(), late).unwrap_err().to_string();
+    assert!(refused.contains("recover-certs.yml -e recover_authority=cluster"), "{refused}");
+    assert!(store.replace_expired(spec.clone(), late).unwrap());
+    let heir = store.require("cluster").unwrap();
+    assert_eq!((heir.info.subject.as_str(), heir.bundle_pem == heir.cert_pem), ("/CN=cluster CA G2", true));
+    let leaf = store.issue("cluster", "galera1", &request(Profile::Cluster, KeyType::EcdsaP256), late).unwrap();
+    assert!(trusts(&leaf.chain_pem, &heir.bundle_pem, late).is_ok());
+    assert!(!store.replace_expired(spec.clone(), late).unwrap(), "once");
+    // One that runs out in the middle of its rotation: what comes is there already.
+    let (_, rotation) =
+        store.begin_rotation(AuthoritySpec { lifetime: Lifetime::days(90), ..spec.clone() }, late).unwrap();
+    let later = late + 31 * DAY;
+    assert!(store.replace_expired(spec, later).unwrap());
+    assert_eq!(store.require("cluster").unwrap().info.serial, rotation.to);
+    assert_eq!(store.rotation("cluster").unwrap(), None);
 }
