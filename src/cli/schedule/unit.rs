@@ -40,6 +40,8 @@ pub struct Job {
     pub writable: Vec<PathBuf>,
     /// It needs something below /home, /root or /run/user.
     pub homes: bool,
+    /// It answers challenges of ACME on a port below 1024.
+    pub low_port: bool,
 }
 
 impl Job {
@@ -80,6 +82,11 @@ impl Job {
             line(format!("ReadWritePaths={}", escaped(&path.display().to_string())));
         }
         line(format!("ProtectHome={}", if self.homes { "read-only" } else { "yes" }));
+        // The only right that it is ever given, where an issuer is asked by ACME: http-01 is answered on port 80.
+        let capability = if self.low_port { "CAP_NET_BIND_SERVICE" } else { "" };
+        line("NoNewPrivileges=yes".into());
+        line(format!("CapabilityBoundingSet={capability}"));
+        line(format!("AmbientCapabilities={capability}"));
         SANDBOX.lines().for_each(|one| line(one.to_string()));
         text
     }
@@ -120,9 +127,6 @@ impl Job {
 
 /// What no job needs. /proc/sys stays (the host's name is read there), and so does the network.
 const SANDBOX: &str = "\
-NoNewPrivileges=yes
-CapabilityBoundingSet=
-AmbientCapabilities=
 ProtectSystem=strict
 PrivateTmp=yes
 PrivateDevices=yes
@@ -186,6 +190,7 @@ mod tests {
             ],
             writable: vec!["/var/lib/deploy".into()],
             homes: false,
+            low_port: false,
         }
     }
 
@@ -202,10 +207,16 @@ mod tests {
             "ProtectHome=yes",
             "ProtectSystem=strict",
             "NoNewPrivileges=yes",
+            "CapabilityBoundingSet=",
+            "AmbientCapabilities=",
         ] {
             assert!(text.lines().any(|one| one == line), "{line} is not in\n{text}");
         }
         assert!(text.starts_with(MARK) && text.contains("--remove --name rotate-certs`"));
+        let acme = Job { low_port: true, ..job() }.service();
+        for line in ["AmbientCapabilities=CAP_NET_BIND_SERVICE", "CapabilityBoundingSet=CAP_NET_BIND_SERVICE"] {
+            assert!(acme.lines().any(|one| one == line), "{line} is not in\n{acme}");
+        }
         assert!(Job { homes: true, ..job() }.service().contains("\nProtectHome=read-only\n"));
     }
 

@@ -9,6 +9,8 @@ use super::{key, name_of, words_of};
 use crate::cli::access;
 use crate::cli::arguments::RunArguments;
 use crate::credential::{BECOME_PASSWORD, PKI_PASSPHRASE, VAULT_PASSWORD};
+use crate::pki::IssuerSpec;
+use serde_json::{Map, Value};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -113,12 +115,35 @@ fn decide(
         }
         writable.push(path);
     }
-    match store(run) {
-        Ok(stores) => writable.extend(stores.into_iter().filter(|store| !store.starts_with(&state))),
+    let mut low_port = false;
+    match needs(run, &home) {
+        Ok(needs) => {
+            for (path, what) in needs.writable {
+                if path.starts_with(&state) || writable.contains(&path) {
+                    continue;
+                }
+                if !path.is_dir() {
+                    remarks.push(format!(
+                        "{what} is {}, which does not exist: make it before the job begins, its unit does not start without it",
+                        path.display()
+                    ));
+                }
+                writable.push(path);
+            }
+            remarks.extend(needs.remarks.into_iter().map(|remark| remark.replace("USER", &args.user)));
+            low_port = needs.low_port;
+        }
         Err(why) => remarks.push(format!(
-            "whether the inventory names a store of certificates (`pki_store`) is not known ({why}): if it does, name its \
-             directory with --read-write"
+            "whether the inventory names a store of certificates (`pki_store`) or issuers (`pki_issuers`) is not known ({why}): if it \
+             does, name their directories with --read-write"
         )),
+    }
+    if low_port && args.cron {
+        remarks.push(format!(
+            "an issuer of type acme listens below port 1024, and cron gives {} no right to that: have it listen higher up (`listen`), and \
+             port 80 forwarded there",
+            args.user
+        ));
     }
     writable.dedup();
     let delay = args.job.delay(&calendar);
@@ -132,7 +157,19 @@ fn decide(
     let playbooks: Vec<String> = run.playbooks.iter().map(|path| path.display().to_string()).collect();
     let about = format!("deploy {} in {}", playbooks.join(" "), directory.display());
     let user = args.user.clone();
-    Ok(Job { name: name.into(), about, user, directory, command, calendar, delay, credentials, writable, homes })
+    Ok(Job {
+        name: name.into(),
+        about,
+        user,
+        directory,
+        command,
+        calendar,
+        delay,
+        credentials,
+        writable,
+        homes,
+        low_port,
+    })
 }
 
 impl JobArguments {
@@ -179,22 +216,70 @@ fn credential(text: &str, print: bool) -> Result<Credential, String> {
     Ok(Credential { name, file, sealed })
 }
 
-/// The stores that the inventory names: the job must be able to write there.
-fn store(run: &RunArguments) -> Result<Vec<PathBuf>, String> {
+/// What the inventory asks of the unit.
+fn needs(run: &RunArguments, home: &Path) -> Result<Needs, String> {
     let access = access::open(run.access.clone(), "reading the inventory");
     let access = std::sync::Arc::new(access.map_err(|(said, _)| said.trim().to_string())?);
     let hosts = access.hosts();
-    let found = access.clone().block_on(async move { access.variables(&hosts, &["pki_store"]).await })?;
-    let mut stores = Vec::new();
+    let found =
+        access.clone().block_on(async move { access.variables(&hosts, &["pki_store", "pki_issuers"]).await })?;
+    let mut needs = Needs::default();
     for (_, variables) in found {
-        let Some(path) = variables?.get("pki_store").and_then(|value| value.as_str()).map(PathBuf::from) else {
-            continue;
-        };
-        if path.is_absolute() && !stores.contains(&path) {
-            stores.push(path);
+        needs.add(&variables?, home)?;
+    }
+    Ok(needs)
+}
+
+/// What certificates need of a unit.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Needs {
+    /// Directories that the job must be able to write to, and what they are.
+    pub writable: Vec<(PathBuf, &'static str)>,
+    /// It answers challenges below port 1024.
+    pub low_port: bool,
+    /// What whoever writes the unit should know.
+    pub remarks: Vec<String>,
+}
+
+impl Needs {
+    /// Takes in the variables of one host; `home` is that of the job's user.
+    pub(super) fn add(&mut self, variables: &Map<String, Value>, home: &Path) -> Result<(), String> {
+        if let Some(text) = variables.get("pki_store").and_then(Value::as_str).filter(|text| !text.trim().is_empty()) {
+            let path = match text.strip_prefix("~/") {
+                Some(rest) => {
+                    let path = home.join(rest);
+                    let remark = format!(
+                        "`pki_store` is {text}: to the job that is {}, below the home of USER, whatever it is to you",
+                        path.display()
+                    );
+                    if !self.remarks.contains(&remark) {
+                        self.remarks.push(remark);
+                    }
+                    path
+                }
+                None => PathBuf::from(text),
+            };
+            if !path.is_absolute() {
+                return Err(format!("`pki_store` is {text}: write an absolute path"));
+            }
+            self.write(path, "the store of authorities (`pki_store`)");
+        }
+        let issuers = IssuerSpec::map(variables.get("pki_issuers").unwrap_or(&Value::Null));
+        for (_, issuer) in issuers.map_err(|error| error.to_string())? {
+            match issuer {
+                IssuerSpec::Files(spec) => self.write(spec.requests, "the folder of requests (`pki_issuers`)"),
+                IssuerSpec::Acme(spec) => self.low_port |= (1..1024).contains(&spec.listen.port()),
+                IssuerSpec::Store => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, path: PathBuf, what: &'static str) {
+        if !self.writable.iter().any(|(known, _)| *known == path) {
+            self.writable.push((path, what));
         }
     }
-    Ok(stores)
 }
 
 /// A unit of ours gains no privileges, and most mail systems' `sendmail` is a program that does.
