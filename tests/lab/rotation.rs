@@ -168,7 +168,11 @@ fn clients() {
     let (cut, _) = cut(&lab, again(), Kill::Controller, Duration::from_secs(300), &mut |_| lines(&told) > 0);
     assert!(cut.is_some() && lines(&told) == 1, "{}", cut.map(|ran| tail(&ran.all())).unwrap_or_default());
     std::fs::remove_file(&busy).unwrap();
-    let ran = Ran::of(again().output().unwrap());
+    // The writer's first certificate was another host's (localhost), and nobody replaces that.
+    let stopped = Ran::of(again().output().unwrap());
+    assert!(stopped.code == 2 && stopped.all().contains("-e pki_untrust_signed=yes"), "{}", tail(&stopped.all()));
+    assert!(stopped.all().contains("localhost (/CN=passbolt"), "{}", tail(&stopped.all()));
+    let ran = Ran::of(again().args(["-e", "pki_untrust_signed=yes"]).output().unwrap());
     assert!(lines(&told) >= 4, "told {} times: what was cut off, and then in each phase", lines(&told));
     let summary = writer.stop();
     assert_finished(&ran);
@@ -195,7 +199,8 @@ fn members() {
     let mut killed = 0;
     for phase in ["trust", "sign", "untrust", "purge"] {
         let record = cluster::store(&lab).join("ca/cluster/authority.json");
-        let mut command = cluster::playbook(&lab, "rotate-ca", &["-e", "rotate_ca=cluster"]);
+        let mut command =
+            cluster::playbook(&lab, "rotate-ca", &["-e", "rotate_ca=cluster", "-e", "pki_untrust_signed=yes"]);
         command.env("DEPLOY_RUNS_DIR", lab.file("rotation-runs/.keep", "").parent().unwrap());
         let mut since = None;
         let (ran, after) = cut(&lab, command, Kill::Controller, Duration::from_secs(600), &mut |_| {
@@ -212,7 +217,8 @@ fn members() {
         cluster::assert_whole(&lab, Duration::from_secs(60));
     }
     assert_eq!(killed, 4);
-    let mut command = cluster::playbook(&lab, "rotate-ca", &["-e", "rotate_ca=cluster"]);
+    let mut command =
+        cluster::playbook(&lab, "rotate-ca", &["-e", "rotate_ca=cluster", "-e", "pki_untrust_signed=yes"]);
     command.env("DEPLOY_RUNS_DIR", lab.file("rotation-runs/.keep", "").parent().unwrap());
     let ran = Ran::of(command.output().unwrap());
     let (history, summary) = (watch.stop(), writer.stop());

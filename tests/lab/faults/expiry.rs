@@ -12,7 +12,24 @@ pub const SCENARIOS: &[(&str, fn())] = &[
     ("expiry: the cluster runs", while_it_runs),
     ("expiry: one node was restarted into it", one_restarted),
     ("expiry: the whole cluster was restarted into it", all_restarted),
+    ("expiry: an arbitrator, and another set on a node", arbitrator),
+    ("expiry: the authority itself", the_authority),
 ];
+
+/// A set on galera1 that something else than the database serves, and what tells it; the arbitrator on box1.
+const MORE: &str = r#"
+all:
+  children:
+    arbitrators: {hosts: {box1: {}}}
+  hosts:
+    galera1:
+      pki_sets:
+        - {name: cluster, authority: cluster, profile: cluster, path: /etc/mysql/ssl/cluster, group: mysql, owner: root,
+           directory_mode: '0750', key_mode: '0640', readable_by: mysql, ports: [{port: 4567, protocol: tls}], reload: galera}
+        - {name: server, authority: client, profile: server, path: /etc/mysql/ssl/server, group: mysql, owner: root,
+           directory_mode: '0750', key_mode: '0640', readable_by: mysql, ports: [{port: 3306, protocol: mysql}], reload: galera}
+        - {name: balancer, authority: client, profile: server, path: /srv/balancer, reload: {command: [touch, /srv/told]}}
+"#;
 
 /// A life that is over soon: a host's clock cannot be set. The cluster runs, and everything it has is new.
 fn short_lived(lab: &Lab, table: &str) -> (Writer, Instant) {
@@ -149,5 +166,97 @@ fn all_restarted() {
     note(summary.line());
     summary.assert_nothing_lost();
     let again = run_playbook(&lab, "recover-certs", &[]);
+    assert!(again.code == 0 && NODES.iter().all(|host| again.count(host, "changed") == 0), "{}", tail(&again.all()));
+}
+
+/// The members are whole, and an arbitrator beside them has a certificate that is over: it votes on, and once it has lost them it is
+/// let in by nobody. Beside it a load balancer's set on a node.
+fn arbitrator() {
+    let lab = lab();
+    let also = lab.file("expiry-more.yml", MORE).display().to_string();
+    let more = ["-i", also.as_str()];
+    cluster::up(&lab, &more);
+    let writer = Writer::start(&lab, "expiry_arbitrator");
+    let forced = ["-e", "pki_renew=force", "-e", "pki_lifetime=100s"];
+    assert_finished(&run_playbook(&lab, "rotate-certs", &[&more[..], &forced].concat()));
+    let end = Instant::now() + Duration::from_secs(102);
+    wait(end);
+    let garb_over = || {
+        lab.ssh("box1", "openssl x509 -in /etc/garbd/tls/current/cert.pem -noout -checkend 0 >/dev/null || echo over")
+            == "over"
+    };
+    assert!(over(&lab) == 6 && garb_over());
+    // A member and the arbitrator begin anew, and are let in by nobody.
+    lab.ssh("box1", "systemctl restart --no-block garb");
+    lab.ssh(NODES[2], "systemctl stop mariadb; systemctl start --no-block mariadb");
+    lab.ssh("galera1", "rm -f /srv/told");
+    std::thread::sleep(Duration::from_secs(12));
+    let size = "mariadb --skip-ssl -Ne \"show global status like 'wsrep_cluster_size'\" | cut -f2";
+    assert_eq!(lab.ssh("galera1", size), "2", "somebody is let in with a certificate that is over");
+    let began = Instant::now();
+    assert_finished(&run_playbook(&lab, "recover", &more));
+    let limit = Instant::now() + Duration::from_secs(60);
+    while NODES.iter().any(|host| lab.ssh(host, size) != "4") {
+        assert!(Instant::now() < limit, "{:?}", NODES.map(|host| lab.ssh(host, size)));
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    note(format!("four members again after {:.0} s", began.elapsed().as_secs_f64()));
+    assert!(!garb_over());
+    assert_served(&lab);
+    let told = lab.ssh(
+        "galera1",
+        "ls /srv/told; openssl x509 -in /srv/balancer/current/cert.pem -noout -checkend 0; ls /srv/balancer",
+    );
+    assert!(told.starts_with("/srv/told") && told.contains("will not expire") && !told.contains("unserved"), "{told}");
+    let summary = writer.stop();
+    note(summary.line());
+    summary.assert_nothing_lost();
+    let again = run_playbook(&lab, "recover-certs", &more);
+    assert!(again.code == 0 && NODES.iter().all(|host| again.count(host, "changed") == 0), "{}", tail(&again.all()));
+    lab.ssh("box1", "systemctl disable --now garb");
+}
+
+/// Nothing that the authority of the cluster has signed is valid any more, and it signs nothing: only the explicit word helps.
+fn the_authority() {
+    let lab = lab();
+    NODES.iter().for_each(|host| lab.reset(host));
+    let _ = std::fs::remove_dir_all(cluster::store(&lab));
+    let began = Instant::now();
+    cluster::up(&lab, &["-e", "pki_authority_lifetime=240s"]);
+    note(format!("the site was up {:.0} s after its authorities were made for 240 s", began.elapsed().as_secs_f64()));
+    let writer = Writer::start(&lab, "expiry_authority");
+    let before = processes(&lab);
+    wait(began + Duration::from_secs(245));
+    assert_eq!(over(&lab), 6);
+    assert_whole(&lab, Duration::from_secs(5));
+    for (name, arguments) in
+        [("rotate-certs", &[][..]), ("rotate-ca", &["-e", "rotate_ca=cluster"]), ("recover-certs", &[])]
+    {
+        let refused = run_playbook(&lab, name, arguments);
+        assert!(
+            refused.code != 0 && refused.all().contains("-e recover_authority="),
+            "{name}: {}",
+            tail(&refused.all())
+        );
+    }
+    let word = ["-e", "recover_authority=cluster,client"];
+    let check = run_playbook(&lab, "recover-certs", &[&word[..], &["--check"]].concat());
+    assert_eq!((check.code, over(&lab)), (0, 6), "{}", tail(&check.all()));
+    // One of them begins anew, and is let in by nobody: recover.yml does both.
+    lab.ssh(NODES[2], "systemctl stop mariadb; systemctl start --no-block mariadb");
+    std::thread::sleep(Duration::from_secs(12));
+    let began = Instant::now();
+    let ran = run_playbook(&lab, "recover", &word);
+    assert_finished(&ran);
+    assert_whole(&lab, Duration::from_secs(10));
+    note(format!("whole again after {:.0} s", began.elapsed().as_secs_f64()));
+    assert_served(&lab);
+    assert_eq!(processes(&lab)[..2], before[..2], "those that served went on serving");
+    let subject = lab.ssh("galera1", "openssl x509 -in /etc/mysql/ssl/cluster/current/ca.pem -noout -subject");
+    assert!(subject.contains("cluster CA G2"), "{subject}");
+    let summary = writer.stop();
+    note(summary.line());
+    summary.assert_nothing_lost();
+    let again = run_playbook(&lab, "recover-certs", &word);
     assert!(again.code == 0 && NODES.iter().all(|host| again.count(host, "changed") == 0), "{}", tail(&again.all()));
 }
