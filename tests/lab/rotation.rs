@@ -129,7 +129,7 @@ fn takes_old(lab: &Lab, node: &str, port: &str, how: &str) -> bool {
 
 /// An inventory in which the writer's own folder is an application's host. What reads its certificate writes a line into
 /// `told` each time that it is told to, and takes as long as there is a file `busy`.
-fn with_application(lab: &Lab) -> (String, std::path::PathBuf) {
+pub fn with_application(lab: &Lab) -> (String, std::path::PathBuf) {
     let place = lab.file("writer/certificate/.keep", "").parent().unwrap().display().to_string();
     let told = lab.file("told/.keep", "").with_file_name("told");
     let _ = std::fs::remove_file(&told);

@@ -225,6 +225,7 @@ fn the_authority() {
     cluster::up(&lab, &["-e", "pki_authority_lifetime=240s"]);
     note(format!("the site was up {:.0} s after its authorities were made for 240 s", began.elapsed().as_secs_f64()));
     let writer = Writer::start(&lab, "expiry_authority");
+    let application = super::super::rotation::with_application(&lab).0;
     let before = processes(&lab);
     wait(began + Duration::from_secs(245));
     assert_eq!(over(&lab), 6);
@@ -239,7 +240,7 @@ fn the_authority() {
             tail(&refused.all())
         );
     }
-    let word = ["-e", "recover_authority=cluster,client"];
+    let word = ["-i", application.as_str(), "-e", "recover_authority=cluster,client"];
     let check = run_playbook(&lab, "recover-certs", &[&word[..], &["--check"]].concat());
     assert_eq!((check.code, over(&lab)), (0, 6), "{}", tail(&check.all()));
     // One of them begins anew, and is let in by nobody: recover.yml does both.
