@@ -6,7 +6,7 @@ use super::fleet::Link;
 use super::prepare;
 use crate::machine::{Change, Machine};
 use crate::modules::{
-    ActionError, ActionFuture, ActionHost, Content, FileKind, Module, Outcome, Prepared, RenderOptions, Status,
+    ActionError, ActionFuture, ActionHost, Content, FileKind, Module, Outcome, Prepared, RenderOptions, Status, Wire,
 };
 use crate::secret::Secret;
 use crate::template::{self, Evaluated, Layer, Raw, Scope, TemplateError, from_json, to_json};
@@ -287,6 +287,18 @@ impl ActionHost for TaskAction {
                 return Err(ActionError::Failed("this task has no host to connect to".into()));
             };
             self.call.on.play.run.fleet.reconnect(link).await.map_err(ActionError::Failed)
+        })
+    }
+
+    fn relay<'a>(&'a self, address: &'a str, port: u16) -> ActionFuture<'a, Box<dyn Wire>> {
+        Box::pin(async move {
+            let Some(link) = &self.link else {
+                return Err(ActionError::Failed("this task has no host to connect from".into()));
+            };
+            let told =
+                |error: std::io::Error| ActionError::Failed(format!("{address}:{port} from {}: {error}", self.host()));
+            let wire = link.relay(address, port, std::time::Duration::from_secs(4)).await.map_err(told)?;
+            Ok(Box::new(wire) as Box<dyn Wire>)
         })
     }
 

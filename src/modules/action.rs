@@ -64,6 +64,11 @@ pub type ActionFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, ActionError
 /// One that only renders or reads files must not `call` the host, so that its request can be pipelined.
 pub type Action = for<'a> fn(&'a dyn ActionHost, Map<String, Value>) -> ActionFuture<'a, Prepared>;
 
+/// A connection that was made elsewhere.
+pub trait Wire: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
+
+impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Wire for T {}
+
 /// What the engine offers to the controller half of a task on one host.
 pub trait ActionHost: Send + Sync {
     /// The inventory name of the host the task is for.
@@ -98,6 +103,11 @@ pub trait ActionHost: Send + Sync {
     /// Opens and closes a fresh connection to the host: proof that new connections are let in, where an existing one
     /// proves nothing (a firewall lets established connections pass).
     fn reconnect<'a>(&'a self) -> ActionFuture<'a, ()>;
+    /// Connects from the host to a port, so that it is seen as the host sees it.
+    fn relay<'a>(&'a self, address: &'a str, port: u16) -> ActionFuture<'a, Box<dyn Wire>> {
+        let why = format!("no connection to {address}:{port} can be made from here");
+        Box::pin(async move { Err(ActionError::Failed(why)) })
+    }
     /// Takes contents that the host sent under `name` ([`super::Controller::send`]) during the last `call`, as a file.
     fn received(&self, name: &str) -> Result<PathBuf, ActionError>;
     /// Runs something with the controller's own machine, live or predicted as the run is.

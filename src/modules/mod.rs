@@ -30,7 +30,7 @@ pub mod testing;
 #[cfg(feature = "controller")]
 mod action;
 #[cfg(feature = "controller")]
-pub use action::{Action, ActionError, ActionFuture, ActionHost, FileKind, Prepared, RenderOptions};
+pub use action::{Action, ActionError, ActionFuture, ActionHost, FileKind, Prepared, RenderOptions, Wire};
 #[cfg(feature = "controller")]
 pub use galera::{GaleraGate, leaf::tls_wish};
 #[cfg(feature = "controller")]

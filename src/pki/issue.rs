@@ -3,7 +3,9 @@
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
 
 use super::authority::base_params;
-use super::{Authority, CertInfo, KeyType, Lifetime, PkiError, PrivateKey, Profile, San, Subject, UnixTime, date, pem};
+use super::{
+    Authority, CertInfo, KeyType, Lifetime, PkiError, PrivateKey, Profile, Purpose, San, Subject, UnixTime, date, pem,
+};
 use crate::secret::Secret;
 
 /// A leaf as it is wanted.
@@ -57,6 +59,22 @@ impl Authority {
         let key = PrivateKey::generate(request.key_type)?;
         let cert_pem = pem::encode("CERTIFICATE", &self.sign(&params, key.pair())?);
         let info = super::inspect(&cert_pem, "the new certificate")?;
+        let chain_pem = format!("{cert_pem}{}", self.parents_pem());
+        Ok(Issued { cert_pem, chain_pem, key_pem: key.to_pem(), info, warnings })
+    }
+
+    /// A leaf for a few minutes that stays in memory: what ports say to it tells whom they trust. It has no names, which nobody who is
+    /// connected to looks at, so that no constraint on names is in its way.
+    pub fn probe(&self, now: UnixTime) -> Result<Issued, PkiError> {
+        let profile = match self.purpose {
+            Purpose::Cluster => Profile::Cluster,
+            Purpose::Client => Profile::Client,
+        };
+        let subject = Subject::new("probe of deploy", None)?;
+        let (params, warnings) = self.leaf(profile, &subject, &[], false, Lifetime::seconds(600), now)?;
+        let key = PrivateKey::generate(KeyType::EcdsaP256)?;
+        let cert_pem = pem::encode("CERTIFICATE", &self.sign(&params, key.pair())?);
+        let info = super::inspect(&cert_pem, "the probe")?;
         let chain_pem = format!("{cert_pem}{}", self.parents_pem());
         Ok(Issued { cert_pem, chain_pem, key_pem: key.to_pem(), info, warnings })
     }

@@ -39,6 +39,8 @@ mod passphrase;
 #[cfg(feature = "controller")]
 mod peers;
 #[cfg(feature = "controller")]
+pub mod probe;
+#[cfg(feature = "controller")]
 mod profile;
 #[cfg(feature = "controller")]
 mod renewal;

@@ -217,7 +217,13 @@ impl Store {
     /// Unlocks an authority's key, once a run.
     pub fn unlock(&self, name: &str) -> Result<Arc<Authority>, PkiError> {
         let view = self.require(name)?;
-        let id = format!("{name}/{}", view.info.serial);
+        self.unlock_generation(&view, &view.info.serial)
+    }
+
+    /// The same for one of its generations, by its serial number: one that leaves, perhaps.
+    pub fn unlock_generation(&self, view: &AuthorityView, serial: &str) -> Result<Arc<Authority>, PkiError> {
+        let name = view.name.as_str();
+        let id = format!("{name}/{serial}");
         let mut unlocked = self.unlocked.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(authority) = unlocked.get(&id) {
             return Ok(authority.clone());
@@ -230,7 +236,7 @@ impl Store {
                 why: "the authority's key is missing".into(),
             })?);
         let key = PrivateKey::from_pem(key_pem.expose(), &what, &|| self.passphrase.get())?;
-        let authority = Arc::new(Authority::assemble(name, view.purpose, view.cert_pem, key)?);
+        let authority = Arc::new(Authority::assemble(name, view.purpose, self.generation(name, serial)?, key)?);
         unlocked.insert(id, authority.clone());
         Ok(authority)
     }

@@ -9,6 +9,7 @@ mod issued;
 #[cfg(feature = "controller")]
 mod issuers;
 mod pending;
+mod refused;
 mod rotation;
 mod set;
 mod status;
@@ -20,7 +21,8 @@ mod waiting;
 use super::Module;
 
 /// The modules of this family.
-pub const MODULES: &[&Module] = &[&ca::MODULE, &certificate::MODULE, &rotation::MODULE, &status::MODULE];
+pub const MODULES: &[&Module] =
+    &[&ca::MODULE, &certificate::MODULE, &refused::MODULE, &rotation::MODULE, &status::MODULE];
 
 /// Whether [`preflight`] has something to say about a module.
 #[cfg(feature = "controller")]

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 
 use super::super::StoreChoice;
-use super::probe;
 use super::report::{AuthorityLine, HostLine, PortLine, Report, SetLine};
+use super::served::served;
 use crate::cli::access::Access;
 use crate::engine::Respondent;
 use crate::modules::Status;
@@ -259,11 +259,11 @@ async fn ports(access: &Arc<Access>, all: &[Wanted], reached: &Reached) -> Serve
                 let task = tokio::spawn(async move {
                     let _permit = free.acquire().await;
                     let Some(peer) = peer else {
-                        return (own.host.clone(), probe::served(&own, &address, port).await);
+                        return (own.host.clone(), served(&own, &address, port).await);
                     };
-                    match probe::served(&peer, &address, port).await {
+                    match served(&peer, &address, port).await {
                         Ok(chain) => (peer.host.clone(), Ok(chain)),
-                        Err(why) => match probe::served(&own, &address, port).await {
+                        Err(why) => match served(&own, &address, port).await {
                             Ok(_) => {
                                 let why = format!(
                                     "{why} from {}, and from the host itself it is: is a firewall in between?",

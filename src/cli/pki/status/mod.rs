@@ -3,8 +3,8 @@
 mod html;
 pub(super) mod look;
 mod metrics;
-mod probe;
 pub(super) mod report;
+mod served;
 mod store_only;
 mod table;
 

@@ -2,6 +2,7 @@
 
 use super::report::{AuthorityLine, HostLine, PortLine, Report, SetLine};
 use super::*;
+use crate::pki::probe;
 use crate::pki::{
     AuthoritySpec, AuthorityView, CertInfo, DirStorage, Finding, Passphrase, Port, PortReport, Protocol, Purpose,
     SetReport, SetSpec, Store, inspect,
