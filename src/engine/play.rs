@@ -574,7 +574,9 @@ fn play_magic(play: &Play, name: &str, hosts: &[Arc<Host>]) -> Arc<Layer> {
     let mut set = |key: &str, value: Value| {
         layer.insert(key.into(), Raw::Value(value));
     };
-    set("playbook_dir", Value::from(play.directory.to_string_lossy().into_owned()));
+    // Absolute, as Ansible has it: what is made of it means the same from everywhere.
+    let directory = std::path::absolute(&play.directory).unwrap_or_else(|_| play.directory.clone());
+    set("playbook_dir", Value::from(directory.to_string_lossy().into_owned()));
     set("ansible_play_name", Value::from(name));
     set("ansible_play_hosts_all", hosts.iter().map(|h| Value::from(&*h.name)).collect());
     let names = || play.all_roles.iter().map(|role| Value::from(&*role.name)).collect::<Value>();
