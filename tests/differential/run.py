@@ -1,0 +1,412 @@
+"""The same small playbooks by `ansible-playbook` and by `deploy`, against equal hosts, compared.
+
+Usage: run.py [--record] [--only TEXT] [--show] [--roles DIR] [--report FILE]
+
+A case is an entry of a list in `cases/*.yml`:
+
+  case     its name; unique
+  covers   what a pass is evidence for: keyword.loop, filter.combine, module.copy, magic.omit …
+  tasks    of one play on `target` with become and without facts, or `plays`, or `text` (a playbook as it is written)
+  play     more keywords of that play; `vars`, `handlers` are put there, too
+  files    files beside the playbook: a path and its text
+  inventory  a second inventory, as a text; `inventory_file` is its name (more.yml)
+  args     options of the command line
+  runs     of run, check, again (the same as run); [run] when not said
+  also     paths on the host that are compared, besides the case's own directory `dir`
+  differs  why it is not equal: such a case must differ
+
+`--record` asks Ansible anew, for all cases or those of `--only`, and keeps what it says in `answers/`; without it Ansible is asked for
+those cases alone that are new or changed. What is compared: for each host the order of tasks with their statuses, what they return as
+far as Ansible returns it, the recap, whether the command succeeded, and the files with modes, owners and contents.
+"""
+
+import argparse
+import concurrent.futures
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+DEPLOY = Path(os.environ.get("DEPLOY_BINARY", ROOT / "target/debug/deploy"))
+CACHE = Path(os.environ.get("DEPLOY_DIFFERENTIAL_CACHE", "/var/cache/deploy-differential"))
+ANSIBLE = os.environ.get("DEPLOY_DIFFERENTIAL_ANSIBLE", "ansible==12.3.0")
+LAB = os.environ.get("DEPLOY_LAB_NAME", "differential")
+WORKERS = int(os.environ.get("DEPLOY_DIFFERENTIAL_WORKERS", "2"))
+# Names of one length, so that columns are the same: whose hosts they are is taken out of what is compared.
+HOSTS = {"ansible": {"target": "annah1", "other": "annah2"}, "deploy": {"target": "debra1", "other": "debra2"}}
+TREE = "/srv/case"
+
+# What is of the moment, of the connection, or about the module's own start.
+VOLATILE = {
+    "start", "end", "delta", "invocation", "warnings", "deprecations", "exception", "module_stdout", "module_stderr", "diff",
+    "atime", "mtime", "ctime", "inode", "dev", "discovered_interpreter_python", "failed_when_result", "failed_when_suppressed_exception",
+    "ansible_job_id", "results_file", "finished", "started", "elapsed", "censored", "version", "birthtime", "block_size", "blocks", "stop",
+}
+
+
+def say(text):
+    print(f"differential: {text}", file=sys.stderr, flush=True)
+
+
+def sh(*command, **options):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    if done.returncode != 0:
+        sys.exit(f"differential: {command} exited with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+    return done.stdout
+
+
+def lab(script, *words):
+    return sh(str(ROOT / "lab" / script), *words, env={**os.environ, "DEPLOY_LAB_NAME": LAB})
+
+
+# ---- cases ---------------------------------------------------------------------------------------------------------
+
+
+class Case:
+    def __init__(self, file, raw):
+        self.file, self.raw, self.name = file, raw, raw["case"]
+        self.slug = re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")[:60]
+        self.runs = raw.get("runs", ["run"])
+        self.differs = raw.get("differs")
+        known = {"case", "covers", "tasks", "plays", "text", "play", "vars", "handlers", "files", "inventory", "inventory_file", "args", "runs",
+                 "also", "differs", "ignore", "env", "hosts"}
+        if unknown := set(raw) - known:
+            sys.exit(f"differential: {file.name}: case '{self.name}' has unknown keys: {', '.join(sorted(unknown))}")
+
+    @property
+    def hash(self):
+        # Why something differs is no part of the question.
+        asked = {key: value for key, value in self.raw.items() if key not in ("differs", "covers", "ignore")}
+        return hashlib.sha256(json.dumps([asked, ANSIBLE, 1], default=str).encode()).hexdigest()[:16]
+
+    def playbook(self):
+        if "text" in self.raw:
+            return self.raw["text"].replace("DIR", f"{TREE}/{self.slug}")
+        plays = self.raw.get("plays")
+        if plays is None:
+            play = {"hosts": self.raw.get("hosts", "target"), **self.raw.get("play", {}), "tasks": self.raw["tasks"]}
+            for key in ("vars", "handlers"):
+                if key in self.raw:
+                    play[key] = self.raw[key]
+            plays = [play]
+        whole = []
+        for play in plays:
+            if "hosts" in play:
+                play = {"gather_facts": False, "become": True, **play}
+                if isinstance(play.get("vars", {}), dict):
+                    play["vars"] = {"dir": f"{TREE}/{self.slug}", **play.get("vars", {})}
+            whole.append(play)
+        return yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=1000)
+
+    def write(self, where, inventory):
+        """The case's own directory, and the arguments of its command."""
+        where.mkdir(parents=True)
+        (where / "play.yml").write_text(self.playbook())
+        for name, text in self.raw.get("files", {}).items():
+            path = where / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text if isinstance(text, str) else yaml.safe_dump(text, sort_keys=False))
+            if text and isinstance(text, str) and text.startswith("#!"):
+                path.chmod(0o755)
+        words = ["-i", str(inventory)]
+        if "inventory" in self.raw:
+            name = self.raw.get("inventory_file", "more.yml")
+            (where / name).write_text(self.raw["inventory"])
+            if self.raw["inventory"].startswith("#!"):
+                (where / name).chmod(0o755)
+            words += ["-i", name]
+        return [*words, "play.yml", *map(str, self.raw.get("args", []))]
+
+
+def cases(only):
+    found, names = [], set()
+    for file in sorted((HERE / "cases").glob("*.yml")):
+        for raw in yaml.safe_load(file.read_text()) or []:
+            case = Case(file, raw)
+            if case.slug in names:
+                sys.exit(f"differential: {file.name}: two cases are called '{case.name}'")
+            names.add(case.slug)
+            if any(part in f"{file.stem}: {case.name}" for part in only.split("|")):
+                found.append(case)
+    return found
+
+
+# ---- hosts ---------------------------------------------------------------------------------------------------------
+
+
+class Hosts:
+    """Two equal hosts for each of the two, and an inventory in which both call them `target` and `other`."""
+
+    def __init__(self, scratch):
+        every = [name for side in HOSTS.values() for name in side.values()]
+        lab("up", "--hosts", ",".join(every))
+        known = yaml.safe_load(Path(lab("inventory").strip()).read_text())
+        found, shared = {}, {}
+
+        def walk(group):
+            shared.update(group.get("vars") or {})
+            for name, values in (group.get("hosts") or {}).items():
+                found.setdefault(name, {}).update(values or {})
+            for child in (group.get("children") or {}).values():
+                walk(child or {})
+
+        walk(known["all"])
+        self.group_vars = Path(lab("inventory").strip()).parent / "group_vars"
+        self.inventory, self.words = {}, {}
+        for side, names in HOSTS.items():
+            hosts = {alias: {**shared, **found[real], "ansible_python_interpreter": "/usr/bin/python3"} for alias, real in names.items()}
+            path = scratch / side / "inventory.yml"
+            path.parent.mkdir()
+            path.write_text(yaml.safe_dump({"all": {"children": {"pair": {"hosts": hosts}}}}))
+            self.inventory[side] = path
+            self.words[side] = [(str(value), alias) for alias, real in names.items() for value in
+                                (found[real].get("ansible_host"), real) if value]
+        for name in every:
+            lab("ssh", name, "mkdir -p /srv/case; command -v python3 > /dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -qy "
+                             "--no-install-recommends python3 python3-apt > /dev/null")
+
+    def neutral(self, side, text):
+        for word, alias in self.words[side]:
+            text = text.replace(word, alias)
+        return text
+
+    def prepare(self, side, chosen):
+        slugs = " ".join(case.slug for case in chosen)
+        for name in HOSTS[side].values():
+            lab("ssh", name, f"cd {TREE} && rm -rf {slugs} && mkdir {slugs}" if chosen else "true")
+
+    def trees(self, side, chosen):
+        """For each case what is in its directory and in the other paths that it names, on each host."""
+        found = {case.slug: {} for case in chosen}
+        for alias, name in HOSTS[side].items():
+            listing = "find {} -printf '%p\\t%y %m %u %g %l\\n' 2>/dev/null; find {} -type f -print0 2>/dev/null | xargs -0r sha256sum"
+            for case in chosen:
+                for path in case.raw.get("also", []):
+                    found[case.slug].setdefault(alias, []).extend(lab("ssh", name, listing.format(path, path)).splitlines())
+            whole = lab("ssh", name, listing.format(TREE, TREE))
+            for line in whole.splitlines():
+                if match := re.search(rf"{TREE}/([^/\t]+)", line):
+                    if match[1] in found:
+                        found[match[1]].setdefault(alias, []).append(line)
+        return {slug: {alias: sorted(self.neutral(side, line) for line in lines) for alias, lines in tree.items()}
+                for slug, tree in found.items()}
+
+
+# ---- the two sides -------------------------------------------------------------------------------------------------
+
+
+def read_events(text):
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def arguments(case, words, run):
+    return words + (["--check"] if run == "check" else [])
+
+
+def ask_ansible(hosts, chosen, scratch):
+    """What Ansible says to these cases."""
+    if not chosen:
+        return {}
+    venv = CACHE / "venv"
+    mark = venv / "differential-installed"
+    if not mark.exists() or mark.read_text() != ANSIBLE:
+        say(f"installing {ANSIBLE} into {venv}")
+        CACHE.mkdir(parents=True, exist_ok=True)
+        sh(sys.executable, "-m", "venv", str(venv))
+        sh(str(venv / "bin/pip"), "install", "-q", ANSIBLE, "passlib", "jmespath", "netaddr")
+        mark.write_text(ANSIBLE)
+    hosts.prepare("ansible", chosen)
+    words = {case.slug: case.write(scratch / "ansible" / case.slug, hosts.inventory["ansible"]) for case in chosen}
+    env = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    env.update(
+        ANSIBLE_PIPELINING="1", ANSIBLE_STDOUT_CALLBACK="events", ANSIBLE_CALLBACK_PLUGINS=str(HERE / "callback"),
+        ANSIBLE_SSH_ARGS="-F none -o ControlMaster=auto -o ControlPersist=120s", ANSIBLE_LOCAL_TEMP=str(scratch / "tmp"),
+        ANSIBLE_SSH_CONTROL_PATH_DIR=str(scratch / "cp"), ANSIBLE_DEPRECATION_WARNINGS="0", ANSIBLE_NOCOLOR="1",
+        ANSIBLE_ALLOW_BROKEN_CONDITIONALS="1", ANSIBLE_CONFIG=str(HERE / "callback/none.cfg"), PATH=f"{venv}/bin:{env['PATH']}",
+    )
+    for place in range(max(len(case.runs) for case in chosen)):
+        jobs = []
+        for case in chosen:
+            if place < len(case.runs):
+                where = scratch / "ansible" / case.slug
+                jobs.append({"dir": str(where), "argv": arguments(case, words[case.slug], case.runs[place]), "env": case.raw.get("env", {}),
+                             "events": str(where / f".events-{place}"), "log": str(where / f".log-{place}")})
+        (scratch / "jobs").write_text(json.dumps(jobs))
+        done = subprocess.run([str(venv / "bin/python"), str(HERE / "oracle.py"), str(scratch / "jobs"), str(WORKERS)], env=env)
+        if done.returncode != 0:
+            sys.exit("differential: the oracle failed")
+    trees = hosts.trees("ansible", chosen)
+    answers = {}
+    for case in chosen:
+        where = scratch / "ansible" / case.slug
+        runs = []
+        for place in range(len(case.runs)):
+            path = where / f".events-{place}"
+            text = hosts.neutral("ansible", path.read_text() if path.exists() else "").replace(str(where), "PLAYBOOK_DIR")
+            log = hosts.neutral("ansible", (where / f".log-{place}").read_text()).replace(str(where), "PLAYBOOK_DIR")
+            runs.append({"rc": int((where / f".events-{place}.rc").read_text()), "events": read_events(text), "log": log[-600:]})
+        answers[case.slug] = {"hash": case.hash, "runs": runs, "tree": trees[case.slug]}
+    return answers
+
+
+def ask_deploy(hosts, chosen, scratch):
+    hosts.prepare("deploy", chosen)
+
+    def one(case):
+        where = scratch / "deploy" / case.slug
+        words = case.write(where, hosts.inventory["deploy"])
+        env = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+        env.update(NO_COLOR="1", XDG_STATE_HOME=str(scratch / "state"), **case.raw.get("env", {}))
+        runs = []
+        for run in case.runs:
+            command = [str(DEPLOY), *arguments(case, words, run), "--format", "json"]
+            try:
+                done = subprocess.run(command, cwd=where, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                      text=True, timeout=120)
+                out, err, code = done.stdout, done.stderr, done.returncode
+            except subprocess.TimeoutExpired:
+                out, err, code = "", "no end after 120 s", 250
+            text = hosts.neutral("deploy", out).replace(str(where), "PLAYBOOK_DIR")
+            runs.append({"rc": code, "events": [ours(event) for event in read_events(text) if event["event"] in ("task_done", "recap")],
+                         "log": hosts.neutral("deploy", err)[-1500:]})
+        return case.slug, runs
+
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        runs = dict(pool.map(one, chosen))
+    trees = hosts.trees("deploy", chosen)
+    return {slug: {"runs": found, "tree": trees[slug]} for slug, found in runs.items()}
+
+
+def ours(event):
+    if event["event"] == "recap":
+        return {"recap": dict(event["hosts"])}
+    return {"task": event["task"]["name"], "action": event["task"]["action"].rsplit(".", 1)[-1], "host": event["host"],
+            "status": event["status"], "ignored": event.get("ignored", False), "result": event.get("result", {})}
+
+
+# ---- what is compared ----------------------------------------------------------------------------------------------
+
+
+def differences(theirs, own, path, ignored):
+    """Where what Ansible returns is not returned by us, or not the same."""
+    if isinstance(theirs, dict) and isinstance(own, dict):
+        for key, value in theirs.items():
+            if key in VOLATILE or key in ignored or key.startswith("_ansible") or ".ansible/tmp/" in str(value):
+                continue
+            if key not in own:
+                yield f"{path}.{key}: missing, Ansible says {json.dumps(value)[:160]}"
+            else:
+                yield from differences(value, own[key], f"{path}.{key}", ignored)
+    elif isinstance(theirs, list) and isinstance(own, list) and len(theirs) == len(own):
+        for number, (a, b) in enumerate(zip(theirs, own)):
+            yield from differences(a, b, f"{path}[{number}]", ignored)
+    elif isinstance(theirs, bool) != isinstance(own, bool) or theirs != own:
+        yield f"{path}: {json.dumps(own)[:160]}, Ansible says {json.dumps(theirs)[:160]}"
+
+
+# Words of an error are everybody's own, but those that the playbook itself says.
+SPOKEN = {"fail", "assert", "debug"}
+
+
+def compare(case, answer, found):
+    ignored = set(case.raw.get("ignore", []))
+    for run, theirs, own in zip(case.runs, answer["runs"], found["runs"]):
+        if (theirs["rc"] == 0) != (own["rc"] == 0):
+            yield f"{run}: exit code {own['rc']}, Ansible's {theirs['rc']}: {(own['log'] or theirs['log']).strip()[:700]}"
+        hosts = {event["host"] for event in theirs["events"] + own["events"] if "host" in event}
+        for host in sorted(hosts):
+            a, b = ([event for event in side["events"] if event.get("host") == host and event["task"] != "Gathering Facts"]
+                    for side in (theirs, own))
+            for event in a:
+                event["task"] = event["task"].rsplit(" : ", 1)[-1]
+            for event in b:
+                event["task"] = event["task"].rsplit(" : ", 1)[-1]
+            told = [f"{e['task']}={e['status']}{'(ignored)' if e['ignored'] else ''}" for e in a]
+            seen = [f"{e['task']}={e['status']}{'(ignored)' if e['ignored'] else ''}" for e in b]
+            if told != seen:
+                yield f"{run}: {host}: tasks {seen}, Ansible's {told}" + (f": {own['log'].strip()[:500]}" if own["rc"] else "")
+                continue
+            for theirs_event, own_event in zip(a, b):
+                wanted = dict(theirs_event["result"])
+                if theirs_event["status"] in ("failed", "unreachable") and theirs_event["action"] not in SPOKEN:
+                    wanted.pop("msg", None)
+                if theirs_event["status"] == "skipped":
+                    wanted = {key: value for key, value in wanted.items() if key in ("skipped", "changed", "skip_reason")}
+                for text in differences(wanted, own_event["result"], f"{host}: {theirs_event['task']}", ignored):
+                    yield f"{run}: {text}"
+        recaps = [next((event["recap"] for event in side["events"] if "recap" in event), {}) for side in (theirs, own)]
+        for host in sorted(recaps[0]):
+            for key, name in (("ok", "ok"), ("changed", "changed"), ("unreachable", "unreachable"), ("failures", "failed"),
+                              ("skipped", "skipped"), ("rescued", "rescued"), ("ignored", "ignored")):
+                if recaps[0][host][key] != recaps[1].get(host, {}).get(name, 0):
+                    yield f"{run}: recap of {host}: {name}={recaps[1].get(host, {}).get(name, 0)}, Ansible's {recaps[0][host][key]}"
+    for host in sorted({*answer["tree"], *found["tree"]}):
+        a, b = set(answer["tree"].get(host, [])), set(found["tree"].get(host, []))
+        if a != b:
+            yield f"files of {host}: only by Ansible {sorted(a - b)}, only by deploy {sorted(b - a)}"
+
+
+# ---- the command ---------------------------------------------------------------------------------------------------
+
+
+def main():
+    ask = argparse.ArgumentParser()
+    ask.add_argument("--record", action="store_true", help="ask Ansible anew")
+    ask.add_argument("--only", default="", help="only cases whose file and name contain one of these texts, with | between")
+    ask.add_argument("--show", action="store_true", help="print what both said")
+    ask.add_argument("--known", action="store_true", help="do not ask Ansible at all: a case without an answer is an error")
+    options = ask.parse_args()
+    chosen = cases(options.only)
+    (HERE / "answers").mkdir(exist_ok=True)
+    answers = {}
+    for file in (HERE / "answers").glob("*.json"):
+        answers.update(json.loads(file.read_text()))
+    new = [case for case in chosen if options.record or answers.get(case.slug, {}).get("hash") != case.hash]
+    if new and options.known:
+        sys.exit(f"differential: {len(new)} cases have no answer of Ansible's, the first is '{new[0].name}': run it without --known")
+    scratch = Path(tempfile.mkdtemp(prefix="deploy-differential-"))
+    try:
+        hosts = Hosts(scratch)
+        if new:
+            say(f"asking Ansible about {len(new)} of {len(chosen)} cases")
+            answers.update(ask_ansible(hosts, new, scratch))
+            for file in {case.file for case in new}:
+                kept = {case.slug: answers[case.slug] for case in cases(file.stem + ": ") if case.file == file and case.slug in answers}
+                (HERE / "answers" / f"{file.stem}.json").write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+        found = ask_deploy(hosts, chosen, scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        if os.environ.get("DEPLOY_TEST_KEEP") is None:
+            lab("down")
+    equal, differing, wrong = 0, [], []
+    for case in chosen:
+        if options.show:
+            print(json.dumps({"case": case.name, "ansible": answers[case.slug], "deploy": found[case.slug]}, indent=1))
+        seen = list(compare(case, answers[case.slug], found[case.slug]))
+        if seen and case.differs:
+            differing.append(case)
+        elif seen:
+            wrong.append((case, seen))
+        elif case.differs:
+            wrong.append((case, ["it is said to differ, and does not"]))
+        else:
+            equal += 1
+    for case, seen in wrong:
+        print(f"{case.file.stem}: {case.name}")
+        for line in seen[:6]:
+            print(f"    {line}")
+    print(f"differential: {len(chosen)} cases, {equal} equal, {len(differing)} differ as is known, {len(wrong)} wrong")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
