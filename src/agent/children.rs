@@ -43,6 +43,14 @@ impl Children {
         self.start = start;
     }
 
+    /// Lets children give up root's lock until their next task: being told anew whose run this is does that.
+    pub fn give_way(&mut self) {
+        let Ok(start) = Frame::json(Kind::Start, 0, &self.start) else { return };
+        for (_, child) in self.running.iter_mut().filter(|(identity, _)| identity.is_some()) {
+            let _ = child.send(&start);
+        }
+    }
+
     /// The child for `target`, started if there is none, with the newest overlay if `mode` needs it.
     pub fn get(&mut self, target: Option<&Become>, mode: Mode) -> Result<(Identity, &mut Child), String> {
         let identity = identity(target)?;

@@ -20,8 +20,9 @@ use std::io::{BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Unconfirmed results that are kept in case the controller dies.
 const UNCONFIRMED: usize = 64;
@@ -81,6 +82,9 @@ fn serve(input: File, output: File, options: Options) -> Result<(), AgentError> 
     hub.work(&queue);
     Ok(())
 }
+
+/// A run that has had nothing to do on this host for so long lets others in until its next task.
+const IDLE: Duration = Duration::from_secs(3);
 
 /// Where the agent keeps its things when nobody says: where it was copied to.
 fn own_directory() -> PathBuf {
@@ -259,7 +263,22 @@ struct Hub {
 
 impl Hub {
     fn work(&mut self, queue: &Receiver<Job>) {
-        while let Ok(job) = queue.recv() {
+        loop {
+            let next = match self.lock {
+                Some(_) => queue.recv_timeout(IDLE),
+                None => queue.recv().map_err(RecvTimeoutError::from),
+            };
+            let job = match next {
+                Ok(job) => job,
+                Err(RecvTimeoutError::Timeout) => {
+                    // Two runs that have each what the other waits for would wait for ever.
+                    if self.lock.take().is_some() {
+                        self.children.give_way();
+                    }
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             match job {
                 Job::End { clean } => {
                     if !clean {

@@ -20,8 +20,8 @@ pub(super) fn start(request: &TaskRequest, detach: &Detach, machine: &mut Machin
             Outcome::ok()
                 .with("ansible_job_id", job)
                 .with("results_file", file.display().to_string())
-                .with("started", 1)
-                .with("finished", 0)
+                .with("started", true)
+                .with("finished", false)
         }
         Err(why) => Outcome::failed(format!("the task cannot be left running: {why}")),
     }

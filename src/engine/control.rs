@@ -211,14 +211,20 @@ async fn set_fact(call: &Call) -> Result<Outcome, Trouble> {
     }
     let stamp = call.on.stamp(call.position());
     let mut shown = Map::new();
+    // With `delegate_facts` they are the other host's.
+    let other = match call.flag(|k| k.delegate_facts.as_ref()).await?.unwrap_or(false) {
+        true => prepare::target(call).await?.map(|name| call.on.play.run.host(&name)),
+        false => None,
+    };
+    let whose = other.as_ref().unwrap_or(&call.on.host);
     for (name, raw) in &facts {
         if let Raw::Value(value) = raw {
             shown.insert(name.clone(), to_json(value));
         }
-        call.on.host.set(&stamp, Kind::Assigned, name, raw.clone());
+        whose.set(&stamp, Kind::Assigned, name, raw.clone());
     }
     if cacheable {
-        call.on.host.set_facts(&stamp, &shown);
+        whose.set_facts(&stamp, &shown);
     }
     if let Some(why) = unknown {
         return Ok(Outcome::unknown(format!("its value depends on {why}")));

@@ -128,6 +128,11 @@ pub async fn finish(call: &Call, answer: Answer, extra: Option<Vec<Change>>, sec
     if matches!(finished.status, TaskStatus::Skipped | TaskStatus::Unknown) {
         return finished;
     }
+    if call.task.async_.is_some() && !finished.json.contains_key("finished") {
+        // It was waited for (`poll`), so whoever reads the result of a job finds one that has ended.
+        remember(&mut finished, "started", true.into());
+        remember(&mut finished, "finished", true.into());
+    }
     match decide(call, &finished, call.task.changed_when.as_deref()).await {
         Ok(None) => {}
         Ok(Some(Known::Value(changed))) => {
@@ -216,6 +221,21 @@ pub fn with_item(mut finished: Finished, call: &Call, item: &Value) -> Finished 
     let name = name.and_then(Node::scalar_text).unwrap_or_else(|| "item".into());
     remember(&mut finished, &name, crate::template::to_json(item));
     remember(&mut finished, "ansible_loop_var", name.clone().into());
+    let local = |name: &str| match call.locals.as_ref()?.get(name)? {
+        Raw::Value(value) => Some(crate::template::to_json(value)),
+        _ => None,
+    };
+    if let Some(index_var) = local("ansible_index_var").and_then(|name| name.as_str().map(str::to_string)) {
+        remember(&mut finished, "ansible_index_var", index_var.clone().into());
+        if let Some(index) = local(&index_var) {
+            remember(&mut finished, &index_var, index);
+        }
+    }
+    if call.task.loop_control.extended.is_some()
+        && let Some(about) = local("ansible_loop")
+    {
+        remember(&mut finished, "ansible_loop", about);
+    }
     if finished.status != TaskStatus::Unknown && !crate::template::unknowns_in(item).is_empty() {
         // What a check does not know of the item stays unknown to who reads it from the result.
         let mut entries: Vec<(Value, Value)> =
@@ -356,7 +376,10 @@ fn take_over(call: &Call, finished: Arc<Finished>, notified: Vec<String>) {
     let on = &call.on;
     let stamp = on.stamp(call.position());
     register(call, &finished, &stamp);
-    on.host.count(finished.status, ignored);
+    // A `meta` that its condition leaves out is shown, and counted as nothing.
+    if !(finished.status == TaskStatus::Skipped && call.module.is_some_and(|m| m.name == "ansible.builtin.meta")) {
+        on.host.count(finished.status, finished.json.get("changed") == Some(&json!(true)), ignored);
+    }
     let hidden = literal(call, |k| k.no_log.as_ref()).unwrap_or(false);
     let diff = literal(call, |k| k.diff.as_ref()).unwrap_or(on.play.run.options.diff);
     let notified: Vec<String> = notified.into_iter().filter(|name| !name.starts_with('\0')).collect();

@@ -169,8 +169,8 @@ impl Host {
         self.lock().gone = None;
     }
 
-    /// Counts a result.
-    pub fn count(&self, status: TaskStatus, ignored: bool) {
+    /// Counts a result. `changed` is what the result says of itself: a failure that is ignored may have changed something.
+    pub fn count(&self, status: TaskStatus, changed: bool, ignored: bool) {
         let mut data = self.lock();
         let c = &mut data.counters;
         match status {
@@ -181,16 +181,17 @@ impl Host {
             }
             TaskStatus::Skipped => c.skipped += 1,
             TaskStatus::Unknown => c.unknown += 1,
-            TaskStatus::Failed if ignored => {
+            TaskStatus::Failed | TaskStatus::Unreachable if ignored => {
                 c.ok += 1;
                 c.ignored += 1;
+                c.changed += u32::from(changed);
             }
             TaskStatus::Failed => c.failed += 1,
             TaskStatus::Unreachable => c.unreachable += 1,
         }
     }
 
-    /// A failure was taken by a rescue section: it no longer counts as one.
+    /// A failure is taken by a rescue section: it no longer counts as one, whatever comes of the rescue.
     pub fn rescued(&self) {
         let mut data = self.lock();
         data.counters.rescued += 1;

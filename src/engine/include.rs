@@ -1,6 +1,7 @@
 //! What is brought into a play while it runs: `include_tasks`, `include_role`, `include_vars`.
 
 use super::call::{Call, Known, Trouble, touched};
+use super::event::TaskStatus;
 use super::frame::{Frame, layer_of};
 use super::host::Kind;
 use super::loops;
@@ -100,29 +101,58 @@ fn typed<T: serde::de::DeserializeOwned>(arguments: Map<String, Value>) -> Resul
     decode(arguments).map_err(|error| Trouble::Failed(error.to_string()))
 }
 
+/// What one item of an include brings into the play.
+struct Brought {
+    steps: Vec<Step>,
+    frame: Frame,
+    position: super::position::Position,
+}
+
 impl Walker {
     /// An include: conditions, loop, then the steps it brings, once an item.
     pub async fn include(&self, call: &Call) -> Result<Flow, Trouble> {
         let items = match loops::items(call).await? {
             Ok(items) if call.task.loop_.is_none() => {
                 debug_assert!(items.is_empty());
-                vec![call.clone()]
+                vec![(call.clone(), None)]
             }
-            Ok(items) => items.into_iter().map(|item| item.call).collect(),
+            Ok(items) => items.into_iter().map(|item| (item.call, Some(item.value))).collect::<Vec<_>>(),
             Err(outcome) => return Ok(self.conclude(call, super::finish::quick(call, outcome))),
         };
-        for (index, item) in items.iter().enumerate() {
-            match task::condition(item).await? {
-                Ok(()) => {}
-                Err(outcome) => {
-                    let flow = self.conclude(call, super::finish::quick(item, outcome));
-                    if flow != Flow::GoOn {
-                        return Ok(flow);
+        // What all items bring is known before the first of it runs, and told as the result of one task.
+        let mut brought = Vec::new();
+        let mut results = Vec::new();
+        for (index, (item, value)) in items.iter().enumerate() {
+            let told = match task::condition(item).await? {
+                Ok(()) => match self.load_include(item, index).await? {
+                    Ok((steps, outcome)) => {
+                        brought.push(steps);
+                        super::finish::quick(item, outcome)
                     }
-                    continue;
-                }
+                    Err(unknown) => super::finish::quick(item, unknown),
+                },
+                Err(outcome) => super::finish::quick(item, outcome),
+            };
+            results.push(match value {
+                Some(value) => super::finish::with_item(told, item, value),
+                None => told,
+            });
+        }
+        let told = match (call.task.loop_.is_some(), results.pop()) {
+            (false, Some(only)) => only,
+            (_, last) => {
+                results.extend(last);
+                super::finish::of_loop(call, results)
             }
-            let flow = self.include_item(item, index).await?;
+        };
+        let flow = self.conclude(call, told);
+        if flow != Flow::GoOn {
+            return Ok(flow);
+        }
+        // Ansible shows one result, and counts each inclusion.
+        (1..brought.len()).for_each(|_| self.this.host.count(TaskStatus::Ok, false, false));
+        for Brought { steps, frame, position } in brought {
+            let flow = self.steps(&steps, &frame, &position).await;
             if flow != Flow::GoOn {
                 return Ok(flow);
             }
@@ -130,21 +160,23 @@ impl Walker {
         Ok(Flow::GoOn)
     }
 
-    async fn include_item(&self, call: &Call, index: usize) -> Result<Flow, Trouble> {
+    /// Reads what an include names. What a check does not know of it is the inner outcome.
+    async fn load_include(&self, call: &Call, index: usize) -> Result<Result<(Brought, Outcome), Outcome>, Trouble> {
         let module: &'static Module = call.module.ok_or_else(|| Trouble::Failed("the module is not known".into()))?;
         let mut arguments = match prepare::arguments(call, module).await? {
             Known::Value(arguments) => arguments,
             Known::Unknown(touches) => {
-                let outcome = Outcome::unknown(format!("what is included depends on {}", touched(&touches)));
-                return Ok(self.conclude(call, super::finish::quick(call, outcome)));
+                return Ok(Err(Outcome::unknown(format!("what is included depends on {}", touched(&touches)))));
             }
         };
         // Keywords of `apply` are the included tasks' own; they are read from the source, not from values.
         arguments.remove("apply");
+        let mut shown = arguments.clone();
+        let written = ["_raw_params", "file", "name"].iter().find_map(|key| shown.remove(*key)).unwrap_or_default();
         let apply = call.task.action.arg("apply").cloned();
         let mut frame = self.surroundings(call, apply.as_ref())?;
         let position = call.position().child(index);
-        let (steps, handlers, what) = if module.name.ends_with("_tasks") {
+        let (steps, handlers) = if module.name.ends_with("_tasks") {
             let include: IncludeTasks = typed(arguments)?;
             let role = call.task.role.as_ref();
             let directory = call.frame.directories.first().cloned().unwrap_or_else(|| call.task.directory.clone());
@@ -166,7 +198,7 @@ impl Walker {
             if let Some(parent) = path.parent() {
                 frame.directories.insert(0, parent.to_path_buf());
             }
-            (steps.map_err(Trouble::from)?, Vec::new(), path.display().to_string())
+            (steps.map_err(Trouble::from)?, Vec::new())
         } else {
             let include: IncludeRole = typed(arguments)?;
             let request = RoleRequest {
@@ -195,18 +227,17 @@ impl Walker {
                 frame.included_roles.push((layer_of(&role.defaults), layer_of(&role.vars)));
             }
             frame.directories.clear();
-            (loaded.steps, loaded.handlers, include.name.0)
+            (loaded.steps, loaded.handlers)
         };
         if !handlers.is_empty() {
             self.this.play.add_handlers(&handlers, &Frame { handler: true, ..frame.clone() });
         }
-        let outcome = Outcome::ok().with("include", what);
-        let flow = self.conclude(call, super::finish::quick(call, outcome));
-        if flow != Flow::GoOn {
-            return Ok(flow);
+        let mut args = shown;
+        if let Some(apply) = &apply {
+            args.insert("apply".into(), apply.to_json());
         }
-        let steps: Vec<Step> = steps;
-        Ok(self.steps(&steps, &frame, &position).await)
+        let outcome = Outcome::ok().with("include", written).with("include_args", Value::Object(args));
+        Ok(Ok((Brought { steps, frame, position }, outcome)))
     }
 
     /// What surrounds the included steps: that of the include, its `vars`, and `apply`.
@@ -295,8 +326,12 @@ pub async fn vars(call: &Call, arguments: IncludeVars) -> Result<Outcome, Troubl
         }
         None => layer.into_iter().for_each(|(name, raw)| call.on.host.set(&stamp, Kind::Included, &name, raw)),
     }
-    let names: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
-    Ok(Outcome::ok().with("ansible_included_var_files", serde_json::json!(names)))
+    let names: Vec<String> = files.iter().map(|path| super::play::absolute(path)).collect();
+    let facts = match &arguments.name {
+        Some(name) => serde_json::json!({ &*name.0: shown }),
+        None => Value::Object(shown),
+    };
+    Ok(Outcome::ok().with("ansible_facts", facts).with("ansible_included_var_files", serde_json::json!(names)))
 }
 
 fn collect(dir: &Path, depth: usize, files: &mut Vec<PathBuf>) {

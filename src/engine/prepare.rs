@@ -149,10 +149,14 @@ pub async fn link(call: &Call, target: Option<&str>) -> Result<Arc<super::fleet:
         Some(host) => {
             let scope = call.scope();
             let other = scope.hostvars().and_then(|hostvars| hostvars.scope(host));
-            // A host that is in no inventory has the variables of nobody.
+            // A host that is in no inventory has the variables of nobody. The controller is reached without a connection.
+            let keywords = match other.is_none() && crate::inventory::LOCALHOST.contains(&host) {
+                true => super::fleet::ConnectionKeywords { connection: Some("local".into()), ..Default::default() },
+                false => Default::default(),
+            };
             let other =
                 other.unwrap_or_else(|| crate::template::Scope::from_layers(&run.templar, vec![run.extra.clone()]));
-            run.fleet.link(run, host, &other, Default::default()).await
+            run.fleet.link(run, host, &other, keywords).await
         }
     }
 }
@@ -167,7 +171,7 @@ async fn connection_keywords(call: &Call) -> super::fleet::ConnectionKeywords {
 }
 
 /// `delegate_to`.
-async fn target(call: &Call) -> Result<Option<Arc<str>>, Trouble> {
+pub async fn target(call: &Call) -> Result<Option<Arc<str>>, Trouble> {
     let text = call.text(|k| k.delegate_to.as_ref()).await?;
     Ok(text.filter(|host| !host.is_empty() && **host != *call.on.host.name).map(Into::into))
 }
@@ -176,7 +180,8 @@ async fn target(call: &Call) -> Result<Option<Arc<str>>, Trouble> {
 async fn goes_on(call: &Call) -> Result<bool, Trouble> {
     let never_fails = call.task.failed_when.iter().flatten().any(|node| node.as_bool() == Some(false));
     let alone = call.task.loop_.is_some() && call.group == 0;
-    let looked_at = call.task.failed_when.is_some() || !call.task.until.is_empty() || alone;
+    let again = !call.task.until.is_empty() || call.task.retries.is_some();
+    let looked_at = call.task.failed_when.is_some() || again || alone;
     Ok(never_fails || looked_at || call.flag(|k| k.ignore_errors.as_ref()).await?.unwrap_or(false))
 }
 

@@ -230,6 +230,7 @@ impl Walker {
         let task = &call.task;
         let plain = !call.module.is_some_and(control::sets_facts)
             && task.until.is_empty()
+            && task.retries.is_none()
             && task.failed_when.iter().flatten().all(|node| node.as_bool().is_some())
             && task.changed_when.iter().flatten().all(|node| node.as_bool().is_some());
         if !plain {
@@ -360,6 +361,8 @@ impl Walker {
             if left == 0 {
                 finished.status = TaskStatus::Failed;
                 finish::remember(&mut finished, "failed", true.into());
+                // Ansible counts retries here, and the first attempt is none.
+                finish::remember(&mut finished, "attempts", attempts.saturating_sub(1).max(1).into());
                 let why = "the condition of `until` did not become true";
                 finished.msg = Some(finished.msg.unwrap_or_else(|| why.to_string()));
                 return Ok(finished);

@@ -168,7 +168,7 @@ fn magic(at: At<'_>) -> Arc<Layer> {
         set("ansible_role_name", Value::from(&*role.name));
         set("ansible_parent_role_names", role.parents.iter().map(|role| Value::from(&*role.name)).collect());
         set("ansible_dependent_role_names", role.dependency_names.iter().map(|name| Value::from(&**name)).collect());
-        set("role_path", Value::from(role.path.to_string_lossy().into_owned()));
+        set("role_path", Value::from(super::play::absolute(&role.path)));
     }
     match at.batch {
         // Who is still there is only known when everybody has come this far.
@@ -179,9 +179,9 @@ fn magic(at: At<'_>) -> Arc<Layer> {
         }
         Some(batch) => {
             let (batch, all) = at.play.host_lists(batch, &at.stamp.position);
+            layer.insert("play_hosts".into(), Raw::Value(batch.clone()));
             layer.insert("ansible_play_batch".into(), Raw::Value(batch));
-            layer.insert("ansible_play_hosts".into(), Raw::Value(all.clone()));
-            layer.insert("play_hosts".into(), Raw::Value(all));
+            layer.insert("ansible_play_hosts".into(), Raw::Value(all));
         }
         None => {}
     }

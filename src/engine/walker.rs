@@ -51,6 +51,8 @@ pub struct HostRun {
     pub epoch: AtomicU32,
     /// A failure that the walker has not dealt with yet.
     pub failure: Mutex<Option<Failure>>,
+    /// How many blocks around it have a rescue or an always: only outside of them a failure is the end at once.
+    shelters: AtomicU32,
     /// The host was lost.
     pub lost: std::sync::atomic::AtomicBool,
     /// The last task that is over.
@@ -86,6 +88,10 @@ impl HostRun {
 
     /// Remembers a failure and starts a new epoch for what follows it.
     pub fn fail(&self, finished: Arc<Finished>) {
+        // Others must not take it for one that takes part until its walker comes to know.
+        if self.shelters.load(Ordering::SeqCst) == 0 {
+            self.batch.left(self.index, &finished.task.position);
+        }
         let mut failure = self.failure.lock().unwrap_or_else(|p| p.into_inner());
         failure.get_or_insert(Failure { finished });
         drop(failure);
@@ -122,6 +128,7 @@ impl Walker {
             host: batch.hosts[index].clone(),
             epoch: AtomicU32::new(play.run.next_epoch()),
             failure: Mutex::default(),
+            shelters: AtomicU32::new(0),
             lost: Default::default(),
             concluded: Mutex::default(),
             play,
@@ -301,17 +308,25 @@ impl Walker {
         if flow != Flow::GoOn {
             return flow;
         }
-        let mut flow = self.steps(&block.block, &inner, &position.child(0)).await;
+        self.this.shelters.fetch_add(1, Ordering::SeqCst);
+        let flow = self.sheltered(block, &inner, position).await;
+        self.this.shelters.fetch_sub(1, Ordering::SeqCst);
+        flow
+    }
+
+    /// The sections of a block that has a rescue or an always.
+    async fn sheltered(&self, block: &Block, inner: &Frame, position: &Position) -> Flow {
+        let mut flow = self.steps(&block.block, inner, &position.child(0)).await;
         flow = self.after(flow, &position.child(1)).await;
         if flow == Flow::Failed && !block.rescue.is_empty() {
             let failure = self.this.failure.lock().unwrap_or_else(|p| p.into_inner()).take();
             if let Some(failure) = failure {
                 self.describe_failure(&failure, position);
             }
-            flow = self.steps(&block.rescue, &inner, &position.child(1)).await;
+            self.this.host.rescued();
+            flow = self.steps(&block.rescue, inner, &position.child(1)).await;
             flow = self.after(flow, &position.child(2)).await;
             if flow == Flow::GoOn {
-                self.this.host.rescued();
                 let event = Event::Rescued { host: self.this.host.name.clone() };
                 self.this.batch.board.emit(&position.child(1), event);
             }
@@ -320,7 +335,7 @@ impl Walker {
             return flow;
         }
         let failure = self.this.failure.lock().unwrap_or_else(|p| p.into_inner()).take();
-        let mut last = self.steps(&block.always, &inner, &position.child(2)).await;
+        let mut last = self.steps(&block.always, inner, &position.child(2)).await;
         last = self.after(last, &position.child(3)).await;
         if last == Flow::GoOn {
             if let Some(failure) = failure {
@@ -343,7 +358,10 @@ impl Walker {
     /// `ansible_failed_task` and `ansible_failed_result`, for the rescue.
     fn describe_failure(&self, failure: &Failure, position: &Position) {
         let stamp = self.this.stamp(position);
-        let task = serde_json::json!({"name": failure.finished.task.name, "action": failure.finished.task.action});
+        let task = &failure.finished.task;
+        // A task without a name is shown by its action, and has none for who asks.
+        let name = if task.name == task.action { "" } else { &task.name };
+        let task = serde_json::json!({"name": name, "action": task.action});
         self.this.host.set(&stamp, Kind::Assigned, "ansible_failed_task", Raw::Value(from_json(&task)));
         let result = failure.finished.value.clone();
         self.this.host.set(&stamp, Kind::Assigned, "ansible_failed_result", Raw::Value(result));

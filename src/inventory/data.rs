@@ -9,7 +9,7 @@ use super::{Group, Host, HostName, Inventory};
 use crate::source::{Diag, Diags, Node, Span};
 
 /// Names under which the controller is known without being in an inventory.
-pub(super) const LOCALHOST: [&str; 3] = ["127.0.0.1", "localhost", "::1"];
+pub const LOCALHOST: [&str; 3] = ["127.0.0.1", "localhost", "::1"];
 
 impl Default for Inventory {
     fn default() -> Self {

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::source::{Node, Span};
 
+pub use data::LOCALHOST;
 pub use layers::NamedLayer;
 pub use literal::python_literal;
 pub use pattern::{Pattern, Selection, split_patterns};

@@ -49,7 +49,7 @@ TREE = "/srv/case"
 VOLATILE = {
     "start", "end", "delta", "invocation", "warnings", "deprecations", "exception", "module_stdout", "module_stderr", "diff",
     "atime", "mtime", "ctime", "inode", "dev", "discovered_interpreter_python", "failed_when_result", "failed_when_suppressed_exception",
-    "ansible_job_id", "results_file", "finished", "started", "elapsed", "censored", "version", "birthtime", "block_size", "blocks", "stop",
+    "ansible_job_id", "frame", "results_file", "finished", "started", "elapsed", "censored", "version", "birthtime", "block_size", "blocks", "stop",
 }
 
 
@@ -289,8 +289,10 @@ def ask_deploy(hosts, chosen, scratch):
 def ours(event):
     if event["event"] == "recap":
         return {"recap": dict(event["hosts"])}
+    # Ansible's callbacks are not told that an unreachable host was ignored.
+    ignored = event.get("ignored", False) and event["status"] != "unreachable"
     return {"task": event["task"]["name"], "action": event["task"]["action"].rsplit(".", 1)[-1], "host": event["host"],
-            "status": event["status"], "ignored": event.get("ignored", False), "result": event.get("result", {})}
+            "status": event["status"], "ignored": ignored, "result": event.get("result", {})}
 
 
 # ---- what is compared ----------------------------------------------------------------------------------------------
@@ -314,7 +316,7 @@ def differences(theirs, own, path, ignored):
 
 
 # Words of an error are everybody's own, but those that the playbook itself says.
-SPOKEN = {"fail", "assert", "debug"}
+SPOKEN = {"fail", "assert"}
 
 
 def compare(case, answer, found):
@@ -340,7 +342,7 @@ def compare(case, answer, found):
                 if theirs_event["status"] in ("failed", "unreachable") and theirs_event["action"] not in SPOKEN:
                     wanted.pop("msg", None)
                 if theirs_event["status"] == "skipped":
-                    wanted = {key: value for key, value in wanted.items() if key in ("skipped", "changed", "skip_reason")}
+                    wanted = {key: value for key, value in wanted.items() if key in ("skipped", "changed", *(["skip_reason"] if theirs_event["action"] != "meta" else []))}
                 for text in differences(wanted, own_event["result"], f"{host}: {theirs_event['task']}", ignored):
                     yield f"{run}: {text}"
         recaps = [next((event["recap"] for event in side["events"] if "recap" in event), {}) for side in (theirs, own)]

@@ -13,6 +13,7 @@ pub const SCENARIOS: &[(&str, fn())] = &[
     ("runs: an owed restart is known to playbooks and paid by whoever restarts", owed_restart),
     ("runs: a changed playbook is not resumed", changed),
     ("runs: of two controllers the second is refused, or waits", two_controllers),
+    ("runs: two runs that have each what the other waits for come to their end", crossing),
     ("runs: the lock of a killed run is taken over by its own controller alone", takeover),
     ("runs: a cluster is unlocked when nobody is heard of any longer", unlock),
     ("runs: a resumed rolling play leaves out what is done", resumed),
@@ -258,6 +259,34 @@ fn two_controllers() {
         assert_eq!(lab.ssh(host, "cat /tmp/runs-work"), "first\nsecond", "{host}: one after the other");
     }
     assert_eq!(locks(&lab), "", "all given back");
+}
+
+/// Each has a host that the other one needs next.
+fn crossing() {
+    let lab = lab();
+    let one = |name: &str, first: &str, second: &str| {
+        let play = |host: &str, work: &str| {
+            format!("- {{hosts: {host}, gather_facts: false, tasks: [{{command: {work}}}]}}\n")
+        };
+        let text = play(first, "sleep 3") + &play(second, &format!("touch /tmp/crossed-{name}"));
+        let file = lab.file(&format!("crossing-{name}.yml"), &text);
+        lab.command(&[file.to_str().unwrap(), "-b"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    for host in ["box1", "box2"] {
+        lab.ssh(host, "rm -f /tmp/crossed-*");
+    }
+    let mut runs = [one("a", "box1", "box2"), one("b", "box2", "box1")];
+    let limit = Instant::now() + Duration::from_secs(60);
+    while runs.iter_mut().any(|run| run.try_wait().unwrap().is_none()) {
+        if Instant::now() > limit {
+            runs.iter_mut().for_each(|run| run.kill().unwrap());
+            panic!("they wait for each other");
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    runs.iter_mut().for_each(|run| assert!(run.wait().unwrap().success()));
+    assert_eq!(lab.ssh("box1", "ls /tmp/crossed-*"), "/tmp/crossed-b");
+    assert_eq!(lab.ssh("box2", "ls /tmp/crossed-*"), "/tmp/crossed-a");
 }
 
 fn takeover() {

@@ -50,21 +50,21 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
         }
         Some(other) => return Err(ModuleError::Failed(format!("mode `{other}` is not known: use status or cleanup"))),
     }
-    let known = |outcome: Outcome, finished: u8| {
-        let outcome = outcome.with("ansible_job_id", job.clone()).with("started", 1).with("finished", finished);
+    let known = |outcome: Outcome, finished: bool| {
+        let outcome = outcome.with("ansible_job_id", job.clone()).with("started", true).with("finished", finished);
         outcome.with("results_file", file.display().to_string())
     };
     let Ok(text) = std::fs::read(&file) else {
-        return Ok(known(Outcome::failed(format!("could not find job {job}: there is no {}", file.display())), 1));
+        return Ok(known(Outcome::failed(format!("could not find job {job}: there is no {}", file.display())), true));
     };
     let found: Job = serde_json::from_slice(&text)
         .map_err(|e| ModuleError::Failed(format!("the job's file {} cannot be read: {e}", file.display())))?;
     match found.outcome {
-        None if gone(&job) => Ok(known(Outcome::failed("the job's process ended without leaving a result"), 1)),
-        None => Ok(known(Outcome::ok(), 0)),
+        None if gone(&job) => Ok(known(Outcome::failed("the job's process ended without leaving a result"), true)),
+        None => Ok(known(Outcome::ok(), false)),
         Some(mut outcome) => {
             outcome.changes.drain(..).for_each(|change| machine.adopt(change));
-            Ok(known(outcome, 1))
+            Ok(known(outcome, true))
         }
     }
 }

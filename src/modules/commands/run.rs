@@ -109,6 +109,9 @@ fn finish(wanted: &Wanted, output: &Output, start: SystemTime, end: SystemTime) 
     if !output.success() {
         outcome.status = Status::Failed;
         outcome.msg = Some("non-zero return code".into());
+    } else {
+        // Ansible returns an empty one with a success.
+        outcome = outcome.with("msg", "");
     }
     outcome
         .with("rc", output.rc)

@@ -126,6 +126,14 @@ fn parts(subset: &[String]) -> Result<Vec<&'static str>, String> {
     if minimum {
         wanted.extend(MINIMUM);
     }
+    // Ansible's collectors of these need those, and return them, too.
+    let needed: [(&str, &[&'static str]); 2] =
+        [("network", &["platform", "distribution"]), ("hardware", &["platform"])];
+    for (group, parts) in needed {
+        if expand(group)?.iter().any(|part| wanted.contains(part)) {
+            wanted.extend(parts);
+        }
+    }
     wanted.sort_unstable();
     wanted.dedup();
     Ok(wanted)
@@ -250,9 +258,8 @@ mod tests {
         let outcome = check("setup", &json!({"gather_subset": "!all"}));
         assert!(outcome.facts.contains_key("ansible_distribution") && !outcome.facts.contains_key("ansible_mounts"));
         let outcome = check("setup", &json!({"gather_subset": ["!all", "!min", "network"]}));
-        assert!(
-            !outcome.facts.contains_key("ansible_distribution") && outcome.facts.contains_key("ansible_interfaces")
-        );
+        assert!(outcome.facts.contains_key("ansible_distribution") && outcome.facts.contains_key("ansible_interfaces"));
+        assert!(!outcome.facts.contains_key("ansible_date_time"));
         let outcome = check("setup", &json!({"filter": "ansible_mem*"}));
         assert!(outcome.facts.keys().all(|k| k.starts_with("ansible_mem") || k == "module_setup"));
         let outcome = check("setup", &json!({"filter": ["hostname"]}));
