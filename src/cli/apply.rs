@@ -10,7 +10,7 @@ use crate::engine::event::TaskStatus;
 use crate::journal::{differences, hash_files};
 use crate::plan::{Guard, Key, Moved, Plan, PlanFile, Recorder, Recording, compare, program_hash, verify};
 use crate::redact::Redactor;
-use crate::report::{Style, changes};
+use crate::report::{DiffOptions, Mask, Reports, Style, changes};
 use crate::source::Diags;
 use clap::Parser;
 use std::collections::BTreeSet;
@@ -45,6 +45,9 @@ fn apply(arguments: &ApplyArguments) -> Result<u8, Refused> {
     // Relative to where we are now, and not to where the plan was made.
     let absolute = |path: &std::path::Path| std::path::absolute(path);
     let path = absolute(&arguments.plan)?;
+    let redactor = Redactor::new();
+    let places: Result<Vec<_>, _> = arguments.reports.iter().map(|report| absolute(report)).collect();
+    let reports = Reports::new(&places?, masking(&redactor), arguments.display.diffs()).map_err(Refused)?;
     let file = PlanFile::read(&path)?;
     if let Some(signers) = &arguments.allowed_signers {
         let signed = verify(&path, &absolute(signers)?)?;
@@ -55,7 +58,6 @@ fn apply(arguments: &ApplyArguments) -> Result<u8, Refused> {
     let plan = &file.plan;
     let allowed = allowed(plan, &arguments.allow_unknown)?;
     let run = ordered(plan, arguments)?;
-    let redactor = Redactor::new();
     let sources = sources_of(&run, plan, &key, &redactor)?;
     let passwords = passwords(&run, &redactor).map_err(Refused)?;
     let runtime = runtime().map_err(Refused)?;
@@ -63,7 +65,7 @@ fn apply(arguments: &ApplyArguments) -> Result<u8, Refused> {
     let now = runtime.block_on(checked(&run, sources, &key, &passwords))?;
     let style = Style::new(wants_colour(arguments.color, std::io::stderr().is_terminal()));
     let moved = compare(&plan.recording(), &now);
-    for (host, text) in told(&moved, style) {
+    for (host, text) in told(&moved, &masking(&redactor), style, arguments.display.diffs()) {
         eprint!("{}", redactor.mask(&format!("{host} is not as the plan saw it:\n{text}")));
     }
     let hosts: BTreeSet<String> = moved.keys().cloned().collect();
@@ -82,9 +84,19 @@ fn apply(arguments: &ApplyArguments) -> Result<u8, Refused> {
     let mut words = without_check(&plan.order.words);
     words.extend(hosts.iter().flat_map(|host| ["--limit".to_string(), format!("!{host}")]));
     let order = Order { words, ..Order::default() };
-    let watching = Watching { guard: Some(guard.clone()), passwords: Some(passwords), ..Watching::default() };
+    let watching = Watching {
+        guard: Some(guard.clone()),
+        passwords: Some(passwords),
+        reporters: reports.reporter().into_iter().collect(),
+        ..Watching::default()
+    };
     let code = runtime.block_on(play(run, sources, order, watching, colour)).map_err(Refused)?;
-    Ok(verdict(code, &guard, &hosts, &redactor))
+    let code = verdict(code, &guard, &hosts, &redactor);
+    if let Err(why) = reports.write() {
+        eprintln!("error: {}", redactor.mask(&why));
+        return Ok(if code == 0 { 1 } else { code });
+    }
+    Ok(code)
 }
 
 /// What the run's end means for the plan.
@@ -155,6 +167,7 @@ fn ordered(plan: &Plan, arguments: &ApplyArguments) -> Result<RunArguments, Refu
     (run.out, run.sign) = (None, None);
     run.lock_wait = arguments.lock_wait.or(run.lock_wait);
     (run.format, run.color) = (arguments.format, arguments.color);
+    run.display = arguments.display.clone();
     Ok(run)
 }
 
@@ -216,7 +229,7 @@ async fn checked(run: &RunArguments, sources: Sources, key: &Key, passwords: &Pa
 }
 
 /// How hosts have moved, for people: each with the changes that a check sees now.
-fn told(moved: &Moved, style: Style) -> Vec<(&str, String)> {
+fn told<'m>(moved: &'m Moved, mask: &Mask, style: Style, options: DiffOptions) -> Vec<(&'m str, String)> {
     let lines = |differences: &Vec<crate::plan::Difference>| {
         let mut text = String::new();
         for difference in differences.iter().take(SHOWN) {
@@ -224,7 +237,7 @@ fn told(moved: &Moved, style: Style) -> Vec<(&str, String)> {
             let item = place.item.as_ref().map(|item| format!(" (item={item})")).unwrap_or_default();
             text += &format!("  {}{item} ({}): {}\n", place.task, place.place, difference.sentence());
             if let Some(now) = difference.now.as_ref().filter(|now| now.status == TaskStatus::Changed) {
-                text += &changes(&now.changes, style);
+                text += &changes(&now.changes, mask, style, options);
             }
             if let Some(msg) = difference.now.as_ref().and_then(|now| now.msg.as_ref()) {
                 text += &format!("    {msg}\n");

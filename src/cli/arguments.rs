@@ -1,6 +1,7 @@
 //! The command line: the options of `ansible-playbook` under the same names, and subcommands for other jobs.
 
 use crate::engine::IfLocked;
+use crate::report::{DiffOptions, Layout};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -172,6 +173,48 @@ pub struct AccessArguments {
     pub connection: Option<String>,
 }
 
+/// How texts before and after are set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DiffStyle {
+    /// By key where that tells all (YAML, JSON, option files), otherwise unified.
+    #[default]
+    Auto,
+    /// As patches are.
+    Unified,
+    /// Before on the left, after on the right, as wide as the terminal.
+    SideBySide,
+}
+
+/// How what is shown is shown.
+#[derive(Clone, Debug, Default, Args)]
+pub struct DisplayArguments {
+    /// Lines shown around those that changed [default: 3]
+    #[arg(long = "diff-context", value_name = "N")]
+    pub diff_context: Option<usize>,
+    /// How diffs are set
+    #[arg(long = "diff-style", value_name = "STYLE", default_value = "auto")]
+    pub diff_style: DiffStyle,
+    /// Show no pager (DEPLOY_PAGER, PAGER or less), which --check --diff uses on a terminal when it fills more than a screen
+    #[arg(long = "no-pager")]
+    pub no_pager: bool,
+}
+
+impl DisplayArguments {
+    /// How diffs are drawn.
+    pub fn diffs(&self) -> DiffOptions {
+        let usual = DiffOptions::default();
+        DiffOptions {
+            context: self.diff_context.unwrap_or(usual.context),
+            layout: match self.diff_style {
+                DiffStyle::Auto => Layout::Auto,
+                DiffStyle::Unified => Layout::Unified,
+                DiffStyle::SideBySide => Layout::SideBySide,
+            },
+            width: super::pager::screen().map_or(usual.width, |(columns, _)| columns),
+        }
+    }
+}
+
 /// Options of a run.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RunArguments {
@@ -190,9 +233,12 @@ pub struct RunArguments {
     /// Predict what would be changed, and change nothing
     #[arg(short = 'C', long)]
     pub check: bool,
-    /// Show what is changed, as unified diffs
+    /// Show what is changed, contents as diffs
     #[arg(short = 'D', long)]
     pub diff: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub display: DisplayArguments,
     /// Show whole results (-v)
     #[arg(short = 'v', long, action = ArgAction::Count)]
     pub verbose: u8,
@@ -393,6 +439,12 @@ pub struct ApplyArguments {
     /// When to use colours
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Colour,
+    /// Write the run down at its end: .html, .xml (JUnit) or .md (Markdown); may be given several times
+    #[arg(long = "report", value_name = "FILE")]
+    pub reports: Vec<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub display: DisplayArguments,
 }
 
 /// Options of `deploy show`.
@@ -410,6 +462,9 @@ pub struct ShowArguments {
     /// When to use colours
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Colour,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub display: DisplayArguments,
 }
 
 /// Options of `deploy drift`: those of a run.

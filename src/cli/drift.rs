@@ -26,7 +26,7 @@ pub fn run(arguments: RunArguments) -> ExitCode {
         }
     };
     let colour = wants_colour(arguments.color, std::io::stdout().is_terminal());
-    let drift = Drift::new(masking(&redactor), arguments.diff);
+    let drift = Drift::new(masking(&redactor), arguments.diff, arguments.display.diffs());
     let watching = Watching { silent: true, reporters: vec![Box::new(drift.clone())], ..Watching::default() };
     let check = RunArguments { check: true, detailed_exitcode: true, ..arguments.clone() };
     let code = match runtime.block_on(play(check, sources, Order::default(), watching, colour)) {

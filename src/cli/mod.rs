@@ -9,6 +9,7 @@ mod doc;
 mod drift;
 mod extra_vars;
 mod inventory;
+mod pager;
 pub mod pki;
 mod planning;
 mod preflight;

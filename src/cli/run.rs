@@ -3,6 +3,7 @@
 use super::EXIT_PARSE;
 use super::arguments::{Colour, Format, RunArguments, subcommands};
 use super::assemble::{About, Passwords, assemble, passwords};
+use super::pager::{self, Page};
 use super::planning::Planning;
 use super::record::{self, Order};
 use super::{extra_vars, inventory, preflight, vault};
@@ -16,7 +17,7 @@ use crate::playbook::{
     ListOptions, LoadOptions, Playbook, RegisteredModules, TagSelection, Variables, list, load_playbook, unknown_tags,
 };
 use crate::redact::Redactor;
-use crate::report::{JsonLines, Mask, Reporter, Reporters, Reports, Style, Terminal};
+use crate::report::{Behind, DiffOptions, JsonLines, Mask, Reporter, Reporters, Reports, Style, Terminal};
 use crate::source::{Diag, Diags, Span};
 use crate::template::{Layer, Raw, Scope, Templar, TemplarOptions};
 use crate::vars::vault::Vault;
@@ -65,7 +66,7 @@ pub fn run(arguments: RunArguments, order: Order) -> ExitCode {
     }
     let started = runtime().and_then(|runtime| {
         let planning = arguments.out.as_ref().map(|_| Planning::begin(&arguments, &sources, &order)).transpose()?;
-        let reports = Reports::new(&arguments.reports, masking(&redactor))?;
+        let reports = Reports::new(&arguments.reports, masking(&redactor), arguments.display.diffs())?;
         Ok((runtime, planning, reports))
     });
     let shown = redactor.clone();
@@ -77,11 +78,18 @@ pub fn run(arguments: RunArguments, order: Order) -> ExitCode {
         Ok(started) => started,
         Err(why) => return ExitCode::from(failed(why)),
     };
+    let preview = arguments.check && arguments.diff && !arguments.step && arguments.format == Format::Text;
+    let pager = pager::wanted(arguments.display.no_pager).filter(|_| preview);
+    let page = pager.as_ref().map(|_| Page::default());
     let watching = Watching {
-        reporters: planning.iter().map(Planning::reporter).chain([reports.reporter()]).collect(),
+        page: page.clone(),
+        reporters: planning.iter().map(Planning::reporter).chain(reports.reporter()).collect(),
         ..Watching::default()
     };
     let played = runtime.block_on(play(arguments, sources, order, watching, colour));
+    if let (Some(page), Some(pager)) = (page, pager) {
+        page.show(&pager);
+    }
     let code = played.unwrap_or_else(&failed);
     let written = reports.write().and(planning.map_or(Ok(()), |planning| planning.finish(code)));
     match written {
@@ -103,6 +111,8 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, String> {
 pub(super) struct Watching {
     /// The user hears nothing of it.
     pub silent: bool,
+    /// The user is shown this at the end, and meanwhile how far it is.
+    pub page: Option<Page>,
     /// Who hears of its events.
     pub reporters: Vec<Box<dyn Reporter>>,
     /// Who may stop it.
@@ -289,7 +299,12 @@ pub(super) async fn play(
     let kept = record::begin(&id, &arguments, &mut sources.inventory, &sources.playbooks, order, &redactor)?;
     let mut reporters = watching.reporters;
     if !watching.silent {
-        reporters.insert(0, to_user(arguments.format, arguments.verbose, mask.clone(), colour));
+        let diffs = arguments.display.diffs();
+        let to_user = match watching.page {
+            Some(page) => on_page(page, arguments.verbose, mask.clone(), colour, diffs),
+            None => to_user(arguments.format, arguments.verbose, mask.clone(), colour, diffs),
+        };
+        reporters.insert(0, to_user);
     }
     reporters.extend(watching.guard.iter().map(|guard| Box::new(guard.clone()) as Box<dyn Reporter>));
     reporters.extend(kept.events.map(|log| Box::new(JsonLines::new(log, mask)) as Box<dyn Reporter>));
@@ -332,12 +347,27 @@ pub(super) fn masking(redactor: &Redactor) -> Mask {
 }
 
 /// Events to standard output.
-pub(super) fn to_user(format: Format, verbosity: u8, mask: Mask, colour: bool) -> Box<dyn Reporter> {
+pub(super) fn to_user(
+    format: Format,
+    verbosity: u8,
+    mask: Mask,
+    colour: bool,
+    diffs: DiffOptions,
+) -> Box<dyn Reporter> {
     let terminal = std::io::stdout().is_terminal();
     match format {
-        Format::Text => Box::new(Terminal::new(std::io::stdout(), mask, Style::new(colour), verbosity, terminal)),
+        Format::Text => {
+            let shown = Terminal::new(std::io::stdout(), mask, Style::new(colour), verbosity, terminal);
+            Box::new(shown.with_diffs(diffs))
+        }
         Format::Json => Box::new(JsonLines::new(std::io::stdout(), mask)),
     }
+}
+
+/// Events to a page that is shown at the end; until then a line on the terminal says how far it is.
+pub(super) fn on_page(page: Page, verbosity: u8, mask: Mask, colour: bool, diffs: DiffOptions) -> Box<dyn Reporter> {
+    let shown = Terminal::new(page, mask.clone(), Style::new(colour), verbosity, false).with_diffs(diffs);
+    Box::new(Behind::new(shown, std::io::stderr(), mask))
 }
 
 /// Runs all plays; the exit code.

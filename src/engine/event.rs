@@ -154,6 +154,15 @@ pub enum Event {
         /// The hosts it will run on.
         hosts: Vec<Arc<str>>,
     },
+    /// A batch of a play with `serial` begins. Plays of one batch have none.
+    BatchStarted {
+        /// Its number, from 1.
+        batch: usize,
+        /// How many there are.
+        of: usize,
+        /// Its hosts.
+        hosts: Vec<Arc<str>>,
+    },
     /// A task began on the first of its hosts.
     TaskStarted {
         /// The task.

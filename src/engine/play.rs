@@ -375,10 +375,16 @@ pub async fn run_play(run: &Arc<Run>, play: &Arc<Play>, number: usize) -> Result
     let bare = bare_scope(run, &play_run.vars);
     let portions = portions(&bare, play)?;
     let mut next = Next::GoOn;
-    for batch in batches::cut(hosts, &portions) {
+    let batches = batches::cut(hosts, &portions);
+    let of = batches.len();
+    for (index, batch) in batches.into_iter().enumerate() {
         let batch: Vec<_> = batch.into_iter().filter(|host| host.gone().is_none()).collect();
         if batch.is_empty() {
             continue;
+        }
+        if of > 1 {
+            let hosts = batch.iter().map(|host| host.name.clone()).collect();
+            run.sink.emit(Event::BatchStarted { batch: index + 1, of, hosts });
         }
         next = run_batch(&play_run, batch).await;
         if next != Next::GoOn || run.stopping() {

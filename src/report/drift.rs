@@ -1,6 +1,7 @@
 //! What a check found to be different, as a list: a line for each task and host, or one JSON document.
 
-use super::{Mask, Reporter, Style, diff};
+use super::diff::{DiffOptions, changes, changes_short};
+use super::{Mask, Reporter, Style};
 use crate::engine::event::{Event, HostResult, TaskStatus};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -13,6 +14,7 @@ pub struct Drift {
     mask: Mask,
     /// Contents are shown, too.
     long: bool,
+    options: DiffOptions,
 }
 
 #[derive(Default)]
@@ -24,8 +26,8 @@ struct Found {
 
 impl Drift {
     /// An empty list.
-    pub fn new(mask: Mask, long: bool) -> Drift {
-        Drift { found: Arc::default(), mask, long }
+    pub fn new(mask: Mask, long: bool, options: DiffOptions) -> Drift {
+        Drift { found: Arc::default(), mask, long, options }
     }
 
     fn found(&self) -> MutexGuard<'_, Found> {
@@ -50,8 +52,8 @@ impl Drift {
             };
             text.push('\n');
             text += &match self.long {
-                true => diff::render_all(&result.changes, style),
-                false => diff::render_short(&result.changes, style),
+                true => changes(&result.changes, &self.mask, style, self.options),
+                false => changes_short(&result.changes, &self.mask, style),
             };
         }
         let away: BTreeSet<&str> = found.results.iter().map(|result| &*result.host).collect();

@@ -1,7 +1,7 @@
 //! `--report FILE`: a run written down at its end, in the form that the file's name asks for.
 
 use super::story::Teller;
-use super::{Mask, Reporter, html, junit, markdown};
+use super::{DiffOptions, Mask, Reporter, html, junit, markdown};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -36,18 +36,19 @@ impl Kind {
 pub struct Reports {
     teller: Teller,
     files: Vec<(PathBuf, Kind)>,
+    diffs: DiffOptions,
 }
 
 impl Reports {
     /// Nothing is written yet.
-    pub fn new(paths: &[PathBuf], mask: Mask) -> Result<Reports, String> {
+    pub fn new(paths: &[PathBuf], mask: Mask, diffs: DiffOptions) -> Result<Reports, String> {
         let files = paths.iter().map(|path| Ok((path.clone(), Kind::of(path)?))).collect::<Result<_, String>>()?;
-        Ok(Reports { teller: Teller::new(mask), files })
+        Ok(Reports { teller: Teller::new(mask), files, diffs })
     }
 
-    /// Listens to the run.
-    pub fn reporter(&self) -> Box<dyn Reporter> {
-        Box::new(self.teller.clone())
+    /// Listens to the run, if anything is to be written.
+    pub fn reporter(&self) -> Option<Box<dyn Reporter>> {
+        (!self.files.is_empty()).then(|| Box::new(self.teller.clone()) as Box<dyn Reporter>)
     }
 
     /// Writes them, each in one step, for their owner alone: hosts' contents are in them.
@@ -55,9 +56,9 @@ impl Reports {
         let story = self.teller.story();
         for (path, kind) in &self.files {
             let text = match kind {
-                Kind::Html => html::html(&story),
+                Kind::Html => html::html(&story, self.diffs),
                 Kind::Junit => junit::junit(&story),
-                Kind::Markdown => markdown::markdown(&story),
+                Kind::Markdown => markdown::markdown(&story, self.diffs),
             };
             let temporary = path.with_extension(format!("new.{}", std::process::id()));
             let write = || {

@@ -1,12 +1,15 @@
 //! A run for a ticket: what was changed or would be, by task, with the diffs; in Markdown.
 
+use super::diff::{DiffOptions, changes};
 use super::story::{Mood, Story};
-use super::{Style, changes};
+use super::{Mask, Style};
 use crate::engine::event::TaskStatus;
+use crate::machine::Change;
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// The whole text.
-pub fn markdown(story: &Story) -> String {
+pub fn markdown(story: &Story, diffs: DiffOptions) -> String {
     let what = if story.check { "Check" } else { "Run" };
     let mut out = format!("# {what} of {}\n\n", code(&story.playbooks.join(" ")));
     out += "| host | ok | changed | unreachable | failed | skipped | unknown |\n|---|---|---|---|---|---|---|\n";
@@ -25,6 +28,24 @@ pub fn markdown(story: &Story) -> String {
     }
     for remark in &story.remarks {
         let _ = write!(out, "\n{}", block("", remark));
+    }
+    for rollback in &story.rollbacks {
+        let _ = writeln!(
+            out,
+            "\n## Rolled back: {} (turn {})\n\n{}",
+            line(&rollback.host),
+            rollback.turn,
+            line(&rollback.sentence)
+        );
+        if !rollback.changes.is_empty() {
+            let _ = write!(out, "\n{}", block("diff", &patch(&rollback.changes, diffs)));
+        }
+        for what in &rollback.not_undone {
+            let _ = writeln!(out, "\n- **not put back**: {}", line(what));
+        }
+    }
+    for (host, handlers) in &story.owed {
+        let _ = writeln!(out, "\n{}: notified and not run: {}", code(host), line(&handlers.join(", ")));
     }
     for play in &story.plays {
         let told: Vec<_> = play
@@ -57,11 +78,18 @@ pub fn markdown(story: &Story) -> String {
                 let _ = write!(out, "\n{}", block("", msg));
             }
             if !outcome.changes.is_empty() {
-                let _ = write!(out, "\n{}", block("diff", &changes(&outcome.changes, Style::plain())));
+                let _ = write!(out, "\n{}", block("diff", &patch(&outcome.changes, diffs)));
             }
         }
     }
     out
+}
+
+/// Changes as a patch is coloured: lines that came and went begin with their sign. The story is masked already.
+fn patch(changed: &[Change], diffs: DiffOptions) -> String {
+    let mask: Mask = Arc::new(str::to_string);
+    let drawn = changes(changed, &mask, Style::plain(), diffs);
+    drawn.lines().map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or(line))).collect()
 }
 
 /// A fence longer than any in the text.

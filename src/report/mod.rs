@@ -1,8 +1,10 @@
 //! Events to terminal, JSON lines, and what is written at the end of a run (HTML, JUnit, Markdown): the only place that prints.
 
+mod behind;
 mod diff;
 mod drift;
 mod files;
+mod grouped;
 mod html;
 mod json;
 mod junit;
@@ -11,7 +13,8 @@ mod markup;
 mod story;
 mod terminal;
 
-pub use diff::render_all as changes;
+pub use behind::Behind;
+pub use diff::{DiffOptions, Layout, changes};
 pub use drift::Drift;
 pub use files::Reports;
 pub use json::JsonLines;
@@ -55,6 +58,11 @@ pub struct Masked<W: Write> {
 }
 
 impl<W: Write> Masked<W> {
+    /// What hides secrets.
+    pub fn mask(&self) -> &Mask {
+        &self.mask
+    }
+
     /// Masks what goes to `inner`.
     pub fn new(inner: W, mask: Mask) -> Self {
         Masked { inner, mask }

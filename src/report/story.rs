@@ -2,11 +2,12 @@
 //!
 //! Every text is masked as it comes in, so that whoever writes a page may escape it in any way.
 
+use super::diff::masked_changes;
 use super::{Mask, Reporter};
 use crate::engine::event::{Counters, Event, GateState, HostResult, TaskInfo, TaskStatus};
 use crate::machine::Change;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// A run.
 #[derive(Clone, Debug, Default)]
@@ -23,8 +24,59 @@ pub struct Story {
     pub recap: Vec<(String, Counters)>,
     /// Handlers that were notified and not run, by host.
     pub owed: Vec<(String, Vec<String>)>,
+    /// What failed turns were put back to.
+    pub rollbacks: Vec<Rollback>,
     /// Seconds it took.
     pub seconds: f64,
+    /// When it began.
+    pub moment: Option<SystemTime>,
+}
+
+/// What was put back on a host.
+#[derive(Clone, Debug)]
+pub struct Rollback {
+    /// When, in seconds of the run.
+    pub at: f64,
+    /// Of which turn.
+    pub turn: u32,
+    /// The host.
+    pub host: String,
+    /// What was put back.
+    pub changes: Vec<Change>,
+    /// What could not be.
+    pub not_undone: Vec<String>,
+    /// What becomes of the host.
+    pub sentence: String,
+}
+
+/// Hosts that were at work together: a batch, or a turn of a rolling play.
+#[derive(Clone, Debug)]
+pub struct Portion {
+    /// `batch 2 of 5`.
+    pub name: String,
+    /// Its hosts.
+    pub hosts: Vec<String>,
+    /// When it began, in seconds of the run.
+    pub began: f64,
+    /// When it ended.
+    pub ended: Option<f64>,
+    /// Whether all went well, where that is said.
+    pub ok: Option<bool>,
+}
+
+/// What a gate said.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// When, in seconds of the run.
+    pub at: f64,
+    /// The gate.
+    pub gate: String,
+    /// Open, closed, waiting.
+    pub state: GateState,
+    /// Why.
+    pub sentence: String,
+    /// Seconds since it began to look.
+    pub seconds: u64,
 }
 
 /// A play.
@@ -36,6 +88,12 @@ pub struct Chapter {
     pub hosts: Vec<String>,
     /// When it began, in seconds of the run.
     pub began: f64,
+    /// When the next one began, or the run was over.
+    pub ended: f64,
+    /// Its batches or turns, if it has several.
+    pub portions: Vec<Portion>,
+    /// What its gates said.
+    pub gates: Vec<Verdict>,
     /// Its tasks, in the order in which they were begun.
     pub tasks: Vec<Scene>,
     /// Turns, gates, waits, rollbacks, the reason of an early end: each with its second.
@@ -125,7 +183,8 @@ pub struct Teller {
 impl Teller {
     /// A story that begins now.
     pub fn new(mask: Mask) -> Teller {
-        Teller { story: Arc::default(), began: Instant::now(), mask }
+        let story = Story { moment: Some(SystemTime::now()), ..Story::default() };
+        Teller { story: Arc::new(Mutex::new(story)), began: Instant::now(), mask }
     }
 
     /// What was told so far; hosts by name, whoever was quicker.
@@ -147,17 +206,21 @@ impl Teller {
             ignored: result.ignored,
             item: result.item.as_deref().map(|item| self.text(item)),
             msg: result.msg.as_deref().map(|msg| self.text(msg)),
-            changes: result.changes.iter().map(|change| self.change(change)).collect(),
+            changes: masked_changes(&result.changes, &self.mask),
             notified: result.notified.iter().map(|name| self.text(name)).collect(),
             hosts: vec![(result.host.to_string(), now, result.seconds)],
         }
     }
+}
 
-    fn change(&self, change: &Change) -> Change {
-        let masked = serde_json::to_string(change).ok().and_then(|text| serde_json::from_str(&self.text(&text)).ok());
-        // A mask that breaks the form takes the contents with it.
-        masked.unwrap_or_else(|| Change { kind: crate::machine::ChangeKind::Opaque, ..change.clone() })
+/// Hosts begin together; those before them have ended.
+fn portion(story: &mut Story, name: String, hosts: &[Arc<str>], now: f64) {
+    let portions = &mut story.chapter().portions;
+    if let Some(last) = portions.last_mut() {
+        last.ended.get_or_insert(now);
     }
+    let hosts = hosts.iter().map(|host| host.to_string()).collect();
+    portions.push(Portion { name, hosts, began: now, ended: None, ok: None });
 }
 
 impl Reporter for Teller {
@@ -166,6 +229,9 @@ impl Reporter for Teller {
         let mut guard = self.story.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let story = &mut *guard;
         story.seconds = now;
+        if let Some(play) = story.plays.last_mut() {
+            play.ended = now;
+        }
         let mut step = |mood: Mood, text: String| {
             let text = self.text(&text);
             story.chapter().steps.push((now, mood, text));
@@ -211,18 +277,32 @@ impl Reporter for Teller {
                 let gate = gate.as_ref().map(|gate| format!("; gate: {gate}")).unwrap_or_default();
                 step(Mood::Plain, format!("order: {}{gate}", turns.join(", then ")));
             }
+            Event::BatchStarted { batch, of, hosts } => portion(story, format!("batch {batch} of {of}"), hosts, now),
             Event::TurnStarted { turn, of, hosts } => {
-                step(Mood::Plain, format!("turn {turn} of {of}: {}", hosts.join(", ")))
+                step(Mood::Plain, format!("turn {turn} of {of}: {}", hosts.join(", ")));
+                portion(story, format!("turn {turn} of {of}"), hosts, now);
             }
             Event::TurnDone { turn, hosts, ok, seconds } => {
+                if let Some(last) = story.chapter().portions.last_mut() {
+                    (last.ended, last.ok) = (Some(now), Some(*ok));
+                }
+                let mut step = |mood: Mood, text: String| story.chapter().steps.push((now, mood, self.text(&text)));
                 let (mood, how) = if *ok { (Mood::Good, "done") } else { (Mood::Bad, "failed") };
                 step(mood, format!("turn {turn}: {} {how} after {seconds:.1} s", hosts.join(", ")));
             }
-            Event::RolledBack { host, changes, not_undone, sentence, .. } => {
+            Event::RolledBack { turn, host, changes, not_undone, sentence } => {
                 step(Mood::Bad, format!("{host} was rolled back ({} put back): {sentence}", changes.len()));
                 for what in not_undone {
                     step(Mood::Bad, format!("{host}: not put back: {what}"));
                 }
+                story.rollbacks.push(Rollback {
+                    at: now,
+                    turn: *turn,
+                    host: host.to_string(),
+                    changes: masked_changes(changes, &self.mask),
+                    not_undone: not_undone.iter().map(|what| self.text(what)).collect(),
+                    sentence: self.text(sentence),
+                });
             }
             Event::Gate { name, state, sentence, seconds } => {
                 let (mood, how) = match state {
@@ -232,6 +312,14 @@ impl Reporter for Teller {
                     GateState::Unknown => (Mood::Plain, "not known in a check"),
                 };
                 step(mood, format!("gate {name}: {how} ({seconds} s): {sentence}"));
+                let verdict = Verdict {
+                    at: now,
+                    gate: self.text(name),
+                    state: *state,
+                    sentence: self.text(sentence),
+                    seconds: *seconds,
+                };
+                story.chapter().gates.push(verdict);
             }
             Event::Waiting { reason, seconds } => step(Mood::Plain, format!("waits {seconds} s: {reason}")),
             Event::PlayStopped { reason } => step(Mood::Bad, reason.clone()),

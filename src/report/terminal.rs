@@ -1,6 +1,8 @@
 //! Plain text for people, in the form of Ansible's default output.
 
-use super::{Mask, Masked, Reporter, diff};
+use super::diff::DiffOptions;
+use super::grouped::Grouped;
+use super::{Mask, Masked, Reporter};
 use crate::engine::event::{Event, GateState, HostResult, TaskInfo, TaskStatus};
 use crate::source::Diag;
 use std::io::Write;
@@ -76,6 +78,10 @@ pub struct Terminal<W: Write> {
     drawn: Option<Arc<Diag>>,
     status_shown: bool,
     width: usize,
+    diffs: Grouped,
+    options: DiffOptions,
+    /// Hosts of the play, or of the turn.
+    hosts: usize,
 }
 
 impl<W: Write> Terminal<W> {
@@ -90,7 +96,15 @@ impl<W: Write> Terminal<W> {
             drawn: None,
             status_shown: false,
             width: 79,
+            diffs: Grouped::default(),
+            options: DiffOptions::default(),
+            hosts: 0,
         }
+    }
+
+    /// How diffs are drawn.
+    pub fn with_diffs(self, options: DiffOptions) -> Self {
+        Terminal { options, ..self }
     }
 
     fn heading(&self, text: &str) -> String {
@@ -104,6 +118,7 @@ impl<W: Write> Terminal<W> {
         }
         self.header = Some(task.clone());
         self.drawn = None;
+        self.diffs.forget();
         let kind = if task.handler { "RUNNING HANDLER" } else { "TASK" };
         self.heading(&format!("{kind} [{}]", task.name))
     }
@@ -153,12 +168,20 @@ impl<W: Write> Terminal<W> {
             text += &details;
         }
         if result.diff && !result.sums_up_a_loop() && !matches!(result.status, TaskStatus::Ok | TaskStatus::Skipped) {
-            text += &diff::render_all(&result.changes, style);
+            self.diffs.take(result);
+            if self.hosts < 2 {
+                text += &self.released();
+            }
         }
         if result.ignored {
             text += &style.cyan("...ignoring\n");
         }
         text
+    }
+
+    /// Diffs that waited for others of their kind.
+    fn released(&mut self) -> String {
+        self.diffs.release(self.hosts, self.out.mask(), self.style, self.options)
     }
 
     fn say(&mut self, text: &str) -> std::io::Result<()> {
@@ -197,6 +220,14 @@ fn debug_value(result: &serde_json::Value) -> serde_json::Value {
 impl<W: Write + Send> Reporter for Terminal<W> {
     fn report(&mut self, event: &Event) -> std::io::Result<()> {
         let style = self.style;
+        let of_same_task = match event {
+            Event::ItemDone(result) | Event::TaskDone(result) => self.header.as_ref() == Some(&result.task),
+            _ => false,
+        };
+        let waited = if of_same_task { String::new() } else { self.released() };
+        if !waited.is_empty() {
+            self.say(&waited)?;
+        }
         match event {
             Event::RunStarted { check, .. } => {
                 if *check {
@@ -205,11 +236,17 @@ impl<W: Write + Send> Reporter for Terminal<W> {
             }
             Event::PlayStarted { name, hosts } => {
                 self.header = None;
+                self.hosts = hosts.len();
                 let mut text = self.heading(&format!("PLAY [{name}]"));
                 if hosts.is_empty() {
                     text += &style.cyan("skipping: no hosts matched\n");
                 }
                 self.say(&text)?;
+            }
+            // Its tasks are shown anew, so diffs of the batch before are not theirs.
+            Event::BatchStarted { hosts, .. } => {
+                self.header = None;
+                self.hosts = hosts.len();
             }
             Event::TaskStarted { task } => {
                 let heading = self.task_heading(task);
@@ -262,6 +299,7 @@ impl<W: Write + Send> Reporter for Terminal<W> {
             }
             Event::TurnStarted { turn, of, hosts } => {
                 self.header = None;
+                self.hosts = hosts.len();
                 let text = self.heading(&format!("TURN {turn} of {of} [{}]", hosts.join(", ")));
                 self.say(&text)?;
             }

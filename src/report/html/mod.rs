@@ -1,189 +1,182 @@
-//! A run as one page that needs nothing else: summary, timeline, gates, every task with its diffs.
+//! A run as one page that needs nothing else: summary, timeline, batches, gates, rollbacks, every task with its diffs.
 
+mod changes;
+mod summary;
+mod timeline;
+
+use super::DiffOptions;
 use super::markup::escaped;
 use super::story::{Chapter, Mood, Outcome, Scene, Story};
-use super::{Style, changes};
-use crate::engine::event::{Counters, TaskStatus};
+use crate::engine::event::TaskStatus;
+use changes::Contents;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
+/// So many names stand in a line; more are folded.
+const NAMES: usize = 12;
+
 /// The whole page.
-pub fn html(story: &Story) -> String {
+pub fn html(story: &Story, diffs: DiffOptions) -> String {
     let what = if story.check { "Check" } else { "Run" };
-    let title = format!("{what} of {}", story.playbooks.join(", "));
+    let title = escaped(&format!("{what} of {}", story.playbooks.join(", ")));
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width, initial-scale=1\"><title>{title}</title><style>\n{STYLE}</style></head><body>\n\
-         <h1>{title}</h1><p class=\"sub\">{} hosts, {:.1} s{}</p>\n",
-        story.recap.len(),
-        story.seconds,
-        if story.check { "; nothing was changed on any host" } else { "" },
-        title = escaped(&title),
+         content=\"width=device-width, initial-scale=1\"><meta name=\"color-scheme\" content=\"light dark\">\
+         <link rel=\"icon\" href=\"data:,\"><title>{title}</title><style>\n{STYLE}</style></head><body>\n<header><h1>{title}</h1>"
     );
-    out += "<nav><a href=\"#summary\">Summary</a><a href=\"#timeline\">Timeline</a><a href=\"#tasks\">Tasks</a><label \
-            class=\"quiet\">filter <input id=\"filter\" type=\"search\"></label><span class=\"quiet\">/ filter · n next · p \
-            previous · e unfold</span></nav>\n";
-    summary(story, &mut out);
-    timeline(story, &mut out);
-    out += "<section id=\"tasks\">";
-    for play in &story.plays {
-        let _ = writeln!(
+    let _ = write!(out, "<p class=\"sub\">{}</p></header>\n", summary::sub(story));
+    navigation(story, &mut out);
+    summary::summary(story, &mut out);
+    timeline::timeline(story, &mut out);
+    timeline::portions(story, &mut out);
+    timeline::gates(story, &mut out);
+    let mut contents = Contents::new(diffs.context);
+    rollbacks(story, &mut contents, &mut out);
+    out += "<section id=\"tasks\"><h2>Tasks</h2>";
+    let mut number = 0;
+    for (index, play) in story.plays.iter().enumerate() {
+        let _ = write!(
             out,
-            "<h2>{} <span class=\"quiet\">on {}</span></h2>",
+            "<h3 id=\"p{index}\">{} <span class=\"quiet\">on {}, {}</span></h3>\n",
             escaped(&play.name),
             match play.hosts.as_slice() {
                 [host] => escaped(host),
                 hosts => format!("{} hosts", hosts.len()),
-            }
+            },
+            duration(play.ended - play.began),
         );
         steps(play, &mut out);
-        play.tasks.iter().for_each(|scene| task(scene, &mut out));
+        for scene in &play.tasks {
+            task(number, play, scene, &mut contents, &mut out);
+            number += 1;
+        }
     }
     let _ = write!(out, "</section>\n<script>\n{SCRIPT}</script>\n</body></html>\n");
     out
 }
 
-fn summary(story: &Story, out: &mut String) {
-    *out += "<section id=\"summary\"><h2>Summary</h2><table><thead><tr><th>host</th>";
-    let totals = story.totals();
-    let columns: Vec<(&str, fn(&Counters) -> u32)> = vec![
-        ("ok", |c| c.ok),
-        ("changed", |c| c.changed),
-        ("unreachable", |c| c.unreachable),
-        ("failed", |c| c.failed),
-        ("skipped", |c| c.skipped),
-        ("unknown", |c| c.unknown),
-    ];
-    for (name, _) in &columns {
-        let _ = write!(out, "<th>{name}</th>");
+fn navigation(story: &Story, out: &mut String) {
+    *out += "<nav><a href=\"#summary\">Summary</a><a href=\"#timeline\">Timeline</a>";
+    if story.plays.iter().any(|play| !play.portions.is_empty()) {
+        *out += "<a href=\"#batches\">Batches</a>";
     }
-    *out += "</tr></thead><tbody>";
-    let all = [("all".to_string(), totals)];
-    for (host, counters) in all.iter().chain(&story.recap) {
-        let _ = write!(out, "<tr><td>{}</td>", escaped(host));
-        for (name, count) in &columns {
-            let count = count(counters);
-            let class = if count == 0 { "quiet" } else { name };
-            let _ = write!(out, "<td class=\"{class}\">{count}</td>");
+    if story.plays.iter().any(|play| !play.gates.is_empty()) {
+        *out += "<a href=\"#gates\">Gates</a>";
+    }
+    if !story.rollbacks.is_empty() {
+        *out += "<a href=\"#rollbacks\">Rolled back</a>";
+    }
+    *out += "<a href=\"#tasks\">Tasks</a><label class=\"quiet\">filter <input id=\"filter\" type=\"search\" \
+             placeholder=\"task, host, file\" aria-label=\"filter tasks\"></label><button id=\"theme\" type=\"button\" \
+             title=\"dark or light (t)\">◐</button><span class=\"keys quiet\"><kbd>/</kbd> filter <kbd>n</kbd> <kbd>p</kbd> \
+             next, previous change <kbd>Enter</kbd> unfold <kbd>o</kbd> its diffs <kbd>e</kbd> all</span></nav>\n";
+}
+
+/// All tasks with the number that each has on the page.
+fn numbered(story: &Story) -> impl Iterator<Item = (usize, &Scene)> {
+    story.plays.iter().flat_map(|play| &play.tasks).enumerate()
+}
+
+/// Seconds for people.
+fn duration(seconds: f64) -> String {
+    let seconds = seconds.max(0.0);
+    match seconds {
+        s if s < 60.0 => format!("{s:.1} s"),
+        s => format!("{} min {:02} s", (s / 60.0) as u64, (s % 60.0) as u64),
+    }
+}
+
+/// Names in a line, many of them folded.
+fn names(hosts: &[&str], of: usize) -> String {
+    match hosts.len() {
+        count if count > NAMES && count == of => format!("<span class=\"hosts all\">all {count} hosts</span>"),
+        count if count > NAMES => {
+            format!("<details class=\"hosts\"><summary>{count} hosts</summary>{}</details>", escaped(&hosts.join(" ")))
         }
-        *out += "</tr>";
+        _ => format!("<span class=\"hosts\">{}</span>", escaped(&hosts.join(" "))),
     }
-    *out += "</tbody></table>";
-    for (host, handlers) in &story.owed {
+}
+
+fn rollbacks(story: &Story, contents: &mut Contents, out: &mut String) {
+    if story.rollbacks.is_empty() {
+        return;
+    }
+    *out += "<section id=\"rollbacks\"><h2>Rolled back</h2>";
+    for rollback in &story.rollbacks {
         let _ = write!(
             out,
-            "<p class=\"changed\">{}: notified and not run: {}</p>",
-            escaped(host),
-            escaped(&handlers.join(", "))
+            "<div class=\"outcome\"><b>{}</b> <span class=\"quiet\">turn {}, at {}</span><p>{}</p>",
+            escaped(&rollback.host),
+            rollback.turn,
+            duration(rollback.at),
+            escaped(&rollback.sentence)
         );
-    }
-    let unknown: Vec<&Scene> =
-        tasks(story).filter(|scene| scene.outcomes.iter().any(|o| o.status == TaskStatus::Unknown)).collect();
-    if !unknown.is_empty() {
-        *out += "<h2>Not known before it is run</h2><ul>";
-        for scene in unknown {
-            let why = scene.outcomes.iter().filter(|o| o.status == TaskStatus::Unknown).find_map(|o| o.msg.as_deref());
-            let _ = write!(
-                out,
-                "<li class=\"unknown\">{}: {}</li>",
-                escaped(&scene.task.name),
-                escaped(why.unwrap_or("no reason is known"))
-            );
+        contents.write(&rollback.changes, true, out);
+        for what in &rollback.not_undone {
+            let _ = write!(out, "<p class=\"failed\">not put back: {}</p>", escaped(what));
         }
-        *out += "</ul>";
-    }
-    for remark in &story.remarks {
-        let _ = write!(out, "<pre>{}</pre>", escaped(remark.trim_end()));
+        *out += "</div>";
     }
     *out += "</section>\n";
-}
-
-fn tasks(story: &Story) -> impl Iterator<Item = &Scene> {
-    story.plays.iter().flat_map(|play| &play.tasks)
-}
-
-/// A row for each host: when it was at work, play by play, in the colour of the worst.
-fn timeline(story: &Story, out: &mut String) {
-    *out += "<section id=\"timeline\"><h2>Timeline</h2>";
-    let whole = story.seconds.max(0.001);
-    let mut rows: BTreeMap<&str, String> = BTreeMap::new();
-    for play in &story.plays {
-        let mut spans: BTreeMap<&str, (f64, f64, TaskStatus)> = BTreeMap::new();
-        for outcome in play.tasks.iter().flat_map(|scene| &scene.outcomes) {
-            for (host, ended, seconds) in &outcome.hosts {
-                let began = (ended - seconds).max(play.began);
-                let span = spans.entry(host).or_insert((began, *ended, TaskStatus::Ok));
-                *span = (span.0.min(began), span.1.max(*ended), worse(span.2, outcome));
-            }
-        }
-        for (host, (began, ended, status)) in spans {
-            let _ = write!(
-                rows.entry(host).or_default(),
-                "<i class=\"{}\" style=\"left:{:.2}%;width:{:.2}%\" title=\"{}: {began:.1} s to {ended:.1} s\"></i>",
-                status.word(),
-                100.0 * began / whole,
-                100.0 * (ended - began) / whole,
-                escaped(&play.name),
-            );
-        }
-    }
-    for (host, bars) in rows {
-        let _ = write!(out, "<div class=\"line\"><span>{}</span><div class=\"bar\">{bars}</div></div>", escaped(host));
-    }
-    *out += "</section>\n";
-}
-
-fn worse(one: TaskStatus, other: &Outcome) -> TaskStatus {
-    let rank = |status: TaskStatus| match status {
-        TaskStatus::Skipped | TaskStatus::Ok => 0,
-        TaskStatus::Changed => 1,
-        TaskStatus::Unknown => 2,
-        TaskStatus::Failed => 3,
-        TaskStatus::Unreachable => 4,
-    };
-    let other = if other.ignored { TaskStatus::Ok } else { other.status };
-    if rank(other) > rank(one) { other } else { one }
 }
 
 fn steps(play: &Chapter, out: &mut String) {
     if play.steps.is_empty() {
         return;
     }
-    *out += "<ul class=\"steps\">";
+    let folded = if play.steps.len() > 2 * NAMES { "" } else { " open" };
+    let _ = write!(out, "<details class=\"steps\"{folded}><summary>{} steps</summary><ul>", play.steps.len());
     for (at, mood, text) in &play.steps {
         let class = match mood {
             Mood::Good => "ok",
             Mood::Plain => "",
             Mood::Bad => "failed",
         };
-        let _ = write!(out, "<li class=\"{class}\"><time>{at:.1} s</time>{}</li>", escaped(text));
+        let _ = write!(out, "<li class=\"{class}\"><time>{}</time>{}</li>", duration(*at), escaped(text));
     }
-    *out += "</ul>";
+    *out += "</ul></details>";
 }
 
-fn task(scene: &Scene, out: &mut String) {
-    let told = scene.outcomes.iter().any(|o| !matches!(o.status, TaskStatus::Ok | TaskStatus::Skipped));
-    let told = if told { " data-told=\"1\"" } else { "" };
-    let kind = if scene.task.handler { "handler: " } else { "" };
-    let _ = write!(out, "<details class=\"task\"{told}><summary>{kind}{}", escaped(&scene.task.name));
+/// Something happened that is more than an answer.
+fn is_told(outcome: &Outcome) -> bool {
+    !matches!(outcome.status, TaskStatus::Ok | TaskStatus::Skipped)
+}
+
+fn task(number: usize, play: &Chapter, scene: &Scene, contents: &mut Contents, out: &mut String) {
+    let told = scene.outcomes.iter().filter(|outcome| is_told(outcome)).count();
+    let mark = if told > 0 { " data-told=\"1\"" } else { "" };
+    let kind = if scene.task.handler { "<span class=\"quiet\">handler</span> " } else { "" };
+    let _ = write!(
+        out,
+        "<details class=\"task\" id=\"t{number}\"{mark}><summary>{kind}<span class=\"name\">{}</span>",
+        escaped(&scene.task.name)
+    );
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for outcome in &scene.outcomes {
         *counts.entry(outcome.status.word()).or_default() += outcome.hosts.len();
     }
     for (status, count) in counts {
-        let _ = write!(out, " <span class=\"{status}\">{status} {count}</span>");
+        let _ = write!(out, " <span class=\"badge {status}\">{status} {count}</span>");
     }
-    let _ = write!(out, "</summary><div class=\"quiet\"><code>{}</code></div>", escaped(&scene.task.place));
-    for outcome in &scene.outcomes {
+    let _ = write!(
+        out,
+        "</summary><div class=\"quiet place\">{} · <code>{}</code></div>",
+        escaped(&scene.task.action),
+        escaped(&scene.task.place)
+    );
+    // What happened stands before what did not.
+    let mut outcomes: Vec<&Outcome> = scene.outcomes.iter().collect();
+    outcomes.sort_by_key(|outcome| !is_told(outcome));
+    for outcome in outcomes {
         let hosts: Vec<&str> = outcome.hosts.iter().map(|(host, ..)| host.as_str()).collect();
         let _ = write!(
             out,
-            "<div class=\"outcome\"><span class=\"{status}\">{status}{}</span> <span class=\"hosts\">{}</span>",
+            "<div class=\"outcome\"><span class=\"badge {status}\">{status}{}</span> {}",
             if outcome.ignored { " (ignored)" } else { "" },
-            escaped(&hosts.join(" ")),
+            names(&hosts, play.hosts.len()),
             status = outcome.status.word(),
         );
         if let Some(item) = &outcome.item {
@@ -192,32 +185,11 @@ fn task(scene: &Scene, out: &mut String) {
         if let Some(msg) = &outcome.msg {
             let _ = write!(out, "<pre>{}</pre>", escaped(msg.trim_end()));
         }
-        if !outcome.changes.is_empty() {
-            let _ = write!(out, "<pre>{}</pre>", coloured(&changes(&outcome.changes, Style::plain())));
-        }
+        contents.write(&outcome.changes, told < 4, out);
         if !outcome.notified.is_empty() {
             let _ = write!(out, "<div class=\"quiet\">notifies {}</div>", escaped(&outcome.notified.join(", ")));
         }
         *out += "</div>";
     }
     *out += "</details>\n";
-}
-
-/// A diff whose lines have the colour of their sign.
-fn coloured(diff: &str) -> String {
-    let mut out = String::with_capacity(diff.len() * 2);
-    for line in diff.lines() {
-        // Contents are indented by four, what they belong to by two.
-        let class = match line.strip_prefix("    ").and_then(|rest| rest.chars().next()) {
-            Some('+') => "i",
-            Some('-') => "d",
-            Some('@') => "h",
-            _ => "",
-        };
-        let _ = match class {
-            "" => writeln!(out, "{}", escaped(line)),
-            class => writeln!(out, "<span class=\"{class}\">{}</span>", escaped(line)),
-        };
-    }
-    out
 }
