@@ -24,6 +24,8 @@ pub mod credential;
 #[cfg(feature = "controller")]
 pub mod engine;
 #[cfg(feature = "controller")]
+pub mod http;
+#[cfg(feature = "controller")]
 pub mod inventory;
 #[cfg(feature = "controller")]
 pub mod journal;

@@ -12,6 +12,7 @@ const ORDER: &[&[&str]] = &[
     &["template"],
     &["vars"],
     &["redact", "connection", "journal"],
+    &["http"],
     &["pki"],
     &["agent"],
     &["wire"],

@@ -211,6 +211,7 @@ async fn checked(run: &RunArguments, sources: Sources, key: &Key, passwords: &Pa
     let recorder = Recorder::new(key.clone(), masking(&sources.redactor));
     let watching = Watching {
         silent: true,
+        untraced: true,
         reporters: vec![Box::new(recorder.clone())],
         passwords: Some(passwords.clone()),
         ..Watching::default()

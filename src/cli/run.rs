@@ -17,7 +17,9 @@ use crate::playbook::{
     ListOptions, LoadOptions, Playbook, RegisteredModules, TagSelection, Variables, list, load_playbook, unknown_tags,
 };
 use crate::redact::Redactor;
-use crate::report::{Behind, DiffOptions, JsonLines, Mask, Reporter, Reporters, Reports, Style, Terminal};
+use crate::report::{
+    Behind, DiffOptions, JsonLines, Mask, Reporter, Reporters, Reports, Style, Terminal, TraceSettings, Tracer,
+};
 use crate::source::{Diag, Diags, Span};
 use crate::template::{Layer, Raw, Scope, Templar, TemplarOptions};
 use crate::vars::vault::Vault;
@@ -117,6 +119,8 @@ pub(super) struct Watching {
     pub reporters: Vec<Box<dyn Reporter>>,
     /// Who may stop it.
     pub guard: Option<Guard>,
+    /// No trace is sent of it.
+    pub untraced: bool,
     /// Passwords that were asked for already.
     pub passwords: Option<Passwords>,
     /// Something to do at the end of it, while the connections are open.
@@ -296,6 +300,17 @@ pub(super) async fn play(
     let mask = masking(&redactor);
     let names: Vec<String> = sources.playbooks.iter().map(|playbook| playbook.path.display().to_string()).collect();
     let id = record::new_id();
+    let tracing = match watching.untraced {
+        true => Ok(None),
+        false => TraceSettings::from_environment(&|name| std::env::var(name).ok()),
+    };
+    let (tracer, untraceable) = match tracing {
+        Ok(settings) => (settings.map(|settings| Tracer::new(settings, &id, mask.clone())), None),
+        Err(why) => (None, Some(format!("no trace is sent of this run: {why}"))),
+    };
+    tracer.iter().flat_map(Tracer::secrets).for_each(|secret| {
+        redactor.add(&secret);
+    });
     let kept = record::begin(&id, &arguments, &mut sources.inventory, &sources.playbooks, order, &redactor)?;
     let mut reporters = watching.reporters;
     if !watching.silent {
@@ -308,6 +323,7 @@ pub(super) async fn play(
     }
     reporters.extend(watching.guard.iter().map(|guard| Box::new(guard.clone()) as Box<dyn Reporter>));
     reporters.extend(kept.events.map(|log| Box::new(JsonLines::new(log, mask)) as Box<dyn Reporter>));
+    reporters.extend(tracer.iter().map(Tracer::reporter));
     let sink: Arc<dyn Sink> = Arc::new(Reporters::new(reporters));
     let about = About {
         id,
@@ -327,7 +343,13 @@ pub(super) async fn play(
             }
         });
     }
-    let code = drive(&run, &playbooks, names, &arguments, &kept.remarks, colour, watching.after).await;
+    let remarks: Vec<String> = kept.remarks.into_iter().chain(untraceable).collect();
+    let code = drive(&run, &playbooks, names, &arguments, &remarks, colour, watching.after).await;
+    if let Some(tracer) = tracer
+        && let Err(why) = tracer.send().await
+    {
+        run.warn(format!("the trace of this run was not sent: {why}"));
+    }
     if let Some(journal) = &kept.journal {
         let _ = kept.hashing.map(|hashing| hashing.join());
         let ending = if run.stopping() && run.gave_way().is_none() { Ending::Interrupted } else { Ending::Finished };

@@ -1,6 +1,6 @@
 //! `--report FILE`: a run written down at its end, in the form that the file's name asks for.
 
-use super::story::Teller;
+use super::story::{Clock, Teller};
 use super::{DiffOptions, Mask, Reporter, html, junit, markdown};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -44,6 +44,11 @@ impl Reports {
     pub fn new(paths: &[PathBuf], mask: Mask, diffs: DiffOptions) -> Result<Reports, String> {
         let files = paths.iter().map(|path| Ok((path.clone(), Kind::of(path)?))).collect::<Result<_, String>>()?;
         Ok(Reports { teller: Teller::new(mask), files, diffs })
+    }
+
+    /// The same with another clock than this moment's: for runs that did not happen now.
+    pub fn with_clock(self, clock: Clock) -> Reports {
+        Reports { teller: self.teller.with_clock(clock), ..self }
     }
 
     /// Listens to the run, if anything is to be written.

@@ -1,4 +1,5 @@
-//! Events to terminal, JSON lines, and what is written at the end of a run (HTML, JUnit, Markdown): the only place that prints.
+//! Events to terminal, JSON lines, and what is written at the end of a run (HTML, JUnit, Markdown, a
+//! trace): the only place that prints.
 
 mod behind;
 mod diff;
@@ -12,6 +13,7 @@ mod markdown;
 mod markup;
 mod story;
 mod terminal;
+mod trace;
 
 pub use behind::Behind;
 pub use diff::{DiffOptions, Layout, changes};
@@ -19,6 +21,7 @@ pub use drift::Drift;
 pub use files::Reports;
 pub use json::JsonLines;
 pub use terminal::{Style, Terminal};
+pub use trace::{Settings as TraceSettings, Tracer};
 
 use crate::engine::event::{Event, Sink};
 use std::io::Write;

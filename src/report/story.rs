@@ -1,4 +1,4 @@
-//! A run as a whole, gathered from its events, for what is written at its end: pages, tickets, test reports.
+//! A run as a whole, gathered from its events, for what is written at its end: pages, tickets, test reports, traces.
 //!
 //! Every text is masked as it comes in, so that whoever writes a page may escape it in any way.
 
@@ -176,15 +176,24 @@ impl Story {
 #[derive(Clone)]
 pub struct Teller {
     story: Arc<Mutex<Story>>,
-    began: Instant,
+    clock: Clock,
     mask: Mask,
 }
+
+/// Seconds since a run began.
+pub type Clock = Arc<dyn Fn() -> f64 + Send + Sync>;
 
 impl Teller {
     /// A story that begins now.
     pub fn new(mask: Mask) -> Teller {
         let story = Story { moment: Some(SystemTime::now()), ..Story::default() };
-        Teller { story: Arc::new(Mutex::new(story)), began: Instant::now(), mask }
+        let began = Instant::now();
+        Teller { story: Arc::new(Mutex::new(story)), clock: Arc::new(move || began.elapsed().as_secs_f64()), mask }
+    }
+
+    /// A story whose moments are told by another clock.
+    pub fn with_clock(self, clock: Clock) -> Teller {
+        Teller { clock, ..self }
     }
 
     /// What was told so far; hosts by name, whoever was quicker.
@@ -225,7 +234,7 @@ fn portion(story: &mut Story, name: String, hosts: &[Arc<str>], now: f64) {
 
 impl Reporter for Teller {
     fn report(&mut self, event: &Event) -> std::io::Result<()> {
-        let now = self.began.elapsed().as_secs_f64();
+        let now = (self.clock)();
         let mut guard = self.story.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let story = &mut *guard;
         story.seconds = now;

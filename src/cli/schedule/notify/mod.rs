@@ -2,12 +2,12 @@
 //! and is said.
 
 mod command;
-mod http;
 mod mail;
 
 pub use mail::sendmail;
 
 use super::summary::{Ended, Summary};
+use crate::http;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! Telling by a web hook: one POST of JSON, over TLS or not. Nothing else of HTTP is needed: no redirect is followed, no
-//! proxy asked, no connection kept.
+//! Telling by the web (hooks, traces): one POST of JSON, over TLS or not. Nothing else of HTTP is needed: no redirect is
+//! followed, no proxy asked, no connection kept.
 
 use crate::pki::pem;
 use base64::Engine;
@@ -105,7 +105,8 @@ impl Url {
     }
 }
 
-fn unescaped(text: &str) -> String {
+/// Text in which `%XX` stands for a byte.
+pub fn unescaped(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((first, behind)) = rest.split_first() {
