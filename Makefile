@@ -63,6 +63,13 @@ test-faults:
 	tools/prepare test
 	DEPLOY_TEST_LAB=1 DEPLOY_TEST_FAULTS=1 DEPLOY_TEST_ONLY="$(ONLY)" $(CARGO) test --test lab -- --nocapture
 
+# The report of 500 hosts in a headless browser, measured; leaves docs/results/DATE-report.md and target/report*.png. Without
+# the times it is a part of `make test`. It wants a quiet machine.
+.PHONY: browser
+browser:
+	tools/prepare test
+	DEPLOY_TEST_MEASURE=1 $(CARGO) test --test browser -- --nocapture
+
 # Every parser fed with random input for FUZZ_SECONDS (60) each; a dated result goes to docs/results.
 .PHONY: fuzz
 fuzz:

@@ -31,8 +31,12 @@ impl Session {
         let line = format!(
             "trap : INT; {deploy} -i hosts.yml play.yml -e here={here} -e deploy_agent_dir={here}/agent {arguments}; echo \"code=$?\"; stty -a"
         );
+        Session::shell(folder, &line)
+    }
+
+    fn shell(folder: &Path, line: &str) -> Session {
         let mut child = Command::new("script")
-            .args(["-qec", &line, "/dev/null"])
+            .args(["-qec", line, "/dev/null"])
             .current_dir(folder)
             .env("NO_COLOR", "1")
             .env("DEPLOY_RUNS_DIR", "off")
@@ -195,6 +199,34 @@ fn steps_are_taken_as_they_are_answered() {
     session.types("\u{3}");
     let (code, screen) = session.end();
     assert_eq!((code, there(&second)), (99, [true, false, false, false]), "{screen}");
+}
+
+#[test]
+fn a_preview_that_fills_more_than_the_screen_goes_through_the_pager() {
+    let lines: String = (0..40).map(|n| format!("line {n}\\n")).collect();
+    let folder = folder(&format!(
+        "- hosts: here\n  gather_facts: false\n  tasks:\n    - copy: {{content: \"{lines}\", dest: \"{{{{ here }}}}/x\"}}\n"
+    ));
+    let (deploy, here) = (env!("CARGO_BIN_EXE_deploy"), folder.path().display());
+    let shown = |rows: u32, before: &str, arguments: &str| {
+        let line = format!(
+            "stty rows {rows} cols 80; {before} {deploy} -i hosts.yml play.yml -e here={here} -e deploy_agent_dir={here}/agent \
+             {arguments}; echo \"code=$?\"; stty -a"
+        );
+        let (code, screen) = Session::shell(folder.path(), &line).end();
+        assert!(code == 0 && screen.contains("+line 39") && screen.contains("PLAY RECAP"), "{screen}");
+        screen.contains("paged: ")
+    };
+    let pager = "DEPLOY_PAGER='sed \"s/^/paged: /\"'";
+    assert!(shown(24, pager, "--check --diff"), "it is longer than the screen");
+    assert!(!shown(200, pager, "--check --diff"), "it fits");
+    assert!(!shown(24, pager, "--check --diff --no-pager"));
+    assert!(!shown(24, pager, "--check --diff --diff-style unified | cat"), "never in pipes");
+    assert!(
+        !shown(24, "DEPLOY_PAGER=no-such-pager", "--check --diff"),
+        "what there is no pager for is shown all the same"
+    );
+    assert!(!shown(24, pager, "--diff"), "a run is shown as it goes on");
 }
 
 const SLOW: &str = r#"

@@ -396,9 +396,8 @@ mod tests {
         })
     }
 
-    #[test]
-    fn a_run_reads_like_ansible() {
-        let result = |host: &str, status, msg: Option<&str>| HostResult {
+    fn result(host: &str, status: TaskStatus, msg: Option<&str>) -> HostResult {
+        HostResult {
             task: task("Install"),
             host: host.into(),
             delegated_to: None,
@@ -412,7 +411,38 @@ mod tests {
             notified: vec![],
             diff: false,
             seconds: 0.1,
+        }
+    }
+
+    #[test]
+    fn hosts_with_the_same_changes_share_a_diff() {
+        use crate::machine::{Change, Domain, Facet, Subject};
+        let changed = |host: &str, after: &str| {
+            let facet = |text: &str| Facet::Text(text.into());
+            let change = Change::set(Subject::new(Domain::File, "/x"), "content", facet("a\n"), facet(after));
+            let result = HostResult { changes: vec![change], diff: true, ..result(host, TaskStatus::Changed, None) };
+            Event::TaskDone(result)
         };
+        let hosts = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect::<Vec<_>>();
+        let still = Event::StillRunning { task: task("Install"), hosts: hosts(&["db4"]), seconds: 2, progress: None };
+        let next = HostResult { task: task("Next"), ..result("db1", TaskStatus::Ok, None) };
+        insta::assert_snapshot!(shown(&[
+            Event::PlayStarted { name: "all".into(), hosts: hosts(&["db1", "db2", "db3", "db4"]) },
+            changed("db1", "b\n"),
+            changed("db2", "c hunter2\n"),
+            changed("db3", "b\n"),
+            still,
+            changed("db4", "b\n"),
+            Event::TaskDone(next),
+            // A play of one host waits for nobody.
+            Event::PlayStarted { name: "one".into(), hosts: hosts(&["db1"]) },
+            changed("db1", "b\n"),
+            changed("db1", "b\n"),
+        ]), @"");
+    }
+
+    #[test]
+    fn a_run_reads_like_ansible() {
         let counters = Counters { ok: 1, changed: 1, failed: 1, ..Default::default() };
         insta::assert_snapshot!(shown(&[
             Event::PlayStarted { name: "all".into(), hosts: vec!["db1".into()] },

@@ -69,10 +69,10 @@ fn navigation(story: &Story, out: &mut String) {
     if !story.rollbacks.is_empty() {
         *out += "<a href=\"#rollbacks\">Rolled back</a>";
     }
-    *out += "<a href=\"#tasks\">Tasks</a><label class=\"quiet\">filter <input id=\"filter\" type=\"search\" \
-             placeholder=\"task, host, file\" aria-label=\"filter tasks\"></label><button id=\"theme\" type=\"button\" \
-             title=\"dark or light (t)\">◐</button><span class=\"keys quiet\"><kbd>/</kbd> filter <kbd>n</kbd> <kbd>p</kbd> \
-             next, previous change <kbd>Enter</kbd> unfold <kbd>o</kbd> its diffs <kbd>e</kbd> all</span></nav>\n";
+    *out += "<a href=\"#tasks\">Tasks</a><input id=\"filter\" type=\"search\" placeholder=\"filter: task, host, file\" \
+             aria-label=\"filter tasks\"><button id=\"theme\" type=\"button\" title=\"dark or light (t)\">◐</button><span \
+             class=\"keys quiet\"><kbd>/</kbd> filter <kbd>n</kbd> <kbd>p</kbd> next, previous <kbd>Enter</kbd> unfold \
+             <kbd>o</kbd> diffs <kbd>e</kbd> all</span></nav>\n";
 }
 
 /// All tasks with the number that each has on the page.
