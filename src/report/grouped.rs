@@ -55,7 +55,10 @@ impl Grouped {
                 text += &format!("  {}\n", style.dim(&format!("on {names}:")));
             }
             text += &diff::changes(&group.changes, mask, style, options);
-            self.shown.push(group);
+            // On a host alone each item of a loop is shown by itself.
+            if of > 1 {
+                self.shown.push(group);
+            }
         }
         text
     }

@@ -438,7 +438,44 @@ mod tests {
             Event::PlayStarted { name: "one".into(), hosts: hosts(&["db1"]) },
             changed("db1", "b\n"),
             changed("db1", "b\n"),
-        ]), @"");
+        ]), @r"
+        PLAY [all] ********************************************************************
+
+        TASK [Install] ****************************************************************
+        changed: [db1]
+        changed: [db2]
+        changed: [db3]
+          on db1, db3:
+          ~ file /x (content)
+            @@ -1,1 +1,1 @@
+            -a
+            +b
+          on db2:
+          ~ file /x (content)
+            @@ -1,1 +1,1 @@
+            -a
+            +c ********
+          … Install on db4 (2 s)
+        changed: [db4]
+          db4: the same as on db1
+
+        TASK [Next] *******************************************************************
+        ok: [db1]
+
+        PLAY [one] ********************************************************************
+
+        TASK [Install] ****************************************************************
+        changed: [db1]
+          ~ file /x (content)
+            @@ -1,1 +1,1 @@
+            -a
+            +b
+        changed: [db1]
+          ~ file /x (content)
+            @@ -1,1 +1,1 @@
+            -a
+            +b
+        ");
     }
 
     #[test]
