@@ -70,6 +70,13 @@ browser:
 	tools/prepare test
 	DEPLOY_TEST_MEASURE=1 $(CARGO) test --test browser -- --nocapture
 
+# The same small playbooks by ansible-playbook and by deploy. ONLY chooses cases.
+.PHONY: differential
+differential:
+	tools/prepare test
+	$(CARGO) build --bin deploy
+	tools/differential --only "$(ONLY)"
+
 # Every parser fed with random input for FUZZ_SECONDS (60) each; a dated result goes to docs/results.
 .PHONY: fuzz
 fuzz:

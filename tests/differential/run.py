@@ -1,6 +1,6 @@
-"""The same small playbooks by `ansible-playbook` and by `deploy`, against equal hosts, compared.
+"""The same small playbooks by `ansible-playbook` and by `deploy`, against equal hosts, compared (`make differential`).
 
-Usage: run.py [--record] [--only TEXT] [--show] [--roles DIR] [--report FILE]
+Usage: tools/differential [--record] [--known] [--only TEXT] [--show]
 
 A case is an entry of a list in `cases/*.yml`:
 
@@ -37,7 +37,6 @@ import yaml
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 DEPLOY = Path(os.environ.get("DEPLOY_BINARY", ROOT / "target/debug/deploy"))
-CACHE = Path(os.environ.get("DEPLOY_DIFFERENTIAL_CACHE", "/var/cache/deploy-differential"))
 ANSIBLE = os.environ.get("DEPLOY_DIFFERENTIAL_ANSIBLE", "ansible==12.3.0")
 LAB = os.environ.get("DEPLOY_LAB_NAME", "differential")
 WORKERS = int(os.environ.get("DEPLOY_DIFFERENTIAL_WORKERS", "2"))
@@ -216,14 +215,7 @@ def ask_ansible(hosts, chosen, scratch):
     """What Ansible says to these cases."""
     if not chosen:
         return {}
-    venv = CACHE / "venv"
-    mark = venv / "differential-installed"
-    if not mark.exists() or mark.read_text() != ANSIBLE:
-        say(f"installing {ANSIBLE} into {venv}")
-        CACHE.mkdir(parents=True, exist_ok=True)
-        sh(sys.executable, "-m", "venv", str(venv))
-        sh(str(venv / "bin/pip"), "install", "-q", ANSIBLE, "passlib", "jmespath", "netaddr")
-        mark.write_text(ANSIBLE)
+    venv = Path(sys.executable).parent
     hosts.prepare("ansible", chosen)
     words = {case.slug: case.write(scratch / "ansible" / case.slug, hosts.inventory["ansible"]) for case in chosen}
     env = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
@@ -231,7 +223,7 @@ def ask_ansible(hosts, chosen, scratch):
         ANSIBLE_PIPELINING="1", ANSIBLE_STDOUT_CALLBACK="events", ANSIBLE_CALLBACK_PLUGINS=str(HERE / "callback"),
         ANSIBLE_SSH_ARGS="-F none -o ControlMaster=auto -o ControlPersist=120s", ANSIBLE_LOCAL_TEMP=str(scratch / "tmp"),
         ANSIBLE_SSH_CONTROL_PATH_DIR=str(scratch / "cp"), ANSIBLE_DEPRECATION_WARNINGS="0", ANSIBLE_NOCOLOR="1",
-        ANSIBLE_ALLOW_BROKEN_CONDITIONALS="1", ANSIBLE_CONFIG=str(HERE / "callback/none.cfg"), PATH=f"{venv}/bin:{env['PATH']}",
+        ANSIBLE_ALLOW_BROKEN_CONDITIONALS="1", ANSIBLE_CONFIG=str(HERE / "callback/none.cfg"), PATH=f"{venv}:{env['PATH']}",
     )
     for place in range(max(len(case.runs) for case in chosen)):
         jobs = []
@@ -241,7 +233,7 @@ def ask_ansible(hosts, chosen, scratch):
                 jobs.append({"dir": str(where), "argv": arguments(case, words[case.slug], case.runs[place]), "env": case.raw.get("env", {}),
                              "events": str(where / f".events-{place}"), "log": str(where / f".log-{place}")})
         (scratch / "jobs").write_text(json.dumps(jobs))
-        done = subprocess.run([str(venv / "bin/python"), str(HERE / "oracle.py"), str(scratch / "jobs"), str(WORKERS)], env=env)
+        done = subprocess.run([sys.executable, str(HERE / "oracle.py"), str(scratch / "jobs"), str(WORKERS)], env=env)
         if done.returncode != 0:
             sys.exit("differential: the oracle failed")
     trees = hosts.trees("ansible", chosen)
