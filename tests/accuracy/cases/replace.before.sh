@@ -1,0 +1,1 @@
+printf 'a1 a2\ntwo\nthree\nfour e\n' > /srv/f

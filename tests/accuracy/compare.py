@@ -1,0 +1,215 @@
+"""A check's results beside the real run's: equal, different, unknown."""
+
+import difflib
+import json
+import re
+from collections import Counter
+
+# What is random or of the moment, and therefore compared by its shape: why, what, and what stands for it.
+BY_SHAPE = [
+    ("serial numbers of certificates; a check calls a set that does not exist yet `new`",
+     r"(?<=[/ ])(?:[0-9a-f]{32}(?:\.[0-9a-f]{8})*|new)(?=/|$|\s)", "SERIAL"),
+    ("a certificate's dates, serial number, fingerprint and key: issued anew each time",
+     r"(?m)^(valid from|valid to|serial|fingerprint|public key): .*$", r"\1: …"),
+    ("process ids", r" \(pid[^)]*\)", ""),
+    ("numbers of background jobs", r"\bjob j\d+\.\d+", "job"),
+    ("names of backup copies: process id and time", r"\.\d+\.\d{4}-\d\d-\d\d@\d\d:\d\d:\d\d~", ".TIME~"),
+    ("times", r"\b\d{4}-\d\d-\d\d[T @]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?: UTC|Z)?", "TIME"),
+    ("seconds since 1970", r"\b1[789]\d{8}(?:\.\d+)?\b", "SECONDS"),
+    ("random parts of temporary names", r"(?<=ansible\.)[A-Za-z0-9_]{8}\b|(?<=/tmp\.)[A-Za-z0-9]{6,10}\b", "RANDOM"),
+    ("salted hashes of passwords", r"\$(?:6|y|5|1|2b)\$[^\s\":]+", "HASH"),
+]
+RULES = [(re.compile(pattern), stands) for _, pattern, stands in BY_SHAPE]
+
+
+def shape(text):
+    for rule, stands in RULES:
+        text = rule.sub(stands, text)
+    return text
+
+
+def shapes(value):
+    if isinstance(value, str):
+        return shape(value)
+    if isinstance(value, list):
+        return [shapes(one) for one in value]
+    if isinstance(value, dict):
+        return {shape(name): shapes(one) for name, one in value.items()}
+    return value
+
+
+class Result:
+    """One result: of a task, or of an item of its loop, on one host."""
+
+    def __init__(self, key, module, status, changes, notified, message="", ignored=False, seconds=0):
+        self.key, self.module, self.status, self.changes, self.notified = key, module, status, changes, notified
+        self.message, self.ignored, self.seconds = message, ignored, seconds
+
+
+def short(module):
+    return module.removeprefix("ansible.builtin.").removeprefix("ansible.legacy.")
+
+
+def changes_of(event):
+    """What it changed. That a command ran which is declared to change nothing is no change: a check ran it, too."""
+    ran = lambda change: event["status"] == "ok" and change.get("subject", {}).get("domain") == "command"
+    return [shapes(change) for change in event.get("changes", []) if not ran(change)]
+
+
+def results(events):
+    """What is compared of the events of a run, in order, by host. A loop counts by its items. Both tools' events are
+    of the same form (callback/accuracy.py writes Ansible's so)."""
+    found, play, counted, items = [], 0, Counter(), set()
+    for event in events:
+        kind = event.get("event")
+        if kind == "play_started":
+            play += 1
+        if kind == "notified":
+            # Ansible tells it by host, not by result.
+            found.append(Result((event["host"], 0, "", "handlers notified", None, 1), "meta", "ok", [], event["handlers"]))
+        if kind not in ("task_done", "item_done"):
+            continue
+        task = event["task"]
+        place = (event["host"], play, task["place"], task["name"])
+        if kind == "item_done":
+            items.add(place)
+        elif place in items:
+            items.discard(place)
+            continue
+        base = (*place, event.get("item"))
+        counted[base] += 1
+        changes = changes_of(event)
+        found.append(Result((*base, counted[base]), short(task["action"]), event["status"], changes,
+                            sorted(event.get("notified", [])), event.get("msg") or "", event.get("ignored", False),
+                            event.get("seconds", 0)))
+    return found
+
+
+def events(text):
+    read = []
+    for line in text.splitlines():
+        if line.startswith("{"):
+            try:
+                read.append(json.loads(line))
+            except ValueError:
+                pass
+    return read
+
+
+def unknown_inside(value):
+    """Whether a check says of a part of a change that it cannot tell."""
+    if value == "unknown":
+        return True
+    if isinstance(value, dict):
+        return any(unknown_inside(value.get(side)) for side in ("before", "after"))
+    return False
+
+
+def same_facet(check, real):
+    if isinstance(check, dict) and "at_apply" in check:
+        # Known only when it is made: it must become something.
+        return real != "absent"
+    if isinstance(check, dict) and "secret" in check:
+        # Fingerprints are keyed anew in each run.
+        return isinstance(real, dict) and "secret" in real
+    return check == real
+
+
+def same_change(check, real):
+    if "kind" not in check or "kind" not in real:
+        return check == real
+    if check["subject"] != real["subject"]:
+        return False
+    a, b = check["kind"], real["kind"]
+    if a == b:
+        return True
+    if not (isinstance(a, dict) and isinstance(b, dict)):
+        return False
+    if "effect" in a and "effect" in b:
+        return a == b
+    if "set" in a and "set" in b:
+        a, b = a["set"], b["set"]
+        return a["aspect"] == b["aspect"] and same_facet(a["before"], b["before"]) and same_facet(a["after"], b["after"])
+    return False
+
+
+def same_changes(check, real):
+    """As a list, in its order; where both are in no order of their own, as a set."""
+    if len(check) != len(real):
+        return False
+    if all(same_change(a, b) for a, b in zip(check, real)):
+        return True
+    rest = list(real)
+    for change in check:
+        fitting = next((other for other in rest if same_change(change, other)), None)
+        if fitting is None:
+            return False
+        rest.remove(fitting)
+    return True
+
+
+class Verdict:
+    def __init__(self, case, key, module, word, why=""):
+        self.case, self.key, self.module, self.word, self.why = case, key, module, word, why
+
+
+def tell(check, real):
+    """How two results differ, in words; nothing where they are equal."""
+    if check.status != real.status or check.ignored != real.ignored:
+        why = f"{check.status} in the check, {real.status} in the run"
+        about = check.message or real.message
+        return f"status: {why}" + (f" ({about[:300]})" if about else "")
+    if check.notified != real.notified:
+        return f"handlers: {check.notified} in the check, {real.notified} in the run"
+    if not same_changes(check.changes, real.changes):
+        a = [json.dumps(change, sort_keys=True) for change in check.changes]
+        b = [json.dumps(change, sort_keys=True) for change in real.changes]
+        only = [f"check {line}" for line in a if line not in b] + [f"run {line}" for line in b if line not in a]
+        return "diff: " + " | ".join(line[:700] for line in only[:6])
+    return ""
+
+
+def compare(case, check, real):
+    """A verdict for each result of either."""
+    verdicts = []
+    by_key = {result.key: result for result in real}
+    # What a check could not tell it could not tell the items of, either.
+    vague = {result.key[:4] for result in check if result.status == "unknown"}
+    # Order: what both have, host by host, must come in the same sequence.
+    out_of_order = set()
+    for host in {result.key[0] for result in check}:
+        both = by_key.keys() & {result.key for result in check}
+        a = [result.key for result in check if result.key[0] == host and result.key in both]
+        b = [result.key for result in real if result.key[0] == host and result.key in both]
+        if a != b:
+            kept = set()
+            for start, _, size in difflib.SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks():
+                kept.update(a[start:start + size])
+            out_of_order |= set(a) - kept
+    seen = set()
+    for result in check:
+        seen.add(result.key)
+        other = by_key.get(result.key)
+        verdict = Verdict(case, result.key, result.module, "equal")
+        if result.status == "unknown":
+            verdict.word, verdict.why = "unknown", result.message
+        elif any(unknown_inside(change["kind"].get("set")) for change in result.changes
+                 if isinstance(change, dict) and isinstance(change.get("kind"), dict)):
+            verdict.word, verdict.why = "unknown", "a part of its change"
+        elif other is None:
+            verdict.word, verdict.why = "different", f"only in the check: {result.status} {result.message[:200]}"
+        else:
+            why = tell(result, other)
+            if not why and result.key in out_of_order:
+                why = "order"
+            if why:
+                verdict.word, verdict.why = "different", why
+        verdicts.append(verdict)
+    for result in real:
+        if result.key in seen:
+            continue
+        if result.key[:4] in vague:
+            continue
+        verdicts.append(Verdict(case, result.key, result.module, "different",
+                                f"only in the run: {result.status} {result.message[:200]}"))
+    return verdicts
