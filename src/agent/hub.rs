@@ -354,7 +354,15 @@ impl Hub {
         }
         let frame = Frame::json(Kind::Task, id, request)
             .map_err(|e| Reply::Done(Outcome::failed(format!("the request cannot be passed on: {e}"))))?;
-        let (identity, child) = self.children.get(target, request.mode).map_err(Reply::BecomeFailed)?;
+        let (identity, child) = self.children.get(target, request.mode).map_err(|why| match target {
+            Some(target) if request.mode != Mode::Live && !is_there(&target.user) => {
+                Reply::Done(Outcome::unknown(format!(
+                    "there is no user {} yet, and a check does not become one that an earlier task would make",
+                    target.user
+                )))
+            }
+            _ => Reply::BecomeFailed(why),
+        })?;
         let set_current = |current| {
             if let Ok(mut shared) = self.shared.current.lock() {
                 *shared = current;
@@ -433,4 +441,9 @@ impl Hub {
             eprintln!("deploy-agent: the result of `{}` cannot be kept: {error}", leftover.label);
         }
     }
+}
+/// Whether the host has a user of this name, where only its own file is asked.
+fn is_there(user: &str) -> bool {
+    let file = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    file.lines().any(|line| line.split(':').next() == Some(user))
 }

@@ -101,6 +101,7 @@ fn of_outcome(call: &Call, outcome: Outcome, changes: Vec<Change>, seconds: f64)
         value,
         json,
         facts: outcome.facts,
+        unknown_facts: outcome.unknown_facts,
         changes,
         msg: outcome.msg,
         problem: outcome.problem.map(|problem| Arc::new(*problem)),
@@ -293,6 +294,7 @@ pub fn of_loop(call: &Call, results: Vec<Finished>) -> Finished {
         value: Value::from_pairs(entries),
         json,
         facts,
+        unknown_facts: results.iter().flat_map(|result| result.unknown_facts.clone()).collect(),
         changes: results.iter().flat_map(|result| result.changes.clone()).collect(),
         msg: Some(msg.into()),
         problem: None,
@@ -340,6 +342,10 @@ fn register(call: &Call, finished: &Finished, stamp: &super::host::Stamp) {
             (Some(other), Some(true)) => call.on.play.run.host(other).set_facts(stamp, &finished.facts),
             _ => call.on.host.set_facts(stamp, &finished.facts),
         }
+    }
+    if !finished.unknown_facts.is_empty() {
+        let reason = finished.msg.as_deref().unwrap_or("a check does not know it");
+        call.on.host.set_unknown_facts(stamp, &finished.unknown_facts, reason);
     }
 }
 

@@ -147,6 +147,24 @@ impl Host {
         );
     }
 
+    /// Facts that a check cannot tell: nothing of what was known of them holds any more.
+    pub fn set_unknown_facts(&self, stamp: &Stamp, names: &[String], reason: &str) {
+        let mut known = Vec::new();
+        if let Some(Raw::Value(facts)) = self.lock().layers.facts.get("ansible_facts")
+            && let Some(pairs) = facts.as_object().and_then(|facts| facts.try_iter_pairs())
+        {
+            known.extend(pairs.filter_map(|(name, value)| Some((Arc::<str>::from(name.as_str()?), value))));
+        }
+        let short: Vec<&str> = names.iter().map(|name| name.strip_prefix("ansible_").unwrap_or(name)).collect();
+        for name in &short {
+            let injected =
+                if matches!(*name, "packages" | "services") { name.to_string() } else { format!("ansible_{name}") };
+            self.set(stamp, Kind::Fact, &injected, Raw::Unknown(reason.into()));
+        }
+        let facts = crate::template::result_with_unknown("ansible_facts", known, short, reason);
+        self.set(stamp, Kind::Fact, "ansible_facts", Raw::Value(facts));
+    }
+
     /// Forgets facts and, if asked, nothing else (`meta: clear_facts`).
     pub fn clear_facts(&self) {
         let mut data = self.lock();

@@ -31,6 +31,8 @@ pub struct Finished {
     pub json: serde_json::Map<String, serde_json::Value>,
     /// Facts to set.
     pub facts: serde_json::Map<String, serde_json::Value>,
+    /// Facts that a check cannot tell.
+    pub unknown_facts: Vec<String>,
     /// What was changed.
     pub changes: Vec<crate::machine::Change>,
     /// Why.

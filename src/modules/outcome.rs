@@ -42,6 +42,9 @@ pub struct Outcome {
     /// Facts to set (`ansible_facts`), without the `ansible_` prefix of injected variables removed or added.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub facts: Map<String, Value>,
+    /// Names of facts that a check cannot tell, because it cannot tell the outcome.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown_facts: Vec<String>,
     /// A mistake of the playbook, with its place: known to the controller alone.
     #[cfg(feature = "controller")]
     #[serde(skip)]

@@ -273,18 +273,30 @@ pub fn unknown_value(path: &str, reason: &str) -> Value {
 }
 
 /// A result of which the keys in `unknown` are not known, all for the same reason. `path` names it in messages:
-/// the name it is registered under.
+/// the name it is registered under. `stat.size` is a key of the mapping `stat`.
 pub fn result_with_unknown<'a>(
     path: &str,
     known: impl IntoIterator<Item = (Arc<str>, Value)>,
     unknown: impl IntoIterator<Item = &'a str>,
     reason: &str,
 ) -> Value {
-    let reason: Arc<str> = reason.into();
-    let unknown: IndexMap<Arc<str>, Arc<str>> = unknown.into_iter().map(|k| (k.into(), reason.clone())).collect();
+    let mut whole: IndexMap<Arc<str>, Arc<str>> = IndexMap::new();
+    let mut inside: IndexMap<&str, Vec<&str>> = IndexMap::new();
+    for key in unknown {
+        match key.split_once('.') {
+            Some((outer, inner)) => inside.entry(outer).or_default().push(inner),
+            None => drop(whole.insert(key.into(), reason.into())),
+        }
+    }
     let mut known: IndexMap<Arc<str>, Value> = known.into_iter().collect();
-    known.retain(|k, _| !unknown.contains_key(k));
-    Value::from_object(Partial { path: path.into(), known, unknown })
+    for (outer, keys) in inside {
+        let entries = known.get(outer).and_then(|value| value.as_object()).and_then(|map| map.try_iter_pairs());
+        let Some(entries) = entries else { continue };
+        let entries: Vec<_> = entries.filter_map(|(key, value)| Some((Arc::from(key.as_str()?), value))).collect();
+        known.insert(outer.into(), result_with_unknown(&format!("{path}.{outer}"), entries, keys, reason));
+    }
+    known.retain(|key, _| !whole.contains_key(key));
+    Value::from_object(Partial { path: path.into(), known, unknown: whole })
 }
 
 /// Everything inside a value that is not known. Looking this way records nothing.

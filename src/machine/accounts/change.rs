@@ -4,7 +4,10 @@ use super::database::read;
 use super::{Group, User};
 use crate::machine::{Change, Command, Domain, Facet, Machine, MachineError, Mode, Result, Subject};
 use crate::secret::Secret;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
 
 /// What a user shall be; nothing said means as it is, or the system's default for a new one.
 #[derive(Clone, Debug, Default)]
@@ -77,12 +80,42 @@ pub struct GroupWish {
 struct Shadow {
     password: String,
     fields: Vec<String>,
+    /// In a check: the digest of a password that an earlier task would set.
+    foreseen: Option<String>,
+    locked: bool,
+}
+
+impl Shadow {
+    fn has(&self, password: &str, unlocked: bool) -> bool {
+        match &self.foreseen {
+            Some(digest) => *digest == digest_of(password),
+            None if unlocked => self.password.trim_start_matches('!') == password || self.password == password,
+            None => self.password == password,
+        }
+    }
+}
+
+/// What a check knows of the line of a user beyond the file.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ForeseenShadow {
+    /// Nothing of an old line holds.
+    new: bool,
+    password: Option<String>,
+    locked: Option<bool>,
+    days: BTreeMap<usize, i64>,
+}
+
+fn digest_of(password: &str) -> String {
+    crate::machine::files::sha256(password.as_bytes())
 }
 
 fn shadow(name: &str) -> Option<Shadow> {
     read("/etc/shadow").lines().find_map(|line| {
         let fields: Vec<String> = line.split(':').map(str::to_string).collect();
-        (fields.first()? == name).then(|| Shadow { password: fields.get(1).cloned().unwrap_or_default(), fields })
+        let password = fields.get(1).cloned().unwrap_or_default();
+        let locked = password.starts_with('!');
+        (fields.first()? == name).then_some(Shadow { password, fields, foreseen: None, locked })
     })
 }
 
@@ -96,6 +129,68 @@ fn set(subject: Subject, aspect: &str, before: Facet, after: Facet) -> Change {
 }
 
 impl Machine {
+    /// The line of a user, with what a check foresees laid over it.
+    fn shadow_of(&self, name: &str) -> Option<Shadow> {
+        let Some(foreseen) = self.predictions.accounts.shadows.get(name) else {
+            return shadow(name);
+        };
+        let mut line = if foreseen.new { Shadow::default() } else { shadow(name).unwrap_or_default() };
+        line.foreseen = foreseen.password.clone().or(line.foreseen);
+        line.locked = foreseen.locked.unwrap_or(line.locked);
+        for (index, days) in &foreseen.days {
+            line.fields.resize(line.fields.len().max(index + 1), String::new());
+            if let Some(field) = line.fields.get_mut(*index) {
+                *field = days.to_string();
+            }
+        }
+        Some(line)
+    }
+
+    /// In a check: what a wish does to the line of a user.
+    fn foresee_shadow(&mut self, wish: &UserWish, new: bool, password: Option<&Secret>) {
+        let foreseen = self.predictions.accounts.shadows.entry(wish.name.clone()).or_default();
+        if new {
+            // Without a password the account is locked.
+            *foreseen = ForeseenShadow { new, locked: Some(password.is_none()), ..ForeseenShadow::default() };
+        }
+        if let Some(password) = password {
+            foreseen.password = Some(digest_of(password.expose()));
+            foreseen.locked = Some(password.expose().starts_with('!'));
+        }
+        foreseen.locked = wish.password_lock.or(foreseen.locked);
+        let dates = [(3, wish.password_min), (4, wish.password_max), (5, wish.password_warn), (7, wish.expires)];
+        foreseen.days.extend(dates.into_iter().filter_map(|(index, days)| Some((index, days?))));
+    }
+
+    /// In a check: a new home with what the skeleton holds.
+    fn foresee_home(&mut self, wish: &UserWish, user: &User) -> Result<()> {
+        use crate::machine::files::{Attributes, Foreseen};
+        let owned = |mode: u32| Attributes { mode: Some(mode), owner: Some(user.uid), group: Some(user.gid) };
+        self.foresee_file(&user.home, Foreseen::Directory(owned(home_mode(wish.umask.as_deref()))))?;
+        let skeleton = wish.skeleton.clone().unwrap_or_else(|| "/etc/skel".into());
+        let mut todo = vec![Path::new(&skeleton).to_path_buf()];
+        while let Some(directory) = todo.pop() {
+            if !self.stat(&directory)?.is_some_and(|stat| stat.is_dir()) {
+                continue;
+            }
+            for name in self.list_directory(&directory)? {
+                let from = directory.join(&name);
+                let to = Path::new(&user.home).join(from.strip_prefix(&skeleton).unwrap_or(&from));
+                let Some(stat) = self.lstat(&from)? else { continue };
+                let entry = if stat.is_dir() {
+                    todo.push(from);
+                    Foreseen::Directory(owned(stat.mode))
+                } else if stat.is_link() {
+                    Foreseen::Link(self.read_link(&from)?)
+                } else {
+                    Foreseen::File { contents: self.read_file(&from, 1 << 20).ok(), attributes: owned(stat.mode) }
+                };
+                self.foresee_file(&to, entry)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Runs one of the shadow tools; its complaint is the error.
     fn account_tool(&self, argv: Vec<String>) -> Result<()> {
         let mut command = Command::new(argv);
@@ -295,17 +390,12 @@ impl Machine {
                 gid,
                 gecos: wish.comment.clone().unwrap_or_default(),
                 home: home.clone(),
-                shell: wish.shell.clone().unwrap_or_else(|| "/bin/sh".into()),
+                shell: wish.shell.clone().or_else(|| useradd_default("SHELL")).unwrap_or_else(|| "/bin/sh".into()),
             });
             self.foresee_membership(&wish.name, wish.groups.as_deref().unwrap_or_default(), true)?;
+            self.foresee_shadow(wish, true, wish.password.as_ref());
             if wish.create_home && self.stat(&home)?.is_none() {
-                let mode = home_mode(wish.umask.as_deref());
-                let attributes = crate::machine::files::Attributes {
-                    mode: Some(mode),
-                    owner: Some(user.uid),
-                    group: Some(user.gid),
-                };
-                self.foresee_file(&home, crate::machine::files::Foreseen::Directory(attributes))?;
+                self.foresee_home(wish, &user)?;
             }
         } else {
             let mut argv = vec![if wish.local { "luseradd" } else { "useradd" }.to_string()];
@@ -346,7 +436,7 @@ impl Machine {
     }
 
     fn modify_user(&mut self, wish: &UserWish, user: &User) -> Result<bool> {
-        let shadow = shadow(&wish.name);
+        let shadow = self.shadow_of(&wish.name);
         let mut changes: Vec<Change> = Vec::new();
         let mut argv: Vec<String> = vec!["usermod".into()];
         let mut after = user.clone();
@@ -396,7 +486,7 @@ impl Machine {
                 argv.extend(["-e".into(), expiry_date(expires)]);
             }
             if let Some(lock) = wish.password_lock {
-                let locked = shadow.as_ref().is_some_and(|s| s.password.starts_with('!'));
+                let locked = shadow.as_ref().is_some_and(|s| s.locked);
                 if lock != locked {
                     note("password_lock", locked.into(), lock.into());
                     argv.push(if lock { "-L" } else { "-U" }.into());
@@ -430,9 +520,8 @@ impl Machine {
             }
         }
         let new_password = wish.password.as_ref().filter(|p| {
-            let current = shadow.as_ref().map(|s| s.password.as_str()).unwrap_or_default();
-            let unlocked = if wish.password_lock.is_some() { current.trim_start_matches('!') } else { current };
-            !wish.password_on_create && unlocked != p.expose() && current != p.expose()
+            let has = shadow.as_ref().is_some_and(|line| line.has(p.expose(), wish.password_lock.is_some()));
+            !wish.password_on_create && !has
         });
         if new_password.is_some() {
             let fingerprint = |text: &str| Facet::Secret { fingerprint: crate::machine::files::fingerprint(text) };
@@ -456,6 +545,7 @@ impl Machine {
         self.require_root_for_accounts()?;
         if self.predicted() {
             self.foresee_user(after);
+            self.foresee_shadow(wish, false, new_password);
             if let Some(groups) = membership {
                 self.foresee_membership(&wish.name, &groups, wish.append)?;
             }
@@ -564,11 +654,13 @@ impl Machine {
 
 /// The home that useradd gives.
 fn default_home(name: &str) -> String {
-    let base = read("/etc/default/useradd")
-        .lines()
-        .find_map(|l| l.trim().strip_prefix("HOME=").map(|h| h.trim_matches('"').to_string()))
-        .unwrap_or_else(|| "/home".into());
-    format!("{base}/{name}")
+    format!("{}/{name}", useradd_default("HOME").unwrap_or_else(|| "/home".into()))
+}
+
+/// What useradd takes where nothing is said.
+fn useradd_default(key: &str) -> Option<String> {
+    let value = |line: &str| Some(line.trim().strip_prefix(key)?.strip_prefix('=')?.trim_matches('"').to_string());
+    read("/etc/default/useradd").lines().find_map(value).filter(|value| !value.is_empty())
 }
 
 /// The mode that useradd gives a new home: `HOME_MODE`, else by the umask.

@@ -24,6 +24,8 @@ pub(crate) struct Accounts {
     users: BTreeMap<String, Option<User>>,
     /// Groups as they would be; nothing for one that would be removed.
     groups: BTreeMap<String, Option<Group>>,
+    /// Passwords and their dates as they would be.
+    shadows: BTreeMap<String, change::ForeseenShadow>,
     /// Users and groups of which it is not known what they would be.
     unknown: std::collections::BTreeSet<String>,
     /// How many ids were made up so far.

@@ -88,12 +88,14 @@ pub struct WriteOptions {
 }
 
 /// What an inspection of staged contents found. A bad file is an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// They are good.
     Good,
     /// In a check: they could not be tested here and now.
     Untested,
+    /// In a check: nobody can tell whether they would be taken, and why.
+    Doubtful(String),
 }
 
 /// Looks at staged contents before they are put in place.
@@ -375,6 +377,23 @@ impl Machine {
                 None
             }
         };
+        if let Verdict::Doubtful(why) = verdict {
+            // It will have these contents, or stay what it is.
+            let mode = std::mem::replace(&mut self.mode, Mode::Tainted);
+            let foretold = self.foretell_content(path, old, present);
+            self.mode = mode;
+            foretold?;
+            return Err(MachineError::unknown(why));
+        }
+        self.foretell_content(path, old, present)?;
+        let kept = self.log_file(path, old, Image::absent(), options.sensitive);
+        if old.is_some_and(|s| options.backup && s.is_file()) {
+            self.record_backup(path, Facet::AtApply("a copy beside it".into()));
+        }
+        Ok(Staged { digests, backup: None, verdict, kept })
+    }
+
+    fn foretell_content(&mut self, path: &Path, old: Option<&Stat>, mut present: Present) -> Result<()> {
         let tainted_file = self.mode == Mode::Tainted && old.is_some_and(Stat::is_file);
         if tainted_file {
             // It will be there in any case; what it holds and whose it is are not known.
@@ -387,11 +406,7 @@ impl Machine {
         } else {
             self.foretell(path, old, Node::Present(present), "cannot write")?;
         }
-        let kept = self.log_file(path, old, Image::absent(), options.sensitive);
-        if old.is_some_and(|s| options.backup && s.is_file()) {
-            self.record_backup(path, Facet::AtApply("a copy beside it".into()));
-        }
-        Ok(Staged { digests, backup: None, verdict, kept })
+        Ok(())
     }
 
     /// Lets an inspection see predicted contents, in a private directory that is gone afterwards.

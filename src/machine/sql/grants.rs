@@ -197,6 +197,11 @@ fn unquoted(text: &str) -> String {
     }
 }
 
+/// The name under which a privilege is kept.
+pub(super) fn normal_name(name: &str) -> String {
+    SYNONYMS.iter().find(|(from, _)| *from == name).map_or(name, |(_, to)| *to).to_string()
+}
+
 /// One privilege in normal form; with columns, one a column; `USAGE` is none.
 fn normal_privilege(privilege: &str, column_case_sensitive: bool) -> Result<Vec<String>, String> {
     let privilege = privilege.trim();
@@ -215,7 +220,7 @@ fn normal_privilege(privilege: &str, column_case_sensitive: bool) -> Result<Vec<
     if name == "REQUIRESSL" {
         return Err("REQUIRESSL is no privilege any more: write `tls_requires: {SSL: }`".into());
     }
-    let name = SYNONYMS.iter().find(|(from, _)| *from == name).map_or(name.clone(), |(_, to)| (*to).to_string());
+    let name = normal_name(&name);
     match columns {
         None if name == "USAGE" => Ok(Vec::new()),
         None => Ok(vec![name]),

@@ -302,6 +302,7 @@ impl Machine {
         }
         let name = after.name();
         if self.predicted() {
+            known_privileges(server, before, after)?;
             self.foresee_account(&name, Some(after.clone()));
         } else {
             for statement in &statements {
@@ -371,6 +372,7 @@ impl Machine {
         literal: &str,
     ) -> Result<()> {
         if self.predicted() {
+            settable(server, name, value)?;
             self.foresee_variable(name, value);
         } else {
             let (before, after) = (before.to_string(), value.to_string());
@@ -382,6 +384,54 @@ impl Machine {
         self.record(Change::set(subject, "value", facet(before), facet(value)));
         Ok(())
     }
+}
+
+/// In a check: a privilege that the server has never heard of would be refused.
+fn known_privileges(server: &mut Server, before: Option<&Account>, after: &Account) -> Result<()> {
+    let had = |level: &str, privilege: &str| {
+        before.and_then(|account| account.grants.0.get(level)).is_some_and(|set| set.contains(privilege))
+    };
+    let new: Vec<&str> = after
+        .grants
+        .0
+        .iter()
+        .flat_map(|(level, set)| set.iter().filter(|privilege| !had(level, privilege)))
+        .map(|privilege| privilege.split(" (").next().unwrap_or(privilege))
+        .filter(|privilege| *privilege != "ALL" && *privilege != grants::GRANT_OPTION)
+        .collect();
+    if new.is_empty() || !server.is_live() {
+        return Ok(());
+    }
+    let rows = server.query("SHOW PRIVILEGES")?;
+    let known: Vec<String> =
+        rows.rows.iter().map(|row| grants::normal_name(&Rows::text(row, 0).to_ascii_uppercase())).collect();
+    match new.iter().find(|privilege| !known.iter().any(|name| name == *privilege)) {
+        Some(privilege) if !known.is_empty() => Err(MachineError::failed(format!(
+            "cannot set up the account {}: `{privilege}` is no privilege",
+            after.name()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// In a check: whether the server would take the value.
+fn settable(server: &mut Server, name: &str, value: &str) -> Result<()> {
+    if !server.is_live() {
+        return Ok(());
+    }
+    let rows = server.query(&format!(
+        "SELECT READ_ONLY, VARIABLE_TYPE FROM information_schema.SYSTEM_VARIABLES WHERE VARIABLE_NAME = {}",
+        quote(name)
+    ))?;
+    let Some(row) = rows.rows.first() else { return Ok(()) };
+    if Rows::text(row, 0) == "YES" {
+        return Err(MachineError::failed(format!("Variable '{name}' is a read only variable")));
+    }
+    let number = Rows::text(row, 1).contains("INT") || Rows::text(row, 1) == "DOUBLE";
+    if number && value.parse::<f64>().is_err() {
+        return Err(MachineError::failed(format!("Incorrect argument type to variable '{name}'")));
+    }
+    Ok(())
 }
 
 /// The text without secrets in it, also as SQL would quote them.

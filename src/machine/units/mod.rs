@@ -160,7 +160,7 @@ impl Machine {
         }
         let subject = Subject::new(Domain::Unit, unit.name.clone());
         let after = if self.predicted() {
-            self.foresee_activity(unit, action != UnitAction::Stop);
+            self.foresee_activity(unit, action != UnitAction::Stop)?;
             None
         } else {
             let (name, scope, running) = (unit.name.clone(), options.scope, unit.is_running());

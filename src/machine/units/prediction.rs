@@ -145,8 +145,28 @@ impl Machine {
         foreseen
     }
 
-    pub(super) fn foresee_activity(&mut self, unit: &Unit, active: bool) {
+    pub(super) fn foresee_activity(&mut self, unit: &Unit, active: bool) -> Result<()> {
+        // What runs once has run by the time that its start is over.
+        let active = active && !self.runs_once(unit)?;
         self.foreseen_mut(&unit.name).active = Some(active);
+        Ok(())
+    }
+
+    /// Whether a service ends by itself and is not counted as active from then on.
+    fn runs_once(&self, unit: &Unit) -> Result<bool> {
+        let property = |name: &str| unit.properties.get(name).map(String::as_str);
+        if let (Some(kind), Some(remains)) = (property("Type"), property("RemainAfterExit"))
+            && !unit.predicted
+        {
+            return Ok(kind == "oneshot" && remains != "yes");
+        }
+        let Some((_, Some(text))) = self.foreseen_unit_file(&unit.name)? else { return Ok(false) };
+        let last = |name: &str| {
+            let values = text.lines().filter_map(|line| line.trim().strip_prefix(name)?.trim_start().strip_prefix('='));
+            values.last().map(str::trim)
+        };
+        let yes = |word: &str| matches!(word.to_ascii_lowercase().as_str(), "yes" | "true" | "on" | "1");
+        Ok(last("Type") == Some("oneshot") && !last("RemainAfterExit").is_some_and(yes))
     }
 
     pub(super) fn foresee_enabled(&mut self, unit: &Unit, enabled: bool) {

@@ -30,7 +30,7 @@ impl Validation {
     /// Runs the command on a file.
     ///
     /// In a check the file is a private copy. What earlier tasks would have done is not there for the command to
-    /// see, so then only its approval counts: a refusal leaves the contents untested.
+    /// see, so then only its approval counts: with a refusal nobody knows what a run would do.
     pub fn run(&mut self, machine: &Machine, file: &Path) -> Result<Verdict> {
         let name = file.to_string_lossy();
         let argv: Vec<String> = self.words.iter().map(|w| w.replace("%s", &name).replace("%%", "%")).collect();
@@ -48,11 +48,10 @@ impl Validation {
             return Ok(Verdict::Good);
         }
         if early {
-            self.warnings.push(format!(
-                "not validated in this check: `{program}` refuses the file (status {}), which may be for want of what earlier tasks bring",
+            return Ok(Verdict::Doubtful(format!(
+                "`{program}` refuses the contents (status {}), which may be for want of what earlier tasks bring",
                 output.rc
-            ));
-            return Ok(Verdict::Untested);
+            )));
         }
         let error = if machine.no_log { "(hidden by no_log)".to_string() } else { output.stderr_text() };
         Err(MachineError::failed(format!("failed to validate: rc:{} error:{}", output.rc, error.trim_end())))

@@ -179,8 +179,14 @@ fn run(
     let msg = sentence(action, &reasons, &foreseen);
     let refused = foreseen.transfer == Kind::Sst && !arguments.allow_sst.0;
     if machine.predicted() {
-        let what = if action == Action::Start { UnitAction::Start } else { UnitAction::Restart };
-        machine.act_on_unit(&look.unit, what, &Default::default(), &mut |_| {})?;
+        // The same steps as of `restart::carry_out`.
+        let drained = drains && drain::disable_for_restart(machine)?;
+        machine.act_on_unit(&look.unit, UnitAction::Stop, &Default::default(), &mut |_| {})?;
+        let stopped = machine.unit(&look.unit.name, &Default::default())?;
+        machine.act_on_unit(&stopped, UnitAction::Start, &Default::default(), &mut |_| {})?;
+        if drained {
+            drain::enable(machine)?;
+        }
         let mut outcome = answer(action, reasons, Some(&foreseen))
             .with("transfer", word(foreseen.transfer))
             .with("refused", refused)

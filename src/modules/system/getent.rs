@@ -60,9 +60,8 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
             let predicted =
                 fields.get(1).and_then(|id| id.parse().ok()).is_some_and(crate::machine::accounts::is_predicted_id);
             if predicted && key == Some(name.as_str()) {
-                return Ok(Outcome::unknown(format!(
-                    "{name} would be made by an earlier task, with an id that is not known yet"
-                )));
+                let why = format!("{name} would be made by an earlier task, with an id that is not known yet");
+                return Ok(Outcome { unknown_facts: vec![fact], ..Outcome::unknown(why) });
             }
             if key.is_none_or(|k| k == name) && !predicted {
                 entries.insert(name, json!(fields));

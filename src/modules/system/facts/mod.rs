@@ -30,7 +30,7 @@ pub fn gather(machine: &Machine, parts: &[&str], fact_path: &str) -> Gathered {
     let mut gathered = Gathered::default();
     for part in parts {
         match *part {
-            "platform" => platform::platform(&mut gathered),
+            "platform" => platform::platform(&mut gathered, machine),
             "distribution" => platform::distribution(&mut gathered),
             "lsb" => platform::lsb(&mut gathered),
             "date_time" => platform::date_time(&mut gathered),

@@ -7,11 +7,12 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// Kernel, machine type, names.
-pub fn platform(gathered: &mut Gathered) {
+pub fn platform(gathered: &mut Gathered, host: &Machine) {
     let uname = rustix::system::uname();
     let text = |c: &std::ffi::CStr| c.to_string_lossy().into_owned();
     let machine = text(uname.machine());
-    let nodename = text(uname.nodename());
+    // In a check the name may be one that an earlier task would have given it.
+    let nodename = if host.predicted() { host.hostname() } else { text(uname.nodename()) };
     gathered.add("system", text(uname.sysname()));
     gathered.add("kernel", text(uname.release()));
     gathered.add("kernel_version", text(uname.version()));
