@@ -7,6 +7,7 @@ Without DIR: the shipped playbooks, the module cases in cases/ and the drifts. D
 playbooks or a playbook: it is run on the lab's boxes (or with --inventory on its own lab hosts), from clean disks and again."""
 
 import argparse
+import json
 import os
 import queue
 import re
@@ -26,6 +27,8 @@ HERE = Path(__file__).resolve().parent
 BUILT = Path(os.environ.get("DEPLOY_ACCURACY_BINARY", ROOT / "target/debug/deploy"))
 WORK = ROOT / "target/accuracy" / LAB
 BINARY = WORK / "bin/deploy"
+KEPT = ROOT / "target/accuracy/kept"
+COLLECTIONS = os.environ.get("DEPLOY_ACCURACY_COLLECTIONS", "ansible==12.3.0")
 NODES = ["galera1", "galera2", "galera3"]
 BOXES = ["box1", "box2", "box3"]
 
@@ -70,9 +73,10 @@ class Ansible:
         self.collections = self.peers.venv / "collections"
         if not (self.collections / "ansible_collections/community/mysql").is_dir():
             say("installing ansible.posix and community.mysql, for Ansible")
-            done = subprocess.run([str(self.peers.venv / "bin/ansible-galaxy"), "collection", "install", "-p",
-                                   str(self.collections), "ansible.posix", "community.mysql"], text=True,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self.env)
+            # The package `ansible` holds both, of the versions that were tried with this core.
+            done = subprocess.run([str(self.peers.venv / "bin/pip"), "install", "-q", "--no-deps", "--target",
+                                   str(self.collections), COLLECTIONS], text=True, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT)
             if done.returncode != 0:
                 say(f"they are not to be had: {done.stdout[-300:]}")
         self.env["ANSIBLE_COLLECTIONS_PATH"] = str(self.collections)
@@ -97,6 +101,18 @@ class Case:
         self.suite, self.name, self.words, self.hosts, self.before = suite, name, words, hosts, before
         self.verdicts, self.touched, self.problem = [], [], ""
         self.codes, self.seconds, self.applied = (None, None), (0, 0), []
+
+    def as_json(self):
+        return {"suite": self.suite, "name": self.name, "touched": self.touched, "problem": self.problem,
+                "codes": self.codes, "seconds": self.seconds, "verdicts": [vars(verdict) for verdict in self.verdicts]}
+
+    @staticmethod
+    def of_json(kept):
+        case = Case(kept["suite"], kept["name"], [], [])
+        for name in ("touched", "problem", "codes", "seconds"):
+            setattr(case, name, kept[name])
+        case.verdicts = [compare.Verdict(**one) for one in kept["verdicts"]]
+        return case
 
     def count(self, word):
         return sum(verdict.word == word for verdict in self.verdicts)
@@ -258,16 +274,22 @@ def site(tool, hosts, options):
         Case("playbooks", "rotate-certs", book("rotate-certs"), names),
         Case("playbooks", "rotate-certs, all of them", book("rotate-certs", "-e", "pki_renew=force"), names),
         Case("playbooks", "enable-tls", book("enable-tls"), names),
-        Case("playbooks", "rotate-ca", book("rotate-ca"), names),
+        Case("playbooks", "rotate-ca, of the clients", book("rotate-ca", "-e", "rotate_ca=client"), names),
         Case("playbooks", "recover-certs", book("recover-certs"), names),
         Case("playbooks", "rolling-upgrade", book("rolling-upgrade"), names),
-        Case("playbooks", "recover", book("recover"), names),
+        Case("playbooks", "recover, where all is well", book("recover"), names),
+        Case("playbooks", "recover, all are down", book("recover"), names,
+             lambda: [hosts.ssh(node, "systemctl stop mariadb") for node in NODES]),
+        Case("playbooks", "remove-node", book("remove-node", "-e", "node=galera3"), names),
+        Case("playbooks", "add-node, bare", book("add-node", "-e", "node=galera3"), names, lambda: hosts.reset("galera3")),
     ]
     clean(hosts, names)
     first = cases[0]
     done = []
     for case in cases:
         if case is first or wanted(options.only, f"{case.suite}: {case.name}"):
+            if case.before:
+                case.before()
             done.append(case.measure(tool, hosts))
     if options.drifts and wanted(options.only, "drifts"):
         done += drifts(tool, hosts, options, first, "drifts", ROOT / "roles")
@@ -327,11 +349,15 @@ def main():
     parser.add_argument("--seed", type=int, default=1, help="the first drift's")
     parser.add_argument("--boxes", type=int, default=3, help="boxes at work at a time, at most 3")
     parser.add_argument("--write", action="store_true", help="write docs/results/DATE-accuracy.md and the table in docs/accuracy.md")
+    parser.add_argument("--page", action="store_true", help="measure nothing, write the page of what was measured before")
     parser.add_argument("-e", "--extra-vars", dest="extra", action="append", default=[], help="for DIR's playbooks")
     parser.add_argument("dirs", nargs="*", metavar="DIR")
     options = parser.parse_args()
     options.extra = [word for value in options.extra for word in ("-e", value)]
     options.subjects = []
+    if options.page:
+        options.write = True
+        sys.exit(page.finish(earlier(), options))
     if not BUILT.is_file():
         sys.exit(f"{BUILT} is missing: `make accuracy` builds it")
     WORK.mkdir(parents=True, exist_ok=True)
@@ -350,7 +376,27 @@ def main():
         measured[tool.name] = module_cases(tool, hosts, options)
         if tool.name == "deploy" and not cases_only:
             measured[tool.name] += site(tool, hosts, options)
-    sys.exit(page.finish(measured, options))
+    keep(measured)
+    sys.exit(page.finish(earlier() if options.write else measured, options))
+
+
+def keep(measured):
+    """Writes down what was measured, by suite, so that a page can be made of parts that were measured one after another."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    for tool, cases in measured.items():
+        for suite in {case.suite for case in cases}:
+            some = [case.as_json() for case in cases if case.suite == suite]
+            (KEPT / f"{tool}-{suite.replace('/', '-')}.json").write_text(json.dumps(some))
+
+
+def earlier():
+    """All that was kept, the shipped playbooks first."""
+    found = {}
+    order = ["site", "playbooks", "drifts", "cases"]
+    rank = lambda path: (path.stem.split("-")[0] != "deploy", order.index(s) if (s := path.stem.split("-", 1)[1]) in order else 9)
+    for path in sorted(KEPT.glob("*.json"), key=rank):
+        found.setdefault(path.stem.split("-")[0], []).extend(Case.of_json(one) for one in json.loads(path.read_text()))
+    return found
 
 
 main()

@@ -38,12 +38,17 @@ def shapes(value):
     return value
 
 
+# What only a run can look at, and why it counts as not told by the check instead of as told wrongly.
+ONLY_IN_A_RUN = {"deploy.builtin.galera_gate": "the gate behind a turn looks at what the turn has led to"}
+
+
 class Result:
     """One result: of a task, or of an item of its loop, on one host."""
 
-    def __init__(self, key, module, status, changes, notified, message="", ignored=False, seconds=0):
+    def __init__(self, key, module, status, changes, notified, message="", ignored=False, left_out=False):
         self.key, self.module, self.status, self.changes, self.notified = key, module, status, changes, notified
-        self.message, self.ignored, self.seconds = message, ignored, seconds
+        # A task that its author leaves out of a check (`when: not ansible_check_mode`) is not told.
+        self.message, self.ignored, self.left_out = message, ignored, left_out
 
 
 def short(module):
@@ -56,10 +61,16 @@ def changes_of(event):
     return [shapes(change) for change in event.get("changes", []) if not ran(change)]
 
 
+def condition(event):
+    """The condition that kept a task from running."""
+    result = event.get("result") if isinstance(event.get("result"), dict) else {}
+    return str(result.get("false_condition", event.get("false_condition", "")))
+
+
 def results(events):
     """What is compared of the events of a run, in order, by host. A loop counts by its items. Both tools' events are
     of the same form (callback/accuracy.py writes Ansible's so)."""
-    found, play, counted, items = [], 0, Counter(), set()
+    found, play, counted, items = [], 0, Counter(), {}
     for event in events:
         kind = event.get("event")
         if kind == "play_started":
@@ -71,17 +82,19 @@ def results(events):
             continue
         task = event["task"]
         place = (event["host"], play, task["place"], task["name"])
+        item = event.get("item")
         if kind == "item_done":
-            items.add(place)
-        elif place in items:
-            items.discard(place)
+            items[place] = items.get(place, 0) + 1
+            # What a result of an earlier task says of itself (times, inodes) is no name: the number stands for it.
+            item = f"number {items[place]}" if str(item).startswith(("{", "[")) else item
+        elif items.pop(place, 0):
             continue
-        base = (*place, event.get("item"))
+        base = (*place, item)
         counted[base] += 1
         changes = changes_of(event)
         found.append(Result((*base, counted[base]), short(task["action"]), event["status"], changes,
                             sorted(event.get("notified", [])), event.get("msg") or "", event.get("ignored", False),
-                            event.get("seconds", 0)))
+                            event["status"] == "skipped" and "ansible_check_mode" in condition(event)))
     return found
 
 
@@ -174,7 +187,7 @@ def compare(case, check, real):
     verdicts = []
     by_key = {result.key: result for result in real}
     # What a check could not tell it could not tell the items of, either.
-    vague = {result.key[:4] for result in check if result.status == "unknown"}
+    vague = {result.key[:4] for result in check if result.status == "unknown" or result.left_out}
     # Order: what both have, host by host, must come in the same sequence.
     out_of_order = set()
     for host in {result.key[0] for result in check}:
@@ -193,6 +206,8 @@ def compare(case, check, real):
         verdict = Verdict(case, result.key, result.module, "equal")
         if result.status == "unknown":
             verdict.word, verdict.why = "unknown", result.message
+        elif result.left_out:
+            verdict.word, verdict.why = "unknown", "its author leaves it out of a check"
         elif any(unknown_inside(change["kind"].get("set")) for change in result.changes
                  if isinstance(change, dict) and isinstance(change.get("kind"), dict)):
             verdict.word, verdict.why = "unknown", "a part of its change"
@@ -209,6 +224,9 @@ def compare(case, check, real):
         if result.key in seen:
             continue
         if result.key[:4] in vague:
+            continue
+        if result.module in ONLY_IN_A_RUN:
+            verdicts.append(Verdict(case, result.key, result.module, "unknown", ONLY_IN_A_RUN[result.module]))
             continue
         verdicts.append(Verdict(case, result.key, result.module, "different",
                                 f"only in the run: {result.status} {result.message[:200]}"))

@@ -45,7 +45,7 @@ class CallbackModule(CallbackBase):
         self.tell(event="item_done" if item else "task_done", host=host, status=status, ignored=ignored,
                   task={"name": task.get_name(), "action": str(task.action), "place": str(task.get_path())},
                   item=json.dumps(found.get("_ansible_item_label", found.get("item")), default=str) if item else None,
-                  msg=str(found.get("msg", "") or found.get("skip_reason", ""))[:500], changes=changes)
+                  msg=str(found.get("msg", "") or found.get("skip_reason", ""))[:500], false_condition=str(found.get("false_condition", "")), changes=changes)
 
     def word(self, result):
         return "changed" if result._result.get("changed") else "ok"
