@@ -284,5 +284,13 @@ mod tests {
         let Some(Raw::Value(all)) = layers.facts.get("ansible_facts") else { panic!() };
         assert_eq!(all.get_attr("os_family").unwrap().to_string(), "Debian");
         assert!(!all.get_attr("packages").unwrap().is_undefined());
+        // One that a check cannot tell leaves the others known.
+        host.set_unknown_facts(&stamp(2), &["getent_passwd".into()], "made by an earlier task");
+        let layers = host.layers();
+        assert!(matches!(layers.facts.get("ansible_getent_passwd"), Some(Raw::Unknown(_))));
+        let Some(Raw::Value(all)) = layers.facts.get("ansible_facts") else { panic!() };
+        assert_eq!(all.get_attr("os_family").unwrap().to_string(), "Debian");
+        let unknown: Vec<String> = crate::template::unknowns_in(all).into_iter().map(|touch| touch.path).collect();
+        assert_eq!(unknown, ["ansible_facts.getent_passwd"]);
     }
 }

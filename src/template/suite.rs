@@ -330,13 +330,18 @@ fn unknown_and_pending_are_recorded_by_access() {
     let templar = base.templar().clone();
     let known = [("changed".into(), Value::from(true)), ("failed".into(), Value::from(false))];
     let result = result_with_unknown("run", known, ["stdout", "rc"], "the command does not run in a check");
+    let stat = super::from_json(&serde_json::json!({"exists": true, "mode": "0644"}));
+    let look = result_with_unknown("look", [("stat".into(), stat)], ["stat.uid"], "nobody knows");
     let scope = base
         .with_var("run", result)
+        .with_var("look", look)
         .with_var("all", unknown_value("all", "not run"))
         .with_var("later", Raw::Pending(7))
         .with_var("mystery", Raw::Unknown("unpredictable".to_owned()))
         .with_var("uses", layer("x: '{{ mystery }}'").shift_remove("x").expect("x"));
     let touched = |text: &str| templar.template_str(text, &scope).expect(text).touched;
+    assert!(touched("{{ look.stat.exists }} {{ look.stat.mode }}").is_empty());
+    assert_eq!(touched("{{ look.stat.uid }}").unknown.first().map(|t| t.path.as_str()), Some("look.stat.uid"));
     assert!(touched("{{ run is changed }}").is_empty());
     assert!(touched("{{ run is defined }}").is_empty());
     assert!(touched("{{ all is defined }}").is_empty());

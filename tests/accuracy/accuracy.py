@@ -6,6 +6,10 @@ Usage: tests/accuracy/accuracy.py [OPTIONS] [DIR…]      (`make accuracy`; see 
 Without DIR: the shipped playbooks, the module cases in cases/ and the drifts. DIR is a role, a folder of roles, a folder of
 playbooks or a playbook: it is run on the lab's boxes (or with --inventory on its own lab hosts), from clean disks and again."""
 
+import sys
+
+sys.dont_write_bytecode = True
+
 import argparse
 import json
 import os
@@ -13,7 +17,6 @@ import queue
 import re
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -27,6 +30,8 @@ HERE = Path(__file__).resolve().parent
 BUILT = Path(os.environ.get("DEPLOY_ACCURACY_BINARY", ROOT / "target/debug/deploy"))
 WORK = ROOT / "target/accuracy" / LAB
 BINARY = WORK / "bin/deploy"
+# Playbooks, roles and cases as they were at the beginning, whatever is edited meanwhile.
+TREE = WORK / "tree"
 KEPT = ROOT / "target/accuracy/kept"
 COLLECTIONS = os.environ.get("DEPLOY_ACCURACY_COLLECTIONS", "ansible==12.3.0")
 NODES = ["galera1", "galera2", "galera3"]
@@ -51,7 +56,7 @@ class Deploy:
         for inventory in self.inventories:
             command += ["-i", inventory]
         command += [*words, "--diff", "--format", "json", *(["--check"] if check else [])]
-        done = subprocess.run(command, cwd=ROOT, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        done = subprocess.run(command, cwd=TREE, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True, errors="replace")
         log.write_text(done.stdout)
         log.with_suffix(".err").write_text(done.stderr)
@@ -69,7 +74,7 @@ class Ansible:
         self.inventories = [str(hosts.inventory)]
         self.env = self.peers.environment(mitogen=False, forks=10)
         self.env.update(ANSIBLE_CALLBACK_PLUGINS=str(HERE / "callback"), ANSIBLE_CALLBACKS_ENABLED="accuracy",
-                        ANSIBLE_ROLES_PATH=str(ROOT / "roles"), ANSIBLE_DEPRECATION_WARNINGS="0")
+                        ANSIBLE_ROLES_PATH=str(TREE / "roles"), ANSIBLE_DEPRECATION_WARNINGS="0")
         self.collections = self.peers.venv / "collections"
         if not (self.collections / "ansible_collections/community/mysql").is_dir():
             say("installing ansible.posix and community.mysql, for Ansible")
@@ -86,7 +91,7 @@ class Ansible:
         for inventory in self.inventories:
             command += ["-i", inventory]
         log.unlink(missing_ok=True)
-        done = subprocess.run([*command, *words, "--diff", *(["--check"] if check else [])], cwd=ROOT,
+        done = subprocess.run([*command, *words, "--diff", *(["--check"] if check else [])], cwd=TREE,
                               env={**self.env, "ACCURACY_EVENTS": str(log)}, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
         log.with_suffix(".err").write_text(done.stdout)
@@ -185,7 +190,7 @@ def wanted(only, *names):
 
 def module_cases(tool, hosts, options):
     cases = []
-    for path in sorted((HERE / "cases").glob("*.yml")):
+    for path in sorted((TREE / "tests/accuracy/cases").glob("*.yml")):
         text = path.read_text()
         if tool.name == "ansible" and "deploy.builtin." in text:
             continue
@@ -278,7 +283,8 @@ def site(tool, hosts, options):
         Case("playbooks", "recover-certs", book("recover-certs"), names),
         Case("playbooks", "rolling-upgrade", book("rolling-upgrade"), names),
         Case("playbooks", "recover, where all is well", book("recover"), names),
-        Case("playbooks", "recover, all are down", book("recover"), names,
+        # The last one that stopped has the highest position.
+        Case("playbooks", "recover, all are down", book("recover", "-e", "recover_bootstrap=galera3"), names,
              lambda: [hosts.ssh(node, "systemctl stop mariadb") for node in NODES]),
         Case("playbooks", "remove-node", book("remove-node", "-e", "node=galera3"), names),
         Case("playbooks", "add-node, bare", book("add-node", "-e", "node=galera3"), names, lambda: hosts.reset("galera3")),
@@ -349,6 +355,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1, help="the first drift's")
     parser.add_argument("--boxes", type=int, default=3, help="boxes at work at a time, at most 3")
     parser.add_argument("--write", action="store_true", help="write docs/results/DATE-accuracy.md and the table in docs/accuracy.md")
+    parser.add_argument("--strict", action="store_true", help="exit code 1 for a single difference, whatever is unknown")
     parser.add_argument("--page", action="store_true", help="measure nothing, write the page of what was measured before")
     parser.add_argument("-e", "--extra-vars", dest="extra", action="append", default=[], help="for DIR's playbooks")
     parser.add_argument("dirs", nargs="*", metavar="DIR")
@@ -362,6 +369,9 @@ def main():
         sys.exit(f"{BUILT} is missing: `make accuracy` builds it")
     WORK.mkdir(parents=True, exist_ok=True)
     copies(WORK / "bin")
+    for name in ("playbooks", "roles", "tests/accuracy/cases"):
+        shutil.rmtree(TREE / name, ignore_errors=True)
+        shutil.copytree(ROOT / name, TREE / name)
     cases_only = not options.dirs and re.fullmatch(r"cases:?.*", options.only or "-")
     hosts = Hosts(BOXES if options.dirs or cases_only else [*NODES, *BOXES])
     hosts.boxes = min(options.boxes, len(BOXES))
@@ -376,17 +386,18 @@ def main():
         measured[tool.name] = module_cases(tool, hosts, options)
         if tool.name == "deploy" and not cases_only:
             measured[tool.name] += site(tool, hosts, options)
-    keep(measured)
+    keep(measured, options.seed)
     sys.exit(page.finish(earlier() if options.write else measured, options))
 
 
-def keep(measured):
+def keep(measured, seed):
     """Writes down what was measured, by suite, so that a page can be made of parts that were measured one after another."""
     KEPT.mkdir(parents=True, exist_ok=True)
     for tool, cases in measured.items():
         for suite in {case.suite for case in cases}:
             some = [case.as_json() for case in cases if case.suite == suite]
-            (KEPT / f"{tool}-{suite.replace('/', '-')}.json").write_text(json.dumps(some))
+            part = f"-from-{seed}" if suite.startswith("drifts") and seed != 1 else ""
+            (KEPT / f"{tool}-{suite.replace('/', '-')}{part}.json").write_text(json.dumps(some))
 
 
 def earlier():

@@ -72,7 +72,9 @@ def finish(measured, options):
         lines += [f"- {case.suite}: {case.name}: {re.sub('[|`]', ' ', '; '.join(case.touched[:4]))[:400]}" for case in touched]
         lines += [f"- not measured: {case.suite}: {case.name}: {' '.join(case.problem.split())[:300]}" for case in broken]
         if tool == "deploy":
-            good = good and not touched and not broken and bool(figures(cases).met())
+            told = figures(cases)
+            met = told.told and not told.different if options.strict else told.met()
+            good = good and not touched and not broken and bool(met)
         for word in ("different", "unknown"):
             some = [verdict for case in cases for verdict in case.verdicts if verdict.word == word]
             if not some or (tool != "deploy" and word == "unknown"):
@@ -107,5 +109,5 @@ def table(measured, date):
     path = ROOT / "docs/accuracy.md"
     body = "\n".join([f"Measured on {date} ([all of it](results/{date}-accuracy.md)).", "", *by_suite(measured)])
     if path.exists():
-        text = re.sub(r"(<!-- figures -->\n).*?(\n<!-- end -->)", lambda m: m[1] + body + m[2], path.read_text(), flags=re.S)
+        text = re.sub(r"(<!-- figures -->\n).*?\n?(<!-- end -->)", lambda m: m[1] + body + "\n" + m[2], path.read_text(), flags=re.S)
         path.write_text(text)

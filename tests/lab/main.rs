@@ -3,6 +3,7 @@
 //! It needs root (it boots hosts) and is run by `make test`; `cargo test` alone leaves it out unless
 //! `DEPLOY_TEST_LAB=1` says otherwise.
 
+mod accuracy;
 mod certificates;
 mod cluster;
 mod failures;
@@ -50,6 +51,7 @@ fn scenarios() {
         turns::SCENARIOS,
         runs::SCENARIOS,
         rotation::SCENARIOS,
+        accuracy::SCENARIOS,
     ];
     // The long ones are a suite of their own.
     let chosen: Vec<&(&str, fn())> = match faults::wanted() {

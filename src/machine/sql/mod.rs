@@ -388,30 +388,39 @@ impl Machine {
 
 /// In a check: a privilege that the server has never heard of would be refused.
 fn known_privileges(server: &mut Server, before: Option<&Account>, after: &Account) -> Result<()> {
-    let had = |level: &str, privilege: &str| {
-        before.and_then(|account| account.grants.0.get(level)).is_some_and(|set| set.contains(privilege))
-    };
-    let new: Vec<&str> = after
-        .grants
-        .0
-        .iter()
-        .flat_map(|(level, set)| set.iter().filter(|privilege| !had(level, privilege)))
-        .map(|privilege| privilege.split(" (").next().unwrap_or(privilege))
-        .filter(|privilege| *privilege != "ALL" && *privilege != grants::GRANT_OPTION)
-        .collect();
-    if new.is_empty() || !server.is_live() {
+    if !server.is_live() {
+        return Ok(());
+    }
+    let wanted = new_privileges(before, after);
+    if wanted.is_empty() {
         return Ok(());
     }
     let rows = server.query("SHOW PRIVILEGES")?;
-    let known: Vec<String> =
-        rows.rows.iter().map(|row| grants::normal_name(&Rows::text(row, 0).to_ascii_uppercase())).collect();
-    match new.iter().find(|privilege| !known.iter().any(|name| name == *privilege)) {
-        Some(privilege) if !known.is_empty() => Err(MachineError::failed(format!(
+    let known: Vec<String> = rows.rows.iter().map(|row| Rows::text(row, 0).to_string()).collect();
+    match unheard_of(&wanted, &known) {
+        Some(privilege) => Err(MachineError::failed(format!(
             "cannot set up the account {}: `{privilege}` is no privilege",
             after.name()
         ))),
-        _ => Ok(()),
+        None => Ok(()),
     }
+}
+
+/// Names of the privileges that an account does not have yet.
+fn new_privileges<'a>(before: Option<&Account>, after: &'a Account) -> Vec<&'a str> {
+    let had = |level: &str, privilege: &str| {
+        before.and_then(|account| account.grants.0.get(level)).is_some_and(|set| set.contains(privilege))
+    };
+    let levels = after.grants.0.iter();
+    let new = levels.flat_map(|(level, set)| set.iter().filter(|privilege| !had(level, privilege)));
+    new.map(|privilege| privilege.split(" (").next().unwrap_or(privilege)).collect()
+}
+
+/// The first one that is none of those that the server lists.
+fn unheard_of<'a>(wanted: &[&'a str], listed: &[String]) -> Option<&'a str> {
+    let known: Vec<String> = listed.iter().map(|name| grants::normal_name(&name.to_ascii_uppercase())).collect();
+    let heard = |name: &str| name == "ALL" || name == grants::GRANT_OPTION || known.iter().any(|known| known == name);
+    wanted.iter().copied().find(|name| !known.is_empty() && !heard(name))
 }
 
 /// In a check: whether the server would take the value.
@@ -424,14 +433,18 @@ fn settable(server: &mut Server, name: &str, value: &str) -> Result<()> {
         quote(name)
     ))?;
     let Some(row) = rows.rows.first() else { return Ok(()) };
-    if Rows::text(row, 0) == "YES" {
-        return Err(MachineError::failed(format!("Variable '{name}' is a read only variable")));
+    match refusal(name, value, Rows::text(row, 0), Rows::text(row, 1)) {
+        Some(why) => Err(MachineError::failed(why)),
+        None => Ok(()),
     }
-    let number = Rows::text(row, 1).contains("INT") || Rows::text(row, 1) == "DOUBLE";
-    if number && value.parse::<f64>().is_err() {
-        return Err(MachineError::failed(format!("Incorrect argument type to variable '{name}'")));
+}
+
+fn refusal(name: &str, value: &str, read_only: &str, kind: &str) -> Option<String> {
+    if read_only == "YES" {
+        return Some(format!("Variable '{name}' is a read only variable"));
     }
-    Ok(())
+    let number = kind.contains("INT") || kind == "DOUBLE";
+    (number && value.parse::<f64>().is_err()).then(|| format!("Incorrect argument type to variable '{name}'"))
 }
 
 /// The text without secrets in it, also as SQL would quote them.

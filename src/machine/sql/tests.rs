@@ -54,3 +54,35 @@ fn errors_hold_no_secret() {
     let clean = without(&text, [&secret].into_iter());
     assert!(!clean.contains("pa$$"), "{clean}");
 }
+
+#[test]
+fn a_check_knows_what_the_server_would_refuse() {
+    let listed: Vec<String> =
+        ["Select", "Insert", "Delete versioning rows", "Binlog monitor"].map(String::from).to_vec();
+    let account = |grants: &str| {
+        let mut account = Account::new("app", "%");
+        account.grants = Grants::parse(grants, true).unwrap();
+        account
+    };
+    for (before, after, expected) in [
+        (None, "app.*:SELECT,INSERT", None),
+        (None, "app.*:ALL,GRANT", None),
+        (None, "*.*:REPLICATION CLIENT,DELETE HISTORY", None),
+        (None, "app.t:SELECT (a)", None),
+        (None, "app.*:NOSUCH", Some("NOSUCH")),
+        // What it has is no longer asked for.
+        (Some("app.*:NOSUCH"), "app.*:NOSUCH,SELECT", None),
+    ] {
+        let (before, after) = (before.map(account), account(after));
+        assert_eq!(unheard_of(&new_privileges(before.as_ref(), &after), &listed), expected, "{after:?}");
+    }
+    for (value, read_only, kind, refused) in [
+        ("/x", "YES", "VARCHAR", true),
+        ("99", "NO", "BIGINT UNSIGNED", false),
+        ("many", "NO", "BIGINT UNSIGNED", true),
+        ("0.5", "NO", "DOUBLE", false),
+        ("ON", "NO", "BOOLEAN", false),
+    ] {
+        assert_eq!(refusal("v", value, read_only, kind).is_some(), refused, "{value} {kind}");
+    }
+}

@@ -214,6 +214,25 @@ mod tests {
     }
 
     #[test]
+    fn what_runs_once_does_not_run_afterwards() {
+        for (text, runs) in [
+            ("[Service]\nType=oneshot\nExecStart=/bin/true\n", false),
+            ("[Service]\nType = oneshot\nRemainAfterExit=yes\n", true),
+            ("[Service]\nType=simple\n", true),
+            ("[Service]\nExecStart=/bin/sleep 9\n", true),
+        ] {
+            let mut machine = Machine::new(Mode::Predicted);
+            let file = Foreseen::File { contents: Some(text.into()), attributes: Attributes::default() };
+            machine.foresee_file("/etc/systemd/system/job-of-a-test.service", file).unwrap();
+            let missing = Unit { name: "job-of-a-test.service".into(), load: "not-found".into(), ..Unit::default() };
+            let unit = machine.foreseen_unit(missing.clone()).unwrap();
+            machine.act_on_unit(&unit, super::super::UnitAction::Start, &Default::default(), &mut |_| {}).unwrap();
+            assert_eq!(machine.foreseen_unit(missing).unwrap().is_running(), runs, "{text}");
+            assert_eq!(machine.take_changes().len(), 1);
+        }
+    }
+
+    #[test]
     fn a_unit_file_that_would_be_written_is_a_unit_and_an_alias_is_its_target() {
         let mut machine = Machine::new(Mode::Predicted);
         let file = |text: &str| Foreseen::File { contents: Some(text.into()), attributes: Attributes::default() };

@@ -323,6 +323,29 @@ mod tests {
         assert_eq!(run("user", json!({"name": "soon", "group": "later", "groups": ["later"]})).changes.len(), 1);
         assert_eq!(run("user", json!({"name": "soon", "group": "later"})).changes.len(), 0);
         assert_eq!(run("file", json!({"path": "/home/soon", "owner": "soon", "group": "later"})).changes.len(), 0);
+        let hash = "$6$salt$0r3cWDgSYvBeU0hMQgBxPpQ6nJyNVlqfSBWE5n";
+        for (arguments, changes) in [
+            (json!({"name": "soon", "password": hash}), 1),
+            (json!({"name": "soon", "password": hash}), 0),
+            (json!({"name": "soon", "password_lock": true}), 1),
+            (json!({"name": "soon", "password_lock": true}), 0),
+            (json!({"name": "soon", "password_lock": false}), 1),
+            (json!({"name": "soon", "password_expire_max": 90}), 1),
+            (json!({"name": "soon", "password_expire_max": 90}), 0),
+            (json!({"name": "soon", "expires": 1_422_403_387}), 1),
+            (json!({"name": "soon", "expires": 1_422_403_387}), 0),
+        ] {
+            assert_eq!(run("user", arguments.clone()).changes.len(), changes, "{arguments}");
+        }
+        // What the skeleton holds is in the home; its owner is known by name, not by number.
+        for entry in std::fs::read_dir("/etc/skel").into_iter().flatten().flatten() {
+            let path = std::path::Path::new("/home/soon").join(entry.file_name());
+            let stat = run("stat", json!({"path": path}));
+            assert_eq!(stat.data["stat"]["pw_name"], "soon", "{stat:?}");
+            assert!(stat.unknown_fields.contains(&"stat.uid".to_string()));
+        }
+        let asked = run("getent", json!({"database": "passwd", "key": "soon"}));
+        assert_eq!(asked.unknown_facts, ["getent_passwd"], "{asked:?}");
         let missing = run("user", json!({"name": "soon", "group": "never"}));
         assert_eq!(missing.msg.as_deref(), Some("Group never does not exist"));
     }

@@ -199,6 +199,13 @@ fn validation_stops_bad_contents() {
     let mut controller = TestController::default();
     run_on(&mut machine, &mut controller, "copy", &json!({"content": "x", "dest": s.path("other")}));
     let outcome = run_on(&mut machine, &mut controller, "copy", &with("bad\n", "grep -q good %s"));
+    assert_eq!((outcome.status, outcome.changes.len()), (Status::Unknown, 0), "{outcome:?}");
+    // Nor is it known any more what the file holds; that it is there is.
+    let stat = run_on(&mut machine, &mut controller, "stat", &json!({"path": dest}));
+    assert_eq!(stat.data["stat"]["exists"], true);
+    assert!(stat.unknown_fields.contains(&"stat.checksum".to_string()), "{stat:?}");
+    let missing = with("bad\n", "no-such-program %s");
+    let outcome = run_on(&mut machine, &mut controller, "copy", &missing);
     assert_eq!((outcome.status, outcome.warnings.len()), (Status::Ok, 1));
     assert!(outcome.changes[0].inferred);
     assert!(s.is_clean());

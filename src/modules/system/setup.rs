@@ -262,6 +262,20 @@ mod tests {
         assert!(!outcome.facts.contains_key("ansible_date_time"));
         let outcome = check("setup", &json!({"filter": "ansible_mem*"}));
         assert!(outcome.facts.keys().all(|k| k.starts_with("ansible_mem") || k == "module_setup"));
+        // A name that an earlier task of a check would have given.
+        let mut machine = crate::machine::Machine::new(crate::machine::Mode::Predicted);
+        let mut controller = crate::modules::testing::TestController::default();
+        let mut run = |module: &str, arguments: serde_json::Value| {
+            crate::modules::testing::run_on(&mut machine, &mut controller, module, &arguments)
+        };
+        if rustix::process::geteuid().is_root() {
+            run("hostname", json!({"name": "later.example"}));
+            let facts = run("setup", json!({"gather_subset": "min"})).facts;
+            assert_eq!(
+                (&facts["ansible_hostname"], &facts["ansible_nodename"]),
+                (&json!("later"), &json!("later.example"))
+            );
+        }
         let outcome = check("setup", &json!({"filter": ["hostname"]}));
         assert!(outcome.facts.contains_key("ansible_hostname"));
         assert!(check("setup", &json!({"gather_subset": "nothing"})).msg.unwrap().contains("nothing"));
