@@ -19,11 +19,13 @@ class Figures:
         count = Counter(verdict.word for verdict in verdicts)
         self.equal, self.different, self.unknown = count["equal"], count["different"], count["unknown"]
         self.told = self.equal + self.different
+        wrong = sum(v.word == "different" and v.why.startswith(("status:", "only in")) for v in verdicts)
+        self.status = self.told - wrong
         self.all = self.told + self.unknown
 
     def row(self):
         return f"{self.all} | {self.equal} | {self.different} | {self.unknown} | {share(self.equal, self.told)} | " \
-               f"{share(self.unknown, self.all)}"
+               f"{share(self.status, self.told)} | {share(self.unknown, self.all)}"
 
     def met(self):
         return self.told and self.equal / self.told >= 0.99 and self.unknown / self.all <= 0.03
@@ -33,7 +35,8 @@ def figures(cases):
     return Figures([verdict for case in cases for verdict in case.verdicts])
 
 
-HEAD = ["| | results | equal | different | unknown | equal of those told | unknown |", "|---|---|---|---|---|---|---|"]
+HEAD = ["| | results | equal | different | unknown | **equal of those told** | status alone | **unknown** |",
+        "|---|---|---|---|---|---|---|---|"]
 
 
 def by_suite(measured):

@@ -13,6 +13,15 @@ description: Writes into the file that ACCURACY_EVENTS names.
 """
 
 
+def plan_of(text):
+    """What apt says that it will do, without how it then did it."""
+    lines = str(text).splitlines()
+    first = next((i for i, line in enumerate(lines) if line.startswith("The following")), 0)
+    last = next((i for i, line in enumerate(lines) if " newly installed, " in line), len(lines) - 1)
+    kept = [line for line in lines[first:last + 1] if not line.startswith(("Suggested", "Recommended"))]
+    return "\n".join(kept)
+
+
 class CallbackModule(CallbackBase):
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
@@ -41,7 +50,10 @@ class CallbackModule(CallbackBase):
             if isinstance(diff, dict):
                 # Headers name temporary files of the controller.
                 diff = {name: value for name, value in diff.items() if name not in ("before_header", "after_header")}
-            changes.append(diff)
+                if "prepared" in diff:
+                    diff["prepared"] = plan_of(diff["prepared"])
+            if diff:
+                changes.append(diff)
         self.tell(event="item_done" if item else "task_done", host=host, status=status, ignored=ignored,
                   task={"name": task.get_name(), "action": str(task.action), "place": str(task.get_path())},
                   item=json.dumps(found.get("_ansible_item_label", found.get("item")), default=str) if item else None,
