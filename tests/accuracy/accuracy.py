@@ -124,7 +124,7 @@ class Case:
 
     def measure(self, tool, hosts):
         """(a) to (e): look, check, look, run, compare."""
-        safe = re.sub(r"[^A-Za-z0-9.+-]+", "-", f"{tool.name}-{self.suite}-{self.name}")
+        safe = re.sub(r"[^A-Za-z0-9.+-]+", "-", f"{tool.name}-{self.suite}-{self.name}")[:150]
         before = hosts.state(self.hosts)
         began = time.time()
         code, events, said = tool.run(self.words, True, WORK / f"{safe}.check.jsonl")
@@ -297,6 +297,8 @@ def site(tool, hosts, options):
             if case.before:
                 case.before()
             done.append(case.measure(tool, hosts))
+            # What was measured is not lost when the next one breaks off.
+            keep({tool.name: done}, options.seed)
     if options.drifts and wanted(options.only, "drifts"):
         done += drifts(tool, hosts, options, first, "drifts", ROOT / "roles")
     return [case for case in done if case is not first or wanted(options.only, f"{case.suite}: {case.name}")]
@@ -319,6 +321,7 @@ def drifts(tool, hosts, options, first, suite, tree):
         time.sleep(1)
         case = Case(suite, f"{seed}: {told}", first.words, first.hosts).measure(tool, hosts)
         done.append(case)
+        keep({tool.name: done}, options.seed)
         if case.codes[1] != 0:
             settle(hosts, tool, first, reset=True)
     return done

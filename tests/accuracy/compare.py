@@ -42,6 +42,10 @@ def shapes(value):
 ONLY_IN_A_RUN = {"deploy.builtin.galera_gate": "the gate behind a turn looks at what the turn has led to"}
 
 
+# What Ansible says of a task that it does not run in a check: that is not told, either.
+NOT_RUN = re.compile("would have run if not in check mode|not support(ed)? (check mode|for this task)|Check mode is not supported")
+
+
 class Result:
     """One result: of a task, or of an item of its loop, on one host."""
 
@@ -94,7 +98,8 @@ def results(events):
         changes = changes_of(event)
         found.append(Result((*base, counted[base]), short(task["action"]), event["status"], changes,
                             sorted(event.get("notified", [])), event.get("msg") or "", event.get("ignored", False),
-                            event["status"] == "skipped" and "ansible_check_mode" in condition(event)))
+                            event["status"] == "skipped" and ("ansible_check_mode" in condition(event)
+                                                              or bool(NOT_RUN.search(event.get("msg") or "")))))
     return found
 
 
@@ -209,7 +214,7 @@ def compare(case, check, real):
         if result.status == "unknown":
             verdict.word, verdict.why = "unknown", result.message
         elif result.left_out:
-            verdict.word, verdict.why = "unknown", "its author leaves it out of a check"
+            verdict.word, verdict.why = "unknown", result.message if NOT_RUN.search(result.message) else "its author leaves it out"
         elif any(unknown_inside(change["kind"].get("set")) for change in result.changes
                  if isinstance(change, dict) and isinstance(change.get("kind"), dict)):
             verdict.word, verdict.why = "unknown", "a part of its change"
