@@ -60,6 +60,7 @@ impl Run {
                 item: None,
                 msg: ended.msg,
                 problem: None,
+                because: None,
                 result: serde_json::json!({}),
                 changes: ended.changes,
                 notified: ended.notified,

@@ -148,7 +148,7 @@ fn run_task<R: Read, W: Write>(
     let limit = Limit::start(&request);
     machine.deadline = limit.as_ref().map(|limit| limit.deadline);
     let mut remote = Remote::new(id, link);
-    (machine.diff, machine.no_log) = (request.diff, request.no_log);
+    (machine.diff, machine.no_log, machine.no_fetch) = (request.diff, request.no_log, request.no_fetch);
     let mut context = Context { diff: request.diff, no_log: request.no_log, controller: &mut remote };
     // A module that panics ends this process; the hub tells it as a failed task and starts another.
     let result = run(request.arguments.clone(), machine, &mut context);

@@ -235,6 +235,13 @@ pub struct RunArguments {
     /// Predict what would be changed, and change nothing
     #[arg(short = 'C', long)]
     pub check: bool,
+    /// Which commands a check runs: none, declared (their tasks say `changed_when: false` or `check_mode: false`), or all
+    /// (also those whose words show that they can only read)
+    #[arg(long, value_name = "WHICH", default_value = "declared")]
+    pub probes: ProbesWanted,
+    /// In a check: download nothing and look into no archive; what depends on it is unknown
+    #[arg(long = "no-fetch")]
+    pub no_fetch: bool,
     /// Show what is changed, contents as diffs
     #[arg(short = 'D', long)]
     pub diff: bool,
@@ -321,6 +328,18 @@ impl From<AccessArguments> for RunArguments {
     fn from(access: AccessArguments) -> RunArguments {
         RunArguments { access, become_: true, bare: true, ..RunArguments::default() }
     }
+}
+
+/// Which commands a check runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ProbesWanted {
+    /// Those whose tasks say so.
+    #[default]
+    Declared,
+    /// Those that can only read, too.
+    All,
+    /// None.
+    None,
 }
 
 /// How a command writes what it found.

@@ -1,6 +1,6 @@
 //! A run out of what was read: connections, options, variables of the run itself.
 
-use super::arguments::RunArguments;
+use super::arguments::{ProbesWanted, RunArguments};
 use super::record;
 use super::run::{Sources, name_templar};
 use super::{inventory, vault};
@@ -8,7 +8,7 @@ use crate::connection::agent::AgentOptions;
 use crate::connection::{ConnectionOptions, Connector, TerminalPrompter};
 use crate::credential;
 use crate::engine::event::Sink;
-use crate::engine::{BecomeOptions, Debts, Fleet, Loader, Options, Parts, Run};
+use crate::engine::{BecomeOptions, Debts, Fleet, Loader, Options, Parts, Probes, Run};
 use crate::inventory::Inventory;
 use crate::journal::{Debt, Journal, Progress};
 use crate::playbook::Playbook;
@@ -109,6 +109,12 @@ pub fn assemble(
         start_at_task: arguments.start_at_task.clone(),
         step: arguments.step,
         forks,
+        probes: match arguments.probes {
+            ProbesWanted::None => Probes::None,
+            ProbesWanted::Declared => Probes::Declared,
+            ProbesWanted::All => Probes::All,
+        },
+        no_fetch: arguments.no_fetch,
         force_handlers: arguments.force_handlers,
         if_locked: arguments.if_locked(),
         become_: BecomeOptions {

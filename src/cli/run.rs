@@ -458,6 +458,7 @@ async fn drive(
         run.warn(format!("nothing was run: no task is called `{name}` (`--list-tasks` shows their names)"));
         missed = true;
     }
+    run.unknowns.event().into_iter().for_each(|event| sink.emit(event));
     sink.emit(Event::Recap { hosts: run.recap(), owed: run.owed() });
     // Sessions that are given up by a run that gave way tell of lost hosts behind this.
     let verdict = run.verdict();

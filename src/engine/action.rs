@@ -41,6 +41,8 @@ pub struct TaskAction {
 struct State {
     /// Results that were touched and are still awaited.
     pending: Vec<u64>,
+    /// What was touched that a check does not know.
+    depends: Vec<crate::modules::Dependency>,
     received: BTreeMap<String, tempfile::TempPath>,
     changes: Vec<Change>,
     warnings: Vec<String>,
@@ -78,7 +80,10 @@ impl TaskAction {
                 Err(ActionError::Wrong(diag)) => {
                     ActionEnd::Done(self.complete(prepare::failed(&self.call, Trouble::Wrong(diag))))
                 }
-                Err(ActionError::Unknown(why)) => ActionEnd::Done(self.complete(Outcome::unknown(why))),
+                Err(ActionError::Unknown(why)) => {
+                    let depends = std::mem::take(&mut self.state().depends);
+                    ActionEnd::Done(self.complete(Outcome { depends, ..Outcome::unknown(why) }))
+                }
                 Err(ActionError::Unreachable(why)) => ActionEnd::Unreachable(why),
             });
         }
@@ -147,7 +152,9 @@ impl TaskAction {
             return Err(ActionError::Unknown("a result that is still awaited".into()));
         }
         if !evaluated.touched.unknown.is_empty() {
-            return Err(ActionError::Unknown(super::call::touched(&evaluated.touched.unknown)));
+            let outcome = super::unknown::depends("", &evaluated.touched.unknown);
+            self.state().depends = outcome.depends;
+            return Err(ActionError::Unknown(outcome.msg.unwrap_or_default()));
         }
         Ok(evaluated.value)
     }

@@ -99,6 +99,7 @@ impl Respondent {
             run: run.id.clone(),
             turn: 0,
             unlocked: true,
+            no_fetch: false,
         };
         let answer = self.link.submit(request, run.fleet.blobs.clone(), None).await.await?;
         match answer.reply {

@@ -4,6 +4,7 @@ use super::event::TaskInfo;
 use super::frame::Frame;
 use super::host::Host;
 use super::position::Position;
+use super::run::Probes;
 use super::variables::{self, At, Awaited};
 use super::walker::{Flow, HostRun};
 use crate::modules::scalars::Flag;
@@ -254,7 +255,11 @@ impl Call {
 
     /// Whether this task only predicts.
     pub async fn checks(&self) -> Result<bool, Trouble> {
-        Ok(self.flag(|k| k.check_mode.as_ref()).await?.unwrap_or(self.on.play.run.options.check))
+        let options = &self.on.play.run.options;
+        if options.check && options.probes == Probes::None {
+            return Ok(true);
+        }
+        Ok(self.flag(|k| k.check_mode.as_ref()).await?.unwrap_or(options.check))
     }
 }
 

@@ -5,7 +5,7 @@ use super::finish::{self, Answer};
 use super::fleet::ReplyFuture;
 use super::walker::{Flow, HostRun};
 use crate::machine::Change;
-use crate::modules::{Outcome, Status};
+use crate::modules::Outcome;
 use crate::wire::Reply;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -22,7 +22,7 @@ pub struct Sent {
     /// The host it was delegated to.
     pub delegated_to: Option<Arc<str>>,
     /// In a check: why it is not known whether it would run at all.
-    pub doubt: Option<String>,
+    pub doubt: Option<Outcome>,
 }
 
 impl Sent {
@@ -37,9 +37,7 @@ impl Sent {
             Err(why) => Answer::Unreachable(format!("{why} (during `{}`)", call.info.name)),
         };
         let answer = match (answer, self.doubt) {
-            (Answer::Outcome(_), Some(why)) => {
-                Answer::Outcome(Outcome { status: Status::Unknown, msg: Some(why), ..Default::default() })
-            }
+            (Answer::Outcome(_), Some(why)) => Answer::Outcome(why),
             (answer, _) => answer,
         };
         Some((answer, seconds, self.changes))

@@ -1,11 +1,12 @@
 //! Modules that are part of the play's logic, carried out here: debug, assert, set_fact, meta and their like.
 
-use super::call::{Call, Known, Trouble, touched};
+use super::call::{Call, Known, Trouble};
 use super::host::Kind;
 use super::play::Ending;
 use super::prepare::{self, Prepared};
 use super::run::{Addition, Run};
 use super::task::Finished;
+use super::unknown::{self, depends};
 use super::walker::{Flow, Walker};
 use crate::modules::control::{Assert, Debug, Fail, GroupBy, MetaAction, Pause, SetFact};
 use crate::modules::scalars::Flag;
@@ -69,7 +70,7 @@ pub async fn run(walker: &Walker, call: &Call, module: &'static Module) -> Resul
     let arguments = match prepare::arguments(call, module).await? {
         Known::Value(arguments) => arguments,
         Known::Unknown(touches) => {
-            return Ok(Prepared::Done(Outcome::unknown(format!("its arguments depend on {}", touched(&touches)))));
+            return Ok(Prepared::Done(depends("its arguments depend on", &touches)));
         }
     };
     match name {
@@ -113,7 +114,7 @@ async fn debug(call: &Call) -> Result<Outcome, Trouble> {
         let shown = match call.evaluate(|scope| templar.expression(&inner, scope)).await {
             Ok(Known::Value(value)) if value.is_undefined() => json!("VARIABLE IS NOT DEFINED!"),
             Ok(Known::Value(value)) => to_json(&value),
-            Ok(Known::Unknown(touches)) => return Ok(Outcome::unknown(format!("it shows {}", touched(&touches)))),
+            Ok(Known::Unknown(touches)) => return Ok(depends("it shows", &touches)),
             Err(Trouble::Template(error)) if error.is_undefined() => json!("VARIABLE IS NOT DEFINED!"),
             Err(other) => return Err(other),
         };
@@ -122,7 +123,7 @@ async fn debug(call: &Call) -> Result<Outcome, Trouble> {
     let msg = match argument(call, &["msg"]) {
         Some(node) => match call.value(node).await? {
             Known::Value(value) => to_json(&value),
-            Known::Unknown(touches) => return Ok(Outcome::unknown(format!("it shows {}", touched(&touches)))),
+            Known::Unknown(touches) => return Ok(depends("it shows", &touches)),
         },
         None => json!("Hello world!"),
     };
@@ -160,7 +161,7 @@ async fn assert(call: &Call, _: &Module) -> Result<Outcome, Trouble> {
                     .with("msg", msg));
             }
             Known::Unknown(touches) => {
-                return Ok(Outcome::unknown(format!("the assertion depends on {}", touched(&touches))));
+                return Ok(depends("the assertion depends on", &touches));
             }
         }
     }
@@ -175,7 +176,7 @@ async fn set_fact(call: &Call) -> Result<Outcome, Trouble> {
     if call.task.action.args.is_empty() && call.task.action.args_template.is_none() {
         return Err(Trouble::Failed("set_fact needs at least one variable, as `name: value`".into()));
     }
-    let mut unknown = None;
+    let mut unknown: Option<Outcome> = None;
     for (key, node) in &call.task.action.args {
         let name = display(&call.known(key).await?);
         if name == "cacheable" {
@@ -191,9 +192,11 @@ async fn set_fact(call: &Call) -> Result<Outcome, Trouble> {
             Known::Value(value) if crate::template::is_omit(&value) => {}
             Known::Value(value) => facts.push((name, Raw::Value(value))),
             Known::Unknown(touches) => {
-                let why = touched(&touches);
-                facts.push((name, Raw::Unknown(format!("it depends on {why}"))));
-                unknown = Some(why);
+                let outcome = depends("its value depends on", &touches);
+                let because = unknown::because(call, &outcome);
+                call.on.play.run.unknowns.left(&call.on.host.name, &name, Some((&call.info, &because)));
+                facts.push((name, Raw::Unknown(because.reason)));
+                unknown.get_or_insert(outcome);
             }
         }
     }
@@ -206,7 +209,7 @@ async fn set_fact(call: &Call) -> Result<Outcome, Trouble> {
                     }
                 }
             }
-            Known::Unknown(touches) => return Ok(Outcome::unknown(touched(&touches))),
+            Known::Unknown(touches) => return Ok(depends("", &touches)),
         }
     }
     let stamp = call.on.stamp(call.position());
@@ -220,14 +223,15 @@ async fn set_fact(call: &Call) -> Result<Outcome, Trouble> {
     for (name, raw) in &facts {
         if let Raw::Value(value) = raw {
             shown.insert(name.clone(), to_json(value));
+            call.on.play.run.unknowns.left(&call.on.host.name, name, None);
         }
         whose.set(&stamp, Kind::Assigned, name, raw.clone());
     }
     if cacheable {
         whose.set_facts(&stamp, &shown);
     }
-    if let Some(why) = unknown {
-        return Ok(Outcome::unknown(format!("its value depends on {why}")));
+    if let Some(outcome) = unknown {
+        return Ok(outcome);
     }
     Ok(Outcome::ok().with("ansible_facts", Value::Object(shown)))
 }

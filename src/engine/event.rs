@@ -1,6 +1,7 @@
 //! What happens in a run, as data. The engine emits events and never prints; `report` consumes them.
 
 use super::position::Position;
+use super::unknown::{Because, UnknownTask};
 use crate::machine::Change;
 use crate::source::Diag;
 use serde::{Deserialize, Serialize};
@@ -80,6 +81,9 @@ pub struct HostResult {
     pub problem: Option<Arc<Diag>>,
     /// The whole result as a play sees it; censored under `no_log`.
     pub result: serde_json::Value,
+    /// Of an unknown: what was not known first, and how the task came to depend on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<Because>,
     /// What was changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
@@ -290,6 +294,11 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// At the end of a check: the tasks that it could not tell of.
+    Unknowns {
+        /// In the order in which they were met.
+        tasks: Vec<UnknownTask>,
+    },
     /// The run is over.
     Recap {
         /// Every host that took part, in order.
@@ -328,6 +337,7 @@ mod tests {
             msg: None,
             problem: None,
             result: value,
+            because: None,
             changes: Vec::new(),
             notified: Vec::new(),
             diff: false,

@@ -1,15 +1,16 @@
 //! From an answer to a result: changed, failed, registered, notified, counted, shown.
 
-use super::call::{Call, Known, Trouble, touched};
+use super::call::{Call, Known, Trouble};
 use super::control;
 use super::event::{Event, TaskStatus};
 use super::host::{Gone, Kind};
 use super::task::{self, Finished};
+use super::unknown::{self, Because};
 
 use crate::machine::Change;
 use crate::modules::{Outcome, Status};
 use crate::source::Node;
-use crate::template::{Layer, Raw, Scope, Value, display, from_json, result_with_unknown, unknown_value};
+use crate::template::{Layer, Raw, Scope, UnknownTouch, Value, display, from_json, result_with_unknown, unknown_value};
 use crate::wire::Reply;
 use serde_json::{Map, json};
 use std::sync::Arc;
@@ -58,6 +59,11 @@ fn of_outcome(call: &Call, outcome: Outcome, changes: Vec<Change>, seconds: f64)
         Status::Skipped => TaskStatus::Skipped,
         Status::Unknown => TaskStatus::Unknown,
     };
+    let because = match status {
+        TaskStatus::Unknown => Some(unknown::because(call, &outcome)),
+        _ if outcome.unknown_fields.is_empty() => None,
+        _ => Some(Because { reason: "a check does not know it".into(), chain: Vec::new() }),
+    };
     let mut json = outcome.data;
     json.insert(
         "changed".into(),
@@ -85,10 +91,9 @@ fn of_outcome(call: &Call, outcome: Outcome, changes: Vec<Change>, seconds: f64)
         });
     }
     let name = register_name(call).unwrap_or_else(|| "result".into());
-    let reason = outcome.msg.clone().unwrap_or_else(|| "it was not run in a check".into());
-    let value = if status == TaskStatus::Unknown {
+    let value = if let (TaskStatus::Unknown, Some(because)) = (status, &because) {
         json.insert("unknown".into(), json!(true));
-        unknown_value(&name, &reason)
+        unknown_value(&name, &because.reason)
     } else if !outcome.unknown_fields.is_empty() {
         let known = json.iter().map(|(k, v)| (Arc::<str>::from(k.as_str()), from_json(v)));
         result_with_unknown(&name, known, outcome.unknown_fields.iter().map(String::as_str), "a check does not know it")
@@ -104,6 +109,7 @@ fn of_outcome(call: &Call, outcome: Outcome, changes: Vec<Change>, seconds: f64)
         unknown_facts: outcome.unknown_facts,
         changes,
         msg: outcome.msg,
+        because,
         problem: outcome.problem.map(|problem| Arc::new(*problem)),
         ignored: false,
         seconds,
@@ -142,7 +148,7 @@ pub async fn finish(call: &Call, answer: Answer, extra: Option<Vec<Change>>, sec
             }
             remember(&mut finished, "changed", changed.into());
         }
-        Ok(Some(Known::Unknown(touches))) => return doubtful(call, finished, "changed_when", &touched(&touches)),
+        Ok(Some(Known::Unknown(touches))) => return doubtful(call, finished, "changed_when depends on", &touches),
         Err(trouble) => fail(call, &mut finished, trouble),
     }
     match decide(call, &finished, call.task.failed_when.as_deref()).await {
@@ -160,14 +166,14 @@ pub async fn finish(call: &Call, answer: Answer, extra: Option<Vec<Change>>, sec
                 finished.msg = Some("the condition of `failed_when` is true".into());
             }
         }
-        Ok(Some(Known::Unknown(touches))) => return doubtful(call, finished, "failed_when", &touched(&touches)),
+        Ok(Some(Known::Unknown(touches))) => return doubtful(call, finished, "failed_when depends on", &touches),
         Err(trouble) => fail(call, &mut finished, trouble),
     }
     finished
 }
 
-fn doubtful(call: &Call, finished: Finished, keyword: &str, what: &str) -> Finished {
-    let outcome = Outcome::unknown(format!("{keyword} depends on {what}"));
+fn doubtful(call: &Call, finished: Finished, how: &str, touches: &[UnknownTouch]) -> Finished {
+    let outcome = unknown::depends(how, touches);
     Finished { seconds: finished.seconds, ..quick(call, outcome) }
 }
 
@@ -297,6 +303,7 @@ pub fn of_loop(call: &Call, results: Vec<Finished>) -> Finished {
         unknown_facts: results.iter().flat_map(|result| result.unknown_facts.clone()).collect(),
         changes: results.iter().flat_map(|result| result.changes.clone()).collect(),
         msg: Some(msg.into()),
+        because: results.iter().find_map(|result| result.because.clone()),
         problem: None,
         ignored: false,
         seconds: results.iter().map(|result| result.seconds).sum(),
@@ -334,6 +341,7 @@ pub fn adopt(call: &Call, finished: &Arc<Finished>) {
 
 fn register(call: &Call, finished: &Finished, stamp: &super::host::Stamp) {
     if let Some(name) = register_name(call) {
+        unknown::remember(call, &name, finished);
         call.on.host.set(stamp, Kind::Assigned, &name, Raw::Value(finished.value.clone()));
     }
     if !finished.facts.is_empty() && finished.status != TaskStatus::Failed {
@@ -385,6 +393,10 @@ fn take_over(call: &Call, finished: Arc<Finished>, notified: Vec<String>) {
     // A `meta` that its condition leaves out is shown, and counted as nothing.
     if !(finished.status == TaskStatus::Skipped && call.module.is_some_and(|m| m.name == "ansible.builtin.meta")) {
         on.host.count(finished.status, finished.json.get("changed") == Some(&json!(true)), ignored);
+    }
+    let looped = call.task.loop_.is_some() && finished.json.contains_key("results");
+    if let (TaskStatus::Unknown, Some(because), false) = (finished.status, &finished.because, looped) {
+        on.play.run.unknowns.note(&on.host.name, &call.info, because);
     }
     let hidden = literal(call, |k| k.no_log.as_ref()).unwrap_or(false);
     let diff = literal(call, |k| k.diff.as_ref()).unwrap_or(on.play.run.options.diff);

@@ -1,6 +1,6 @@
 //! What is brought into a play while it runs: `include_tasks`, `include_role`, `include_vars`.
 
-use super::call::{Call, Known, Trouble, touched};
+use super::call::{Call, Known, Trouble};
 use super::event::TaskStatus;
 use super::frame::{Frame, layer_of};
 use super::host::Kind;
@@ -166,7 +166,7 @@ impl Walker {
         let mut arguments = match prepare::arguments(call, module).await? {
             Known::Value(arguments) => arguments,
             Known::Unknown(touches) => {
-                return Ok(Err(Outcome::unknown(format!("what is included depends on {}", touched(&touches)))));
+                return Ok(Err(super::unknown::depends("what is included depends on", &touches)));
             }
         };
         // Keywords of `apply` are the included tasks' own; they are read from the source, not from values.

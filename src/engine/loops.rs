@@ -46,7 +46,7 @@ pub async fn items(call: &Call) -> Result<Result<Vec<Item>, Outcome>, Trouble> {
     let values = match evaluated.await {
         Ok(Known::Value(values)) => values,
         Ok(Known::Unknown(touches)) => {
-            return Ok(Err(Outcome::unknown(format!("its items depend on {}", super::call::touched(&touches)))));
+            return Ok(Err(super::unknown::depends("its items depend on", &touches)));
         }
         // A condition that does not need the item may say that the task is not run at all.
         Err(Trouble::Template(error)) => match task::condition(call).await {
@@ -209,6 +209,9 @@ impl Under {
         let shown = if self.hidden { "(censored due to no_log)".to_string() } else { shown };
         let notified = finish::notify_now(&item.call, &finished);
         let event = task::event(&item.call, &finished, notified, Some(shown), self.hidden, self.diff);
+        if let (TaskStatus::Unknown, Some(because)) = (finished.status, &finished.because) {
+            self.call.on.play.run.unknowns.note(&self.call.on.host.name, &self.call.info, because);
+        }
         self.call.on.batch.board.emit(self.call.position(), Event::ItemDone(event));
         if finished.status == TaskStatus::Unreachable {
             self.waiting.clear();

@@ -159,6 +159,7 @@ fn look_at(call: &Call, module: &'static Module) -> Option<Diag> {
         run: String::new(),
         turn: 0,
         unlocked: false,
+        no_fetch: false,
     };
     let host = TaskAction::new(call.clone(), None, request, None);
     let hidden = call.frame.keyword(&call.task.keywords, |k| k.no_log.as_ref());

@@ -1,11 +1,13 @@
 //! From a task to a request: conditions, arguments, become, the controller half, and off it goes.
 
 use super::action::{ActionEnd, TaskAction};
-use super::call::{Call, Known, Trouble, touched};
+use super::call::{Call, Known, Trouble};
 use super::completion::Sent;
 use super::control;
 use super::finish::{self, Answer};
+use super::run::Probes;
 use super::task::{self, Finished};
+use super::unknown::depends;
 use super::walker::{Flow, Walker};
 use crate::machine::Mode;
 use crate::modules::{self, FreeForm, Outcome, Reach};
@@ -39,7 +41,7 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
     match task::condition(call).await? {
         Ok(()) => {}
         Err(outcome) if outcome.status == modules::Status::Unknown && mode != Mode::Live => {
-            doubt = outcome.msg;
+            doubt = Some(outcome);
             mode = Mode::Tainted;
         }
         Err(outcome) => return Ok(Prepared::Done(outcome)),
@@ -51,7 +53,7 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
     let (timeout, detach) = left_running(call, module, timeout).await?;
     if module.reach == Reach::Control {
         if let Some(why) = doubt {
-            return Ok(Prepared::Done(Outcome::unknown(why)));
+            return Ok(Prepared::Done(why));
         }
         if module.action.is_none() {
             let work = control::run(walker, call, module);
@@ -67,7 +69,7 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
     let arguments = match arguments(call, module).await? {
         Known::Value(arguments) => arguments,
         Known::Unknown(touches) => {
-            return Ok(Prepared::Done(Outcome::unknown(format!("its arguments depend on {}", touched(&touches)))));
+            return Ok(Prepared::Done(depends("its arguments depend on", &touches)));
         }
     };
     let target = target(call).await?;
@@ -88,6 +90,7 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
         run: String::new(), // the link knows it
         turn: call.on.batch.turn,
         unlocked: false,
+        no_fetch: call.on.play.run.options.no_fetch,
     };
     let link = if module.reach == Reach::Control { Ok(None) } else { link(call, target.as_deref()).await.map(Some) };
     let link = match link {
@@ -263,10 +266,33 @@ pub async fn arguments(
             }
         }
     }
-    if matches!(module.name.rsplit('.').next(), Some("command" | "shell" | "raw" | "script")) && is_probe(call) {
-        all.insert("_probe".into(), true.into());
+    if matches!(module.name.rsplit('.').next(), Some("command" | "shell" | "raw" | "script")) {
+        let probes = call.on.play.run.options.probes;
+        if probes != Probes::None && is_probe(call) {
+            all.insert("_probe".into(), true.into());
+        } else if probes == Probes::All && only_reads(module, &all) {
+            all.insert("_reads".into(), true.into());
+        }
     }
     Ok(Known::Value(all))
+}
+
+/// A command whose words show that it can only read.
+fn only_reads(module: &modules::Module, arguments: &Map<String, serde_json::Value>) -> bool {
+    use modules::commands::{reads, shell_reads, split};
+    let text = ["_raw_params", "cmd"].iter().find_map(|name| arguments.get(*name)?.as_str());
+    match module.name.rsplit('.').next() {
+        Some("command") => match (text, arguments.get("argv").and_then(serde_json::Value::as_array)) {
+            (Some(line), None) => split(line).is_ok_and(|argv| reads(&argv)),
+            (None, Some(words)) => {
+                let argv: Option<Vec<String>> = words.iter().map(|word| word.as_str().map(str::to_string)).collect();
+                argv.is_some_and(|argv| reads(&argv))
+            }
+            _ => false,
+        },
+        Some("shell") => text.is_some_and(shell_reads) && !arguments.contains_key("executable"),
+        _ => false,
+    }
 }
 
 /// A command that says it changes nothing: it is run in a check too.

@@ -97,6 +97,7 @@ pub async fn roll_back(link: &Link, wish: &Wish) -> Result<Report, String> {
         run: wish.run.clone(),
         turn: wish.turn,
         unlocked: false,
+        no_fetch: false,
     };
     let answer = link.submit(request, Arc::<Blobs>::default(), None).await.await?;
     match answer.reply {

@@ -35,12 +35,28 @@ pub struct Options {
     pub step: bool,
     /// `--forks`: requests under way at a time, over all hosts.
     pub forks: usize,
+    /// `--probes`
+    pub probes: Probes,
+    /// `--no-fetch`
+    pub no_fetch: bool,
     /// `--force-handlers`
     pub force_handlers: bool,
     /// `--if-locked`, or `--lock-wait`; without either a cluster is not waited for, and a host is.
     pub if_locked: Option<IfLocked>,
     /// `--flush-cache`, `--become` and its companions: what the command line says for every play.
     pub become_: BecomeOptions,
+}
+
+/// Which commands a check runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Probes {
+    /// None, whatever their tasks say.
+    None,
+    /// Those whose tasks say that they only read (`changed_when: false`) or are to be run (`check_mode: false`).
+    #[default]
+    Declared,
+    /// Those and the ones whose words show that they can only read.
+    All,
 }
 
 /// What the command line says of becoming another user.
@@ -95,6 +111,8 @@ pub struct Run {
     pub locks: super::cluster_lock::Locks,
     /// The controller's own machine: CA stores, fetched files, password files.
     pub controller: Mutex<Machine>,
+    /// What a check could not tell.
+    pub unknowns: super::unknown::Unknowns,
     hosts: Mutex<IndexMap<Arc<str>, Arc<Host>>>,
     owed: Mutex<Vec<(Arc<str>, Vec<String>)>>,
     epochs: AtomicU32,
@@ -194,6 +212,7 @@ impl Run {
             debts: parts.debts,
             locks: Default::default(),
             controller: Mutex::new(Machine::new(mode)),
+            unknowns: Default::default(),
             hosts: Mutex::default(),
             owed: Mutex::default(),
             epochs: AtomicU32::new(1),

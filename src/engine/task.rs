@@ -1,6 +1,6 @@
 //! One task on one host: whether it runs, how often, where, and when the host may go on without its answer.
 
-use super::call::{Call, Known, Trouble, touched};
+use super::call::{Call, Known, Trouble};
 use super::completion::{InFlight, Work};
 use super::control;
 use super::event::{Event, HostResult, TaskInfo, TaskStatus};
@@ -37,6 +37,8 @@ pub struct Finished {
     pub changes: Vec<crate::machine::Change>,
     /// Why.
     pub msg: Option<String>,
+    /// In a check: what was not known first, and how it came here.
+    pub because: Option<super::unknown::Because>,
     /// The mistake in a file that made it fail.
     pub problem: Option<Arc<Diag>>,
     /// Whether a failure was ignored.
@@ -407,7 +409,7 @@ pub async fn condition(call: &Call) -> Result<Result<(), Outcome>, Trouble> {
                 return Ok(Err(outcome.with("skip_reason", "Conditional result was False")));
             }
             Known::Unknown(touches) => {
-                return Ok(Err(Outcome::unknown(format!("whether it runs depends on {}", touched(&touches)))));
+                return Ok(Err(super::unknown::depends("whether it runs depends on", &touches)));
             }
         }
     }
@@ -448,6 +450,7 @@ pub fn event(
         msg,
         result,
         problem: finished.problem.clone().filter(|_| !hidden),
+        because: finished.because.clone().filter(|_| finished.status == TaskStatus::Unknown),
         changes: if hidden { Vec::new() } else { finished.changes.clone() },
         notified,
         diff: diff && !hidden,

@@ -77,6 +77,8 @@ pub struct Machine {
     pub diff: bool,
     /// Contents are kept out of changes (`no_log`). Set for each task.
     pub no_log: bool,
+    /// In a check nothing is downloaded and no archive is looked into (`--no-fetch`). Set for each task.
+    pub no_fetch: bool,
     /// When the task must be over (`timeout`): processes that still run then are killed with their groups. Set for
     /// each task.
     pub deadline: Option<std::time::Instant>,
@@ -93,6 +95,7 @@ impl Machine {
             environment: BTreeMap::new(),
             diff: true,
             no_log: false,
+            no_fetch: false,
             deadline: None,
         }
     }

@@ -8,7 +8,7 @@
 mod accounts;
 #[macro_use]
 mod arguments;
-mod commands;
+pub(crate) mod commands;
 pub mod control;
 #[macro_use]
 mod database;
@@ -38,7 +38,7 @@ pub use pki::{has_preflight, preflight};
 
 pub use arguments::{Argument, Arguments, RawField, WrongValue, decode};
 pub use lasting::lasting;
-pub use outcome::{ModuleError, Outcome, Status};
+pub use outcome::{Dependency, ModuleError, Outcome, Status};
 pub use registry::{find, names};
 
 use crate::machine::Machine;

@@ -19,6 +19,15 @@ pub enum Status {
     Unknown,
 }
 
+/// Something unknown that an outcome was made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dependency {
+    /// What was read: `result.stdout`.
+    pub path: String,
+    /// Why it is not known.
+    pub reason: String,
+}
+
 /// The result of one module run on one host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -36,6 +45,9 @@ pub struct Outcome {
     /// Names of return values that a check could not predict.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown_fields: Vec<String>,
+    /// In a check: what it depends on that is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends: Vec<Dependency>,
     /// Sentences for the user that are no failures.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

@@ -87,6 +87,7 @@ mod tests {
             item: None,
             msg: None,
             problem: None,
+            because: None,
             result: serde_json::json!({"secret": "hunter2"}),
             changes: content.map(set).into_iter().collect(),
             notified: Vec::new(),

@@ -47,7 +47,13 @@ impl Drift {
             let msg = result.msg.as_deref().unwrap_or("it could not be told");
             text += &match result.status {
                 TaskStatus::Changed => style.yellow(&line),
-                TaskStatus::Unknown => style.magenta(&format!("{line}: unknown: {msg}")),
+                TaskStatus::Unknown => match result.because.as_ref().filter(|because| !because.chain.is_empty()) {
+                    Some(because) => {
+                        let way = because.way(&result.task.name);
+                        style.magenta(&format!("{line}: unknown: {way}: {}", because.reason))
+                    }
+                    None => style.magenta(&format!("{line}: unknown: {msg}")),
+                },
                 _ => style.red(&format!("{line}: {msg}")),
             };
             text.push('\n');
@@ -80,6 +86,7 @@ fn entry(result: &HostResult) -> Value {
         "item": result.item,
         "status": result.status,
         "msg": result.msg,
+        "because": result.because,
         "changes": result.changes,
         "handlers": result.notified,
     })

@@ -47,6 +47,12 @@ pub fn markdown(story: &Story, diffs: DiffOptions) -> String {
     for (host, handlers) in &story.owed {
         let _ = writeln!(out, "\n{}: notified and not run: {}", code(host), line(&handlers.join(", ")));
     }
+    if !story.unknowns.is_empty() {
+        out += "\n## Not known before it is run\n\n";
+        for lines in &story.unknowns {
+            let _ = writeln!(out, "- {}", line(&lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" — ")));
+        }
+    }
     for play in &story.plays {
         let told: Vec<_> = play
             .tasks

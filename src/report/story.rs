@@ -5,6 +5,7 @@
 use super::diff::masked_changes;
 use super::{Mask, Reporter};
 use crate::engine::event::{Counters, Event, GateState, HostResult, TaskInfo, TaskStatus};
+use crate::engine::unknown::UnknownTask;
 use crate::machine::Change;
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
@@ -20,6 +21,8 @@ pub struct Story {
     pub plays: Vec<Chapter>,
     /// Warnings and diagnostics.
     pub remarks: Vec<String>,
+    /// Tasks that a check could not tell of, each in lines: where, the way it came there, why.
+    pub unknowns: Vec<Vec<String>>,
     /// Each host's counters, at the end.
     pub recap: Vec<(String, Counters)>,
     /// Handlers that were notified and not run, by host.
@@ -332,6 +335,10 @@ impl Reporter for Teller {
             }
             Event::Waiting { reason, seconds } => step(Mood::Plain, format!("waits {seconds} s: {reason}")),
             Event::PlayStopped { reason } => step(Mood::Bad, reason.clone()),
+            Event::Unknowns { tasks } => {
+                let lines = |task: &UnknownTask| task.lines().iter().map(|line| self.text(line)).collect();
+                story.unknowns = tasks.iter().map(lines).collect();
+            }
             Event::Recap { hosts, owed } => {
                 story.recap = hosts.iter().map(|(host, counters)| (host.to_string(), *counters)).collect();
                 let masked = |names: &Vec<String>| names.iter().map(|name| self.text(name)).collect();

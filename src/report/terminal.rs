@@ -335,6 +335,14 @@ impl<W: Write + Send> Reporter for Terminal<W> {
             }
             Event::Waiting { reason, seconds } => self.say(&style.dim(&format!("waiting {seconds} s: {reason}\n")))?,
             Event::PlayStopped { reason } => self.say(&style.red(&format!("\n{reason}\n")))?,
+            Event::Unknowns { tasks } => {
+                let mut text = self.heading("NOT KNOWN BEFORE IT IS RUN");
+                for line in tasks.iter().flat_map(|task| task.lines()) {
+                    text += &style.magenta(&line);
+                    text.push('\n');
+                }
+                self.say(&text)?;
+            }
             Event::Recap { hosts, owed } => {
                 let mut text = self.heading("PLAY RECAP");
                 let width = hosts.iter().map(|(host, _)| host.chars().count()).max().unwrap_or(0).max(10);
@@ -406,6 +414,7 @@ mod tests {
             item: None,
             msg: msg.map(Into::into),
             problem: None,
+            because: None,
             result: serde_json::json!({"stderr": "no hunter2 here", "stdout": ""}),
             changes: vec![],
             notified: vec![],

@@ -149,6 +149,9 @@ pub struct TaskRequest {
     /// Does not wait for other runs on this host: a look, or what keeps runs apart itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unlocked: bool,
+    /// In a check nothing is downloaded and no archive is looked into.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_fetch: bool,
 }
 
 fn is_zero(number: &u32) -> bool {

@@ -60,6 +60,7 @@ pub fn request(module: &str, arguments: Value) -> TaskRequest {
         run: String::new(),
         turn: 0,
         unlocked: false,
+        no_fetch: false,
     }
 }
 

@@ -251,6 +251,7 @@ mod tests {
             item: None,
             msg: Some("no".into()),
             problem: None,
+            because: None,
             result,
             changes: Vec::new(),
             notified: Vec::new(),

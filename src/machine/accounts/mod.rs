@@ -50,7 +50,7 @@ impl Machine {
             return Ok(Some(user));
         }
         let Ok(uid) = name.parse::<u32>() else {
-            return Ok(None);
+            return self.nobody_brings(name).map(|()| None);
         };
         Ok(self.user_by_id(uid))
     }
@@ -67,9 +67,19 @@ impl Machine {
             return Ok(Some(group));
         }
         let Ok(gid) = name.parse::<u32>() else {
-            return Ok(None);
+            return self.nobody_brings(name).map(|()| None);
         };
         Ok(self.group_by_id(gid))
+    }
+
+    /// An account that is not there is known not to be there.
+    fn nobody_brings(&self, name: &str) -> Result<()> {
+        match self.unread_packages() {
+            Some(why) => {
+                Err(crate::machine::MachineError::unknown(format!("whether there is an account {name}: {why}")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The id of a user given by name or number. A number needs no account.

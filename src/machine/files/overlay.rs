@@ -23,6 +23,9 @@ const MAX_LINKS: usize = 40;
 pub(crate) struct Files {
     /// Entries by absolute path without links, in the order of names.
     nodes: BTreeMap<String, Node>,
+    /// Packages are foreseen into which nobody looked, and why: what is not there now may be brought by them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) unread: Option<String>,
     /// Who predicts, when it is not this process (tests).
     #[serde(skip)]
     pub(super) identity: Option<Identity>,
@@ -212,6 +215,16 @@ fn components(path: &Path) -> impl Iterator<Item = OsString> + '_ {
 }
 
 impl Files {
+    /// Packages are foreseen into which nobody looked, and why.
+    pub(crate) fn leave_unread(&mut self, why: String) {
+        self.unread.get_or_insert(why);
+    }
+
+    /// Why what packages bring is not known.
+    pub(crate) fn unread(&self) -> Option<&str> {
+        self.unread.as_deref()
+    }
+
     pub(super) fn identity(&self) -> Identity {
         self.identity.clone().unwrap_or_else(Identity::process)
     }
@@ -232,9 +245,21 @@ impl Files {
             Some(Node::Absent) => Ok(None),
             Some(Node::Unknown(why)) => Err(Fault::Unknown(why.clone())),
             Some(Node::Present(present)) => Ok(Some(present.stat(&key(path)))),
-            None if self.live_shows(path) => live::lstat(path),
+            None if self.live_shows(path) => match live::lstat(path)? {
+                None => self.perhaps_brought(path).map_or(Ok(None), Err),
+                found => Ok(found),
+            },
             None => Ok(None),
         }
+    }
+
+    /// Something that is not there, where packages may bring it that nobody looked into.
+    fn perhaps_brought(&self, path: &Path) -> Option<Fault> {
+        let why = self.unread.as_ref()?;
+        let local = path.starts_with("/usr/local") || path.starts_with("/var/tmp");
+        let theirs = ["/etc", "/usr", "/lib", "/lib64", "/bin", "/sbin", "/var", "/opt", "/boot"];
+        let theirs = !local && theirs.iter().any(|tree| path.starts_with(tree));
+        theirs.then(|| Fault::Unknown(why.clone()))
     }
 
     fn target(&self, path: &Path) -> FsResult<PathBuf> {
@@ -329,7 +354,10 @@ impl Files {
             Some(Node::Absent) => return Err(Errno::NOENT.into()),
             Some(Node::Unknown(why)) => return Err(Fault::Unknown(why.clone())),
             Some(Node::Present(present)) => present,
-            None if self.live_shows(&real) => return live::open(&real),
+            None if self.live_shows(&real) => {
+                self.entry(&real)?;
+                return live::open(&real);
+            }
             None => return Err(Errno::NOENT.into()),
         };
         if !self.identity().may(&present.stat(&key(&real)), 4) {

@@ -36,6 +36,14 @@ impl Machine {
         for step in steps.iter().filter(|s| s.after.is_none()) {
             self.foresee_removal(&step.name, step.purge)?;
         }
+        if self.no_fetch {
+            let names: Vec<&str> =
+                steps.iter().filter(|s| s.after.is_some()).map(|s| s.name.as_str()).take(4).collect();
+            if !names.is_empty() {
+                self.leave_unread(&names.join(", "));
+            }
+            return Ok(());
+        }
         let wanted = self.worth_reading(steps)?;
         let archives = self.private_apt()?.archives(self, &wanted, progress)?;
         let mut read: Vec<(String, Archive, Brought)> = Vec::new();

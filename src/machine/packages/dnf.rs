@@ -177,6 +177,20 @@ impl Machine {
         Ok(Report { stdout: output.stdout_text(), stderr: output.stderr_text(), changed: !steps.is_empty() })
     }
 
+    /// Packages are foreseen that nobody looks into (`--no-fetch`).
+    pub(super) fn leave_unread(&mut self, names: &str) {
+        self.predictions.packages.opaque = true;
+        let why = format!(
+            "it may come with packages that earlier tasks install ({names} …), and --no-fetch forbids to look into them"
+        );
+        self.predictions.files.leave_unread(why);
+    }
+
+    /// Why what packages bring is not known, where `--no-fetch` forbade to look.
+    pub fn unread_packages(&self) -> Option<&str> {
+        self.predictions.files.unread().filter(|_| self.predicted())
+    }
+
     /// Whether packages are foreseen of which it is not known what they bring.
     pub fn foresees_opaque_packages(&self) -> bool {
         self.predicted() && self.predictions.packages.opaque

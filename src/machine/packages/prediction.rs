@@ -212,6 +212,11 @@ impl Machine {
         if let Some(differs) = self.predictions.packages.updated {
             return Ok(differs);
         }
+        if self.no_fetch {
+            return Err(MachineError::unknown(
+                "the package lists would be brought up to date first, and --no-fetch forbids to download them",
+            ));
+        }
         self.predictions.packages.private = None;
         let mut private = Private::new()?;
         progress("downloading package lists into a private directory");

@@ -22,7 +22,7 @@ crate::arguments! {
     /// Runs a program. No shell is involved, so `|`, `>` and `&` have no meaning.
     ///
     /// In a check it is not run and its task is unknown, unless `creates` or `removes` decide it, or the task says
-    /// that it only reads (`changed_when: false` or `check_mode: false`).
+    /// that it only reads (`changed_when: false` or `check_mode: false`), or `--probes` says otherwise.
     pub struct Command {
         /// The command line, as a plain string.
         #[serde(rename = "_raw_params")]
@@ -53,6 +53,9 @@ crate::arguments! {
         /// Set by the engine for tasks that are declared to change nothing.
         #[serde(default, rename = "_probe")]
         pub probe: Flag,
+        /// Set by the engine for tasks whose words can only read, under `--probes all`.
+        #[serde(default, rename = "_reads")]
+        pub reads: Flag,
     }
 }
 
@@ -93,6 +96,7 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
         stdin: stdin(arguments.stdin, arguments.stdin_add_newline),
         strip_empty_ends: arguments.strip_empty_ends.0,
         probe: arguments.probe.0,
+        reads: arguments.reads.0,
     };
     run::run(&wanted, machine)
 }

@@ -5,13 +5,16 @@ pub(super) mod clock;
 mod command;
 mod ping;
 mod raw;
+mod reading;
 mod run;
 mod script;
 mod shell;
 mod wait_for;
 pub(crate) mod words;
 
+pub(crate) use reading::{reads, shell_reads};
 pub(super) use run::lines;
+pub(crate) use words::split;
 
 use super::Module;
 

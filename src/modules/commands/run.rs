@@ -26,6 +26,8 @@ pub struct Wanted {
     pub strip_empty_ends: bool,
     /// Declared to change nothing: it is run in a check too.
     pub probe: bool,
+    /// It was not declared, and its words say that it can only read: it is run in a check too, and counts as run.
+    pub reads: bool,
 }
 
 /// Runs it, or says why not.
@@ -38,6 +40,7 @@ pub fn run(wanted: &Wanted, machine: &mut Machine) -> Result<Outcome, ModuleErro
     let start = SystemTime::now();
     let result = match machine.predicted() && wanted.probe {
         true => machine.probe(&command),
+        false if machine.predicted() && wanted.reads => machine.exec_read(&command),
         false => machine.exec(&command),
     };
     let end = SystemTime::now();

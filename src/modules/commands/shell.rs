@@ -22,7 +22,7 @@ crate::arguments! {
     /// Runs text in a shell, by default `/bin/sh`.
     ///
     /// In a check it is not run and its task is unknown, unless `creates` or `removes` decide it, or the task says
-    /// that it only reads (`changed_when: false` or `check_mode: false`).
+    /// that it only reads (`changed_when: false` or `check_mode: false`), or `--probes` says otherwise.
     pub struct Shell {
         /// The text, as a plain string.
         #[serde(rename = "_raw_params")]
@@ -47,6 +47,9 @@ crate::arguments! {
         /// Set by the engine for tasks that are declared to change nothing.
         #[serde(default, rename = "_probe")]
         pub probe: Flag,
+        /// Set by the engine for tasks whose words can only read, under `--probes all`.
+        #[serde(default, rename = "_reads")]
+        pub reads: Flag,
     }
 }
 
@@ -71,6 +74,7 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
         stdin: command::stdin(arguments.stdin, arguments.stdin_add_newline),
         strip_empty_ends: true,
         probe: arguments.probe.0,
+        reads: arguments.reads.0,
     };
     run::run(&wanted, machine)
 }

@@ -280,6 +280,10 @@ fn install_deb(
     if !deb.contains("://") {
         return Ok(machine.apt_install_file(deb, options, progress)?);
     }
+    if machine.predicted() && machine.no_fetch {
+        let why = format!("{deb} would have to be downloaded to be looked into, and --no-fetch forbids it");
+        return Err(crate::machine::MachineError::unknown(why).into());
+    }
     let directory = crate::machine::Scratch::new("apt-deb")?;
     let path = directory.path().join("package.deb").to_string_lossy().into_owned();
     let output = machine.probe(&Command::new(["/usr/lib/apt/apt-helper", "download-file", deb, &path]))?;

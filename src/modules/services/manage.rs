@@ -37,10 +37,8 @@ pub fn manage(wanted: &Wanted<'_>, machine: &mut Machine, context: &mut Context<
     // A unit that is not there can be masked; nothing else makes sense.
     if missing && (wanted.state.is_some() || wanted.enabled.is_some() || wanted.masked == Some(false)) {
         if machine.foresees_opaque_packages() {
-            return Ok(Outcome::unknown(format!(
-                "whether {} exists depends on what packages of earlier tasks bring, which is not known",
-                wanted.name
-            )));
+            let why = machine.unread_packages().unwrap_or("what packages of earlier tasks bring is not known");
+            return Ok(Outcome::unknown(format!("whether {} exists is not known: {why}", wanted.name)));
         }
         let hint = if machine.predicted() { "; no earlier task of this check would bring it" } else { "" };
         return Err(ModuleError::Failed(format!("Could not find the requested service {}: host{hint}", wanted.name)));

@@ -127,9 +127,14 @@ fn unknown(story: &Story, out: &mut String) {
             hosts += outcome.hosts.len();
             why = why.or(outcome.msg.as_deref());
         }
+        // How the task came to depend on what is not known.
+        let place = format!("{} ({})", scene.task.name, scene.task.place);
+        let ways = story.unknowns.iter().filter(|lines| lines.first().is_some_and(|line| line.starts_with(&place)));
+        let mut ways = ways.flat_map(|lines| lines.iter().skip(1)).filter(|line| line.contains(" → ")).peekable();
+        let told = ways.peek().map(|way| format!("<br>{}", escaped(way.trim()))).unwrap_or_default();
         let _ = write!(
             found,
-            "<li><a href=\"#t{number}\">{}</a> <span class=\"quiet\">on {hosts}</span>: {}</li>",
+            "<li><a href=\"#t{number}\">{}</a> <span class=\"quiet\">on {hosts}</span>: {}{told}</li>",
             escaped(&scene.task.name),
             escaped(why.unwrap_or("no reason is known"))
         );
