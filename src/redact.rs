@@ -3,7 +3,8 @@
 //! One [`Redactor`] is shared by everything that learns a secret and everything that prints. A secret is masked as it
 //! is and as it looks in base64 (at each of three alignments), URLs, shell words, JSON, Python, YAML and SQL quotes,
 //! and these once more inside JSON; one of several lines is masked line by line too. Values under six characters
-//! would mask half of every output: they are not masked here, only in the field that holds them.
+//! would mask half of every output: they are masked only where they stand alone and are no plain word or number, and else
+//! in the field that holds them.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -19,6 +20,18 @@ pub const MASK: &str = "********";
 /// Secrets shorter than this many characters are not masked everywhere.
 pub const MIN_LENGTH: usize = 6;
 
+/// Secrets shorter than this many characters are not masked anywhere.
+const MIN_WORD: usize = 4;
+
+/// Whether a variable of this name holds a secret.
+pub fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let ends =
+        ["password", "passwd", "passphrase", "pass", "pwd", "secret", "token", "api_key", "apikey", "secret_key"];
+    let hit = |end: &&str| name.strip_suffix(*end).is_some_and(|rest| rest.is_empty() || rest.ends_with(['_', '-']));
+    name != "update_password" && ends.iter().any(hit)
+}
+
 /// Masks secrets. Cloning shares the secrets.
 #[derive(Clone, Default)]
 pub struct Redactor {
@@ -28,6 +41,8 @@ pub struct Redactor {
 #[derive(Default)]
 struct Inner {
     patterns: BTreeSet<Vec<u8>>,
+    /// Short ones, masked where they stand alone.
+    words: BTreeSet<Vec<u8>>,
     /// Rebuilt when a secret has been added since.
     matcher: Option<Arc<Matcher>>,
     short: usize,
@@ -36,6 +51,7 @@ struct Inner {
 
 struct Matcher {
     find: AhoCorasick,
+    words: AhoCorasick,
     /// Sorted, for asking whether some text is the beginning of a pattern.
     patterns: Vec<Vec<u8>>,
     longest: usize,
@@ -58,6 +74,15 @@ impl Redactor {
         let trimmed = secret.trim();
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         if trimmed.chars().count() < MIN_LENGTH {
+            if trimmed.chars().count() >= MIN_WORD && is_motley(trimmed) {
+                let forms = [trimmed.to_string(), json(trimmed, false), url(trimmed, false, false, true)];
+                let before = inner.words.len();
+                inner.words.extend(forms.into_iter().map(String::into_bytes));
+                if inner.words.len() != before {
+                    inner.matcher = None;
+                }
+                return true;
+            }
             if !trimmed.is_empty() {
                 inner.short += 1;
             }
@@ -102,7 +127,7 @@ impl Redactor {
 
     /// Whether there is anything to mask.
     pub fn is_empty(&self) -> bool {
-        self.inner.read().unwrap_or_else(PoisonError::into_inner).patterns.is_empty()
+        self.inner.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// The text with every secret masked.
@@ -170,7 +195,7 @@ impl Redactor {
     fn matcher(&self) -> Option<Arc<Matcher>> {
         {
             let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
-            if inner.patterns.is_empty() {
+            if inner.is_empty() {
                 return None;
             }
             if let Some(matcher) = &inner.matcher {
@@ -183,10 +208,24 @@ impl Redactor {
             let longest = patterns.iter().map(Vec::len).max().unwrap_or(0);
             // Building fails only for more patterns than 2^31; then nothing can be shown safely.
             let find = AhoCorasick::builder().match_kind(MatchKind::Standard).build(&patterns).ok()?;
-            inner.matcher = Some(Arc::new(Matcher { find, patterns, longest }));
+            let words = AhoCorasick::builder().match_kind(MatchKind::Standard).build(&inner.words).ok()?;
+            inner.matcher = Some(Arc::new(Matcher { find, words, patterns, longest }));
         }
         inner.matcher.clone()
     }
+}
+
+impl Inner {
+    fn is_empty(&self) -> bool {
+        self.patterns.is_empty() && self.words.is_empty()
+    }
+}
+
+/// Whether a short text is neither a plain word nor a number.
+fn is_motley(text: &str) -> bool {
+    let kinds: [fn(char) -> bool; 4] =
+        [char::is_lowercase, char::is_uppercase, |c| c.is_ascii_digit(), |c| !c.is_alphanumeric()];
+    kinds.iter().filter(|kind| text.chars().any(|c| kind(c))).count() >= 2
 }
 
 impl Matcher {
@@ -194,6 +233,11 @@ impl Matcher {
     fn intervals(&self, bytes: &[u8]) -> Vec<(usize, usize)> {
         let mut found: Vec<(usize, usize)> =
             self.find.find_overlapping_iter(bytes).map(|m| (m.start(), m.end())).collect();
+        let alone = |at: Option<&u8>| at.is_none_or(|byte| !byte.is_ascii_alphanumeric());
+        let words = self.words.find_overlapping_iter(bytes).map(|m| (m.start(), m.end()));
+        found.extend(words.filter(|(start, end)| {
+            alone(start.checked_sub(1).and_then(|before| bytes.get(before))) && alone(bytes.get(*end))
+        }));
         found.sort_unstable();
         let mut merged: Vec<(usize, usize)> = Vec::with_capacity(found.len());
         for (start, end) in found {
@@ -286,10 +330,15 @@ fn collect_forms(secret: &str, forms: &mut BTreeSet<String>) {
     first.insert(json(secret, false));
     first.insert(json(secret, true));
     first.insert(json(secret, false).replace('/', "\\/"));
+    // Hexadecimal.
+    for upper in [false, true] {
+        first.insert(secret.bytes().map(|b| if upper { format!("{b:02X}") } else { format!("{b:02x}") }).collect());
+    }
     // HTML reports.
     let html = secret.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     first.insert(html.replace('"', "&quot;").replace('\'', "&#39;"));
     first.insert(html.replace('"', "&quot;").replace('\'', "&#x27;"));
+    first.insert(html.replace('"', "&quot;").replace('\'', "&apos;"));
     first.insert(html);
     // A command line that holds it, shown inside JSON or a Python list.
     let second: Vec<String> =
@@ -301,6 +350,12 @@ fn collect_forms(secret: &str, forms: &mut BTreeSet<String>) {
 
 /// The characters of base64 that a secret determines, wherever in the encoded data it stands.
 fn collect_base64(secret: &[u8], forms: &mut BTreeSet<String>) {
+    // Cut into lines, as `base64` and PEM do it.
+    let whole = STANDARD_NO_PAD.encode(secret);
+    for width in [76, 64].into_iter().filter(|width| whole.len() > *width) {
+        let lines = whole.as_bytes().chunks(width).filter_map(|line| std::str::from_utf8(line).ok());
+        forms.extend(lines.filter(|line| line.len() >= 2 * MIN_LENGTH).map(str::to_owned));
+    }
     for shift in 0..3usize {
         let mut data = vec![0u8; shift];
         data.extend_from_slice(secret);
@@ -453,6 +508,44 @@ mod tests {
         assert_eq!(r.mask("abc no"), "abc no");
         assert!(r.take_warning().is_some_and(|w| w.starts_with('2') && !w.contains("abc")));
         assert_eq!(r.take_warning(), None);
+    }
+
+    #[test]
+    fn short_ones_are_masked_where_they_stand_alone() {
+        let r = redactor(&["q7Zx", "a#b1", "4711", "word"]);
+        assert_eq!(r.mask("pin=q7Zx, 'a#b1' 4711 word"), "pin=********, '********' 4711 word");
+        assert_eq!(r.mask("q7Zxy aq7Zx"), "q7Zxy aq7Zx");
+    }
+
+    #[test]
+    fn hexadecimal_and_cut_base64() {
+        let long =
+            "a very long secret that nobody would ever type, which a program cuts into lines when it encodes it so";
+        let r = redactor(&["sup3r$ecret", long]);
+        assert_eq!(r.mask("x7375703372246563726574y"), "x********y");
+        for width in [64, 76] {
+            let encoded = STANDARD_NO_PAD.encode(long);
+            let lines = encoded.as_bytes().chunks(width).map(|line| String::from_utf8_lossy(line)).collect::<Vec<_>>();
+            let masked = r.mask(&lines.join("\n")).into_owned();
+            assert!(!masked.contains(&encoded[..20]) && !masked.contains(&encoded[width..width + 20]), "{masked}");
+        }
+    }
+
+    #[test]
+    fn names_of_secrets() {
+        for (name, expected) in [
+            ("db_password", true),
+            ("Password", true),
+            ("api-token", true),
+            ("ansible_become_pass", true),
+            ("update_password", false),
+            ("password_file", false),
+            ("bypass", false),
+            ("compass", false),
+            ("tokens", false),
+        ] {
+            assert_eq!(is_secret_name(name), expected, "{name}");
+        }
     }
 
     #[test]

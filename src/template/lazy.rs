@@ -8,6 +8,7 @@ use minijinja::{Error, ErrorKind};
 
 use super::scope::{HostVars, Scope};
 use super::touch;
+use crate::redact::Redactor;
 use crate::source::{Mapping, Node, NodeValue};
 
 /// The key under which the root context answers with its scope, for filters and lookups.
@@ -48,13 +49,16 @@ pub(super) fn node_value(node: &Node, scope: &Scope, name: Option<&str>) -> Valu
         NodeValue::Float(f) => Value::from(*f),
         NodeValue::Str(text) => {
             if node.is_template() {
-                scope.templar().nested(node, text, scope, name)
+                let value = scope.templar().nested(node, text, scope, name);
+                value.as_str().into_iter().for_each(|text| learn(name, text, scope.templar().redactor()));
+                value
             } else if node.is_vault() {
                 match scope.templar().decrypt(node) {
                     Ok(text) => Value::from(text),
                     Err(e) => Value::from(super::engine::wrap(e)),
                 }
             } else {
+                learn(name, text, scope.templar().redactor());
                 Value::from(text.clone())
             }
         }
@@ -66,6 +70,26 @@ pub(super) fn node_value(node: &Node, scope: &Scope, name: Option<&str>) -> Valu
             Some(value) => value,
             None => Value::from_object(LazyMap { map: map.clone(), scope: scope.clone() }),
         },
+    }
+}
+
+/// A variable whose name says so holds a secret, wherever it was written.
+pub(super) fn learn(name: Option<&str>, text: &str, redactor: &Redactor) {
+    let word = ["always", "on_create", "present", "absent"].contains(&text) || text.starts_with("********");
+    if !word && name.is_some_and(crate::redact::is_secret_name) {
+        redactor.add(text);
+    }
+}
+
+/// The same for everything below a node.
+pub(super) fn learn_below(node: &Node, redactor: &Redactor) {
+    match &node.value {
+        NodeValue::Seq(items) => items.iter().for_each(|item| learn_below(item, redactor)),
+        NodeValue::Map(map) => map.iter().for_each(|(key, value)| {
+            value.as_str().into_iter().for_each(|text| learn(key.as_str(), text, redactor));
+            learn_below(value, redactor);
+        }),
+        _ => {}
     }
 }
 

@@ -452,6 +452,7 @@ impl Templar {
         if let Some((_, value)) = self.inner.plain.read().unwrap_or_else(PoisonError::into_inner).get(&address) {
             return value.clone();
         }
+        lazy::learn_below(node, self.redactor());
         let value = (!lazy::needs_evaluation(node)).then(|| lazy::plain_value(node));
         let mut cache = self.inner.plain.write().unwrap_or_else(PoisonError::into_inner);
         if cache.len() >= CACHE_LIMIT {

@@ -240,7 +240,13 @@ impl Scope {
     /// value, something undefined in its own template makes it undefined.
     pub(super) fn value(&self, name: &str) -> Option<Value> {
         match self.raw(name) {
-            Some(Raw::Value(value)) => Some(value.clone()),
+            Some(Raw::Value(value)) => {
+                value
+                    .as_str()
+                    .into_iter()
+                    .for_each(|text| super::lazy::learn(Some(name), text, self.inner.templar.redactor()));
+                Some(value.clone())
+            }
             Some(Raw::Node(node)) => Some(super::lazy::node_value(node, self, Some(name))),
             Some(Raw::Pending(id)) => Some(touch::touch_pending(name, *id)),
             Some(Raw::Unknown(reason)) => Some(touch::touch_unknown(name, reason)),

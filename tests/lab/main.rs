@@ -9,6 +9,7 @@ mod cluster;
 mod failures;
 mod faults;
 mod firewall;
+mod forty;
 mod inputs;
 mod issuers;
 mod killed;
@@ -40,6 +41,7 @@ fn scenarios() {
         failures::SCENARIOS,
         inputs::SCENARIOS,
         secrets::SCENARIOS,
+        forty::SCENARIOS,
         firewall::SCENARIOS,
         site::SCENARIOS,
         tls::SCENARIOS,

@@ -88,10 +88,9 @@ pub fn reads(argv: &[String]) -> bool {
                 && matches!(words.next().copied(), None | Some("show" | "list" | "ls" | "get"))
         }
         "openssl" => arguments == ["version"],
-        "mariadb" | "mysql" | "mariadbd" | "haproxy" | "nginx" | "nft" | "python3" | "git" | "perl" | "bash" => {
-            arguments == ["--version"]
-                || name != "perl" && name != "bash" && (arguments == ["-V"] || arguments == ["-v"])
-        }
+        "nginx" | "haproxy" | "nft" => arguments == ["-v"] || arguments == ["--version"],
+        "mariadb" | "mysql" | "mariadbd" | "python3" => arguments == ["-V"] || arguments == ["--version"],
+        "git" | "perl" | "bash" => arguments == ["--version"],
         _ => false,
     }
 }
@@ -198,6 +197,7 @@ mod tests {
             ("apt-cache policy bash", true),
             ("echo $HOME", false),
             ("mysql --version", true),
+            ("mariadbd -v", false),
             ("mysql -e 'drop database x'", false),
             ("find / -delete", false),
             ("touch /x", false),
