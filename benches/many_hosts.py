@@ -31,6 +31,7 @@ class Sshd:
             check(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(SCRATCH / name)])
         shutil.copy(SCRATCH / "user.pub", SCRATCH / "authorized")
         os.chmod(SCRATCH / "authorized", 0o600)
+        self.host_key = " ".join((SCRATCH / "host.pub").read_text().split()[:2])
         self.port = free_port()
         config = SCRATCH / "sshd_config"
         config.write_text("\n".join([
@@ -48,8 +49,8 @@ class Sshd:
 
     def access(self, addresses):
         """How an inventory reaches it at these addresses: the variables of a group, each on a line indented by four."""
-        host_key = " ".join((SCRATCH / "host.pub").read_text().split()[:2])
-        (SCRATCH / "known").write_text("".join(f"[{address}]:{self.port} {host_key}\n" for address in addresses))
+        known = "".join(f"[{address}]:{self.port} {self.host_key}\n" for address in addresses)
+        (SCRATCH / "known").write_text(known)
         return (f"    ansible_port: {self.port}\n    ansible_user: root\n"
                 f"    ansible_ssh_private_key_file: {SCRATCH / 'user'}\n"
                 f"    ansible_ssh_common_args: -F none -o UserKnownHostsFile={SCRATCH / 'known'} -o StrictHostKeyChecking=yes\n")
@@ -90,7 +91,7 @@ def measure(sshd, count, number):
         f"    - copy: {{content: \"as wanted\\n\", dest: {kept}/file, mode: '0644'}}\n")
     # All hosts at once, as Ansible needs its forks set to do.
     words = ["-i", inventory, playbook, "-f", number]
-    connect = [str(CONNECT), str(SCRATCH / "user"), host_key, "64", *(f"{a}:{sshd.port}" for a in addresses)]
+    connect = [str(CONNECT), str(SCRATCH / "user"), sshd.host_key, "64", *(f"{a}:{sshd.port}" for a in addresses)]
 
     def baseline():
         run = Run(connect)

@@ -220,7 +220,7 @@ fn nowhere() {
     let mut secrets = shapes();
     let mut vault = Vault::new(Redactor::new());
     let password = "the vault's Vp88vK7wPv word";
-    vault.add_password("default", Secret::new(password.into()));
+    vault.add_password("default", Secret::new(password));
     let (text, extra) = variables(&secrets, &vault);
     lab.file("forty.yml", &text);
     lab.file("forty.j2", "{% for item in forty %}\n{{ item.value }}\n{% endfor %}\n");

@@ -41,7 +41,6 @@ fn scenarios() {
         failures::SCENARIOS,
         inputs::SCENARIOS,
         secrets::SCENARIOS,
-        forty::SCENARIOS,
         firewall::SCENARIOS,
         site::SCENARIOS,
         tls::SCENARIOS,

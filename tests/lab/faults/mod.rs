@@ -44,6 +44,7 @@ pub fn all() -> impl Iterator<Item = &'static (&'static str, fn())> {
         super::rotation::FAULTS,
         schedule::SCENARIOS,
         super::sets::SCENARIOS,
+        super::forty::SCENARIOS,
     ];
     every.into_iter().flatten()
 }
