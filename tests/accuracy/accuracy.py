@@ -371,6 +371,8 @@ def main():
     if not BUILT.is_file():
         sys.exit(f"{BUILT} is missing: `make accuracy` builds it")
     WORK.mkdir(parents=True, exist_ok=True)
+    if options.write:
+        shutil.rmtree(KEPT, ignore_errors=True)
     copies(WORK / "bin")
     for name in ("playbooks", "roles", "tests/accuracy/cases"):
         shutil.rmtree(TREE / name, ignore_errors=True)

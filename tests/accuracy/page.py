@@ -97,7 +97,9 @@ def finish(measured, options):
                     lines.append(f"- {case.name}: {f.equal} equal, {f.different} different, {f.unknown} unknown; exit codes "
                                  f"{case.codes[0]} and {case.codes[1]}")
     text = "\n".join(lines) + "\n"
-    (ROOT / "target/accuracy" / LAB / "result.md").write_text(text)
+    folder = ROOT / "target/accuracy" / LAB
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "result.md").write_text(text)
     print("\n".join(by_suite(measured)))
     if options.write:
         result = ROOT / "docs/results" / f"{now:%Y-%m-%d}-accuracy.md"

@@ -201,6 +201,13 @@ impl Machine {
         if unit.is_enabled() == enabled {
             return Ok(false);
         }
+        // systemctl refuses it in a run, and a check must say so.
+        if enabled && unit.is_masked() {
+            return Err(MachineError::failed(format!(
+                "Unable to enable service {}: it is masked; unmask it first (`masked: false`)",
+                unit.name
+            )));
+        }
         if self.predicted() {
             self.foresee_enabled(unit, enabled);
         } else {

@@ -214,6 +214,19 @@ mod tests {
     }
 
     #[test]
+    fn a_masked_unit_is_neither_enabled_nor_started() {
+        let mut machine = Machine::new(Mode::Predicted);
+        for state in ["masked", "masked-runtime"] {
+            let unit =
+                Unit { name: "a.service".into(), load: "masked".into(), file_state: state.into(), ..Unit::default() };
+            assert!(machine.set_unit_enabled(&unit, true, &Default::default()).is_err(), "{state}");
+            assert!(!machine.set_unit_enabled(&unit, false, &Default::default()).unwrap(), "{state}");
+            let start = super::super::UnitAction::Start;
+            assert!(machine.act_on_unit(&unit, start, &Default::default(), &mut |_| {}).is_err(), "{state}");
+        }
+    }
+
+    #[test]
     fn what_runs_once_does_not_run_afterwards() {
         for (text, runs) in [
             ("[Service]\nType=oneshot\nExecStart=/bin/true\n", false),
