@@ -225,7 +225,7 @@ impl Inner {
 fn is_motley(text: &str) -> bool {
     let kinds: [fn(char) -> bool; 4] =
         [char::is_lowercase, char::is_uppercase, |c| c.is_ascii_digit(), |c| !c.is_alphanumeric()];
-    kinds.iter().filter(|kind| text.chars().any(|c| kind(c))).count() >= 2
+    kinds.iter().filter(|kind| text.chars().any(kind)).count() >= 2
 }
 
 impl Matcher {

@@ -42,7 +42,7 @@ fn block(text: &str) -> Option<(&str, usize, usize)> {
     loop {
         let start = from + text.get(from..)?.find(BEGIN)?;
         let behind = start + BEGIN.len();
-        let Some(length) = text.get(behind..)?.find("-----") else { return None };
+        let length = text.get(behind..)?.find("-----")?;
         let label = text.get(behind..behind + length)?;
         if label.contains('\n') {
             from = behind;

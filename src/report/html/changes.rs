@@ -110,7 +110,7 @@ fn body(rows: &[Row], enough: bool, hunks: &[Hunk]) -> String {
     }
     out += "<pre class=\"diff\">";
     for hunk in hunks {
-        let _ = write!(out, "<span class=\"h\">{}</span>\n", hunk.header());
+        let _ = writeln!(out, "<span class=\"h\">{}</span>", hunk.header());
         for line in &hunk.lines {
             let class = match line.tag {
                 Tag::Same => "",

@@ -27,7 +27,7 @@ pub fn html(story: &Story, diffs: DiffOptions) -> String {
          content=\"width=device-width, initial-scale=1\"><meta name=\"color-scheme\" content=\"light dark\">\
          <link rel=\"icon\" href=\"data:,\"><title>{title}</title><style>\n{STYLE}</style></head><body>\n<header><h1>{title}</h1>"
     );
-    let _ = write!(out, "<p class=\"sub\">{}</p></header>\n", summary::sub(story));
+    let _ = writeln!(out, "<p class=\"sub\">{}</p></header>", summary::sub(story));
     navigation(story, &mut out);
     summary::summary(story, &mut out);
     timeline::timeline(story, &mut out);
@@ -38,9 +38,9 @@ pub fn html(story: &Story, diffs: DiffOptions) -> String {
     out += "<section id=\"tasks\"><h2>Tasks</h2>";
     let mut number = 0;
     for (index, play) in story.plays.iter().enumerate() {
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<h3 id=\"p{index}\">{} <span class=\"quiet\">on {}, {}</span></h3>\n",
+            "<h3 id=\"p{index}\">{} <span class=\"quiet\">on {}, {}</span></h3>",
             escaped(&play.name),
             match play.hosts.as_slice() {
                 [host] => escaped(host),
