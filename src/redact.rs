@@ -75,7 +75,9 @@ impl Redactor {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         if trimmed.chars().count() < MIN_LENGTH {
             if trimmed.chars().count() >= MIN_WORD && is_motley(trimmed) {
-                let forms = [trimmed.to_string(), json(trimmed, false), url(trimmed, false, false, true)];
+                let hex = trimmed.bytes().map(|b| format!("{b:02x}")).collect();
+                let encoded = STANDARD_NO_PAD.encode(trimmed);
+                let forms = [trimmed.to_string(), json(trimmed, false), url(trimmed, false, false, true), encoded, hex];
                 let before = inner.words.len();
                 inner.words.extend(forms.into_iter().map(String::into_bytes));
                 if inner.words.len() != before {
@@ -103,6 +105,9 @@ impl Redactor {
                     collect_forms(line, &mut forms);
                 }
             }
+        }
+        if trimmed.len() > FOLDED && trimmed.contains(' ') && !trimmed.contains('\n') {
+            collect_folded(trimmed, &mut forms);
         }
         let before = inner.patterns.len();
         inner.patterns.extend(forms.into_iter().map(String::into_bytes));
@@ -325,7 +330,9 @@ fn collect_forms(secret: &str, forms: &mut BTreeSet<String>) {
     first.insert(escape(secret, &['\'', '\\']));
     first.insert(escape(secret, &['\'', '"', '\\']));
     for quote in ['\'', '"'] {
-        first.insert(python(secret, quote));
+        first.insert(python(secret, quote, hidden));
+        // Our own `repr` leaves spaces of other kinds as they are.
+        first.insert(python(secret, quote, |c| hidden(c) && !c.is_whitespace()));
     }
     first.insert(json(secret, false));
     first.insert(json(secret, true));
@@ -341,11 +348,38 @@ fn collect_forms(secret: &str, forms: &mut BTreeSet<String>) {
     first.insert(html.replace('"', "&quot;").replace('\'', "&apos;"));
     first.insert(html);
     // A command line that holds it, shown inside JSON or a Python list.
-    let second: Vec<String> =
-        first.iter().flat_map(|f| [json(f, false), json(f, true), python(f, '\''), python(f, '"')]).collect();
+    let second: Vec<String> = first
+        .iter()
+        .flat_map(|f| [json(f, false), json(f, true), python(f, '\'', hidden), python(f, '"', hidden)])
+        .collect();
     first.extend(second);
     forms.extend(first);
     collect_base64(secret.as_bytes(), forms);
+}
+
+/// Text that is long enough to be folded (YAML does it at 80 columns).
+const FOLDED: usize = 40;
+/// What stands on a line of folded text is found by pieces of this size.
+const PIECE: usize = 24;
+
+/// A text of several words as it is found on lines on which it was folded at its spaces: its beginnings, its ends, and pieces
+/// that overlap.
+fn collect_folded(secret: &str, forms: &mut BTreeSet<String>) {
+    let spaces: Vec<usize> = secret.match_indices(' ').map(|(at, _)| at).collect();
+    let starts: Vec<usize> = std::iter::once(0).chain(spaces.iter().map(|at| at + 1)).collect();
+    let ends: Vec<usize> = spaces.iter().copied().chain([secret.len()]).collect();
+    let mut add = |from: usize, to: usize| {
+        let piece = secret.get(from..to).unwrap_or_default().trim();
+        if piece.chars().count() >= 2 * MIN_LENGTH {
+            forms.extend([piece.to_string(), json(piece, false)]);
+        }
+    };
+    for (start, end) in starts.iter().zip(&ends) {
+        add(0, *end);
+        add(*start, secret.len());
+        ends.iter().find(|end| **end >= start + PIECE).iter().for_each(|end| add(*start, **end));
+        starts.iter().rfind(|start| **start + PIECE <= *end).iter().for_each(|start| add(**start, *end));
+    }
 }
 
 /// The characters of base64 that a secret determines, wherever in the encoded data it stands.
@@ -414,7 +448,13 @@ fn json(text: &str, ascii: bool) -> String {
     out
 }
 
-fn python(text: &str, quote: char) -> String {
+/// Whether Python shows a character by its number: it cannot be seen.
+fn hidden(c: char) -> bool {
+    let format = matches!(u32::from(c), 0xad | 0x600..=0x605 | 0x61c | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f | 0xfeff);
+    c.is_control() || c.is_whitespace() && c != ' ' || format
+}
+
+fn python(text: &str, quote: char, hidden: fn(char) -> bool) -> String {
     let mut out = String::new();
     for c in text.chars() {
         match c {
@@ -426,6 +466,8 @@ fn python(text: &str, quote: char) -> String {
                 out.push('\\');
                 out.push(c);
             }
+            c if hidden(c) && u32::from(c) < 0x100 => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if hidden(c) && u32::from(c) < 0x10000 => out.push_str(&format!("\\u{:04x}", u32::from(c))),
             c => out.push(c),
         }
     }
@@ -515,6 +557,7 @@ mod tests {
         let r = redactor(&["q7Zx", "a#b1", "4711", "word"]);
         assert_eq!(r.mask("pin=q7Zx, 'a#b1' 4711 word"), "pin=********, '********' 4711 word");
         assert_eq!(r.mask("q7Zxy aq7Zx"), "q7Zxy aq7Zx");
+        assert_eq!(r.mask("cTdaeA== 71375a78"), "********== ********");
     }
 
     #[test]
@@ -529,6 +572,27 @@ mod tests {
             let masked = r.mask(&lines.join("\n")).into_owned();
             assert!(!masked.contains(&encoded[..20]) && !masked.contains(&encoded[width..width + 20]), "{masked}");
         }
+    }
+
+    #[test]
+    fn folded_text_and_what_cannot_be_seen() {
+        let long = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen";
+        let r = redactor(&[long, "nb\u{a0}sp4ce\u{200b}x"]);
+        for width in [30, 50, 80] {
+            let mut lines = vec![String::new()];
+            for word in long.split(' ') {
+                if lines.last().is_some_and(|line| line.len() + word.len() > width) {
+                    lines.push(String::new());
+                }
+                if let Some(line) = lines.last_mut() {
+                    line.push_str(if line.is_empty() { "" } else { " " });
+                    line.push_str(word);
+                }
+            }
+            let masked = r.mask(&lines.join("\n    ")).into_owned();
+            assert!(long.split(' ').all(|word| !masked.contains(word)), "{width}: {masked}");
+        }
+        assert_eq!(r.mask("'nb\\xa0sp4ce\\u200bx'"), "'********'");
     }
 
     #[test]
