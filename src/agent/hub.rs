@@ -76,6 +76,7 @@ fn serve(input: File, output: File, options: Options) -> Result<(), AgentError> 
         directory,
         start: Start::default(),
         lock: None,
+        foreseen: false,
         dead_epoch: None,
         unconfirmed: VecDeque::new(),
     };
@@ -256,6 +257,8 @@ struct Hub {
     directory: PathBuf,
     start: Start,
     lock: Option<RunLock>,
+    /// A task of this check would have changed something: a user that is not there may be there by then.
+    foreseen: bool,
     /// The epoch that ended with a failure, and the group whose requests are run all the same.
     dead_epoch: Option<(u32, u64)>,
     unconfirmed: VecDeque<(u32, Leftover)>,
@@ -328,6 +331,11 @@ impl Hub {
             Reply::BecomeFailed(_) => true,
             Reply::NotRun => false,
         };
+        if let Reply::Done(outcome) = &reply
+            && request.mode != Mode::Live
+        {
+            self.foreseen |= !outcome.changes.is_empty() || outcome.status == Status::Unknown;
+        }
         if failed && request.on_failure == OnFailure::Stop {
             self.dead_epoch = Some((request.epoch, request.group));
         }
@@ -355,7 +363,7 @@ impl Hub {
         let frame = Frame::json(Kind::Task, id, request)
             .map_err(|e| Reply::Done(Outcome::failed(format!("the request cannot be passed on: {e}"))))?;
         let (identity, child) = self.children.get(target, request.mode).map_err(|why| match target {
-            Some(target) if request.mode != Mode::Live && !is_there(&target.user) => {
+            Some(target) if request.mode != Mode::Live && self.foreseen && !is_there(&target.user) => {
                 Reply::Done(Outcome::unknown(format!(
                     "there is no user {} yet, and a check does not become one that an earlier task would make",
                     target.user

@@ -162,7 +162,8 @@ impl Machine {
         }
         let Some((_, Some(text))) = self.foreseen_unit_file(&unit.name)? else { return Ok(false) };
         let last = |name: &str| {
-            let mut values = text.lines().filter_map(|line| line.trim().strip_prefix(name)?.trim_start().strip_prefix('='));
+            let mut values =
+                text.lines().filter_map(|line| line.trim().strip_prefix(name)?.trim_start().strip_prefix('='));
             values.next_back().map(str::trim)
         };
         let yes = |word: &str| matches!(word.to_ascii_lowercase().as_str(), "yes" | "true" | "on" | "1");
