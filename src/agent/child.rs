@@ -23,6 +23,7 @@ pub fn run(input: impl Read, mut output: impl Write, find: Find, gone: &dyn Fn()
     link.write(&Frame::json(Kind::Hello, 0, &hello())?)?;
     let mut machines = Machines::default();
     let mut lock: Option<RunLock> = None;
+    let mut looked = false;
     while let Some(frame) = link.next()? {
         match frame.kind {
             Kind::Task => {
@@ -34,7 +35,13 @@ pub fn run(input: impl Read, mut output: impl Write, find: Find, gone: &dyn Fn()
                     {
                         Reply::NotRun
                     }
-                    Ok(request) => Reply::Done(run_task(frame.id, request, &mut machines, &mut link, find)),
+                    Ok(request) => {
+                        let mut outcome = run_task(frame.id, request, &mut machines, &mut link, find);
+                        if !std::mem::replace(&mut looked, true) {
+                            outcome.warnings.extend(super::recorded::warning());
+                        }
+                        Reply::Done(outcome)
+                    }
                     Err(error) => Reply::Done(Outcome::failed(format!("the request cannot be read: {error}"))),
                 };
                 link.write(&reply_frame(frame.id, reply)?)?;

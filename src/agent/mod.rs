@@ -12,6 +12,7 @@ mod installed;
 mod job;
 mod launch;
 mod lock;
+mod recorded;
 mod relay;
 mod remote;
 #[cfg(any(test, debug_assertions))]

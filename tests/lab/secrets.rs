@@ -5,9 +5,26 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD as BASE64;
 
 /// The scenarios of this file.
-pub const SCENARIOS: &[(&str, fn())] = &[("no secret in any output", nowhere)];
+pub const SCENARIOS: &[(&str, fn())] =
+    &[("no secret in any output", nowhere), ("a sudo that records is told of, in a check already", recorded)];
 
 const SECRET: &str = r#"s3cr'et "quo\te$HOME"#;
+
+fn recorded() {
+    let lab = lab();
+    lab.reset("box1");
+    let play = "- {hosts: 'box1,box2', gather_facts: false, tasks: [{copy: {content: a, dest: /srv/recorded}, become: true}, {command: 'true', become: true}]}\n";
+    let quiet = lab.play(play, &["--check"]);
+    assert!(quiet.code == 0 && !quiet.all().contains("records"), "{}", quiet.all());
+    lab.ssh("box1", "printf 'Defaults log_input\\n' > /etc/sudoers.d/recorded; chmod 440 /etc/sudoers.d/recorded");
+    let told = lab.play(play, &["--check"]);
+    lab.ssh("box1", "rm /etc/sudoers.d/recorded");
+    assert_eq!(told.code, 0, "{}", told.all());
+    let lines: Vec<String> =
+        told.all().lines().filter(|line| line.contains("records what passes")).map(Into::into).collect();
+    assert_eq!(lines.len(), 1, "once for a host: {}", told.all());
+    assert!(lines[0].contains("box1") && lines[0].contains("`log_input`, /etc/sudoers.d/recorded:1"), "{}", lines[0]);
+}
 
 fn nowhere() {
     let lab = lab();
