@@ -11,7 +11,7 @@ const PLAY: &str = r#"
     - fail: msg=gone
       when: inventory_hostname == 'two'
     - debug: msg="then {{ ansible_play_batch | join('+') }} of {{ ansible_play_hosts | join('+') }}"
-    - debug: msg="all {{ ansible_play_hosts_all | join('+') }}, {{ play_hosts == ansible_play_hosts }}"
+    - debug: msg="all {{ ansible_play_hosts_all | join('+') }}, {{ play_hosts == ansible_play_batch }}"
 "#;
 
 #[test]

@@ -346,7 +346,8 @@ impl Hub {
         }
         if request.mode == Mode::Live {
             let leftover = spool::leftover(&self.start.who, &request, &reply);
-            match late || self.gone() {
+            // One that leaves while it gets the answer has perhaps received it; that is judged at the end.
+            match late || self.output.dead.load(Ordering::SeqCst) {
                 true => self.keep(&leftover),
                 false => self.remember(id, leftover),
             }

@@ -77,7 +77,7 @@ pub struct Tolerances {
     pub interval_ns: u64,
     /// Seconds that a change of definitions may run.
     pub definitions_s: u64,
-    /// Seconds that every certificate must hold; by default [`Margin::Usual`].
+    /// Seconds that every certificate must hold; nothing for the usual: seven days, or a third of its life where that is less.
     pub certificate_margin_s: Option<i64>,
     /// Certificates may be at their end, or past it: while they are being renewed.
     pub expired: bool,
