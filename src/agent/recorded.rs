@@ -46,12 +46,8 @@ fn recording<'a>(texts: &'a [(PathBuf, String)], user: &str) -> Option<(&'a str,
             }
             let Some(rest) = line.trim_start().strip_prefix("Defaults") else { continue };
             let (scope, settings) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-            if !(scope.is_empty()
-                || scope.starts_with(['@', '>', '!'])
-                || scope == format!(":{user}")
-                || scope == ":ALL")
-                && !scope.starts_with(":%")
-            {
+            let everybody = scope.is_empty() || scope.starts_with(['@', '>', '!']) || scope.starts_with(":%");
+            if !everybody && scope != ":ALL" && scope != format!(":{user}") {
                 continue;
             }
             for setting in settings.split(',').map(str::trim) {
