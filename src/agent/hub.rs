@@ -85,7 +85,7 @@ fn serve(input: File, output: File, options: Options) -> Result<(), AgentError> 
 }
 
 /// A run that has had nothing to do on this host for so long lets others in until its next task.
-const IDLE: Duration = Duration::from_secs(3);
+const IDLE: Duration = Duration::from_secs(60);
 
 /// Where the agent keeps its things when nobody says: where it was copied to.
 fn own_directory() -> PathBuf {

@@ -1,5 +1,5 @@
 //! One run at a time on a host. Sessions of the same run share the lock, checks take none; a run that has nothing to do on
-//! the host for some seconds lets others in.
+//! the host for a minute lets others in.
 
 use crate::wire::{Start, WAITING_FOR_ANOTHER_RUN};
 use rustix::fs::{FlockOperation, flock};
