@@ -52,6 +52,7 @@ pub fn run(input: impl Read, mut output: impl Write, find: Find, gone: &dyn Fn()
                 lock = start.exclusive.then(|| RunLock::new(Path::new("/run"), start));
             }
             Kind::Start => {}
+            Kind::GiveWay => lock.iter_mut().for_each(RunLock::release),
             Kind::OverlayDump => {
                 let answer = match machines.predicted().overlay() {
                     Ok(overlay) => Frame::json(Kind::OverlayDump, frame.id, &overlay)?,

@@ -43,11 +43,11 @@ impl Children {
         self.start = start;
     }
 
-    /// Lets children give up root's lock until their next task: being told anew whose run this is does that.
+    /// Lets children that took root's lock give it up until their next task.
     pub fn give_way(&mut self) {
-        let Ok(start) = Frame::json(Kind::Start, 0, &self.start) else { return };
         for (_, child) in self.running.iter_mut().filter(|(identity, _)| identity.is_some()) {
-            let _ = child.send(&start);
+            // One that is gone has given it up.
+            let _ = child.send(&Frame::new(Kind::GiveWay, 0, Vec::new()));
         }
     }
 

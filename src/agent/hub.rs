@@ -20,9 +20,8 @@ use std::io::{BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 /// Unconfirmed results that are kept in case the controller dies.
 const UNCONFIRMED: usize = 64;
@@ -84,9 +83,6 @@ fn serve(input: File, output: File, options: Options) -> Result<(), AgentError> 
     Ok(())
 }
 
-/// A run that has had nothing to do on this host for so long lets others in until its next task.
-const IDLE: Duration = Duration::from_secs(60);
-
 /// Where the agent keeps its things when nobody says: where it was copied to.
 fn own_directory() -> PathBuf {
     std::fs::read_link(installed::myself())
@@ -146,6 +142,7 @@ enum Job {
     Start(Start),
     Task(u32, Box<TaskRequest>),
     Broken(u32, String),
+    GiveWay,
     /// No more will come; whether the controller said so.
     End {
         clean: bool,
@@ -209,6 +206,7 @@ impl Reader {
                     Ok(request) => Job::Task(frame.id, Box::new(request)),
                     Err(error) => Job::Broken(frame.id, error.to_string()),
                 },
+                Kind::GiveWay => Job::GiveWay,
                 Kind::Shutdown => {
                     clean = true;
                     break;
@@ -266,22 +264,7 @@ struct Hub {
 
 impl Hub {
     fn work(&mut self, queue: &Receiver<Job>) {
-        loop {
-            let next = match self.lock {
-                Some(_) => queue.recv_timeout(IDLE),
-                None => queue.recv().map_err(RecvTimeoutError::from),
-            };
-            let job = match next {
-                Ok(job) => job,
-                Err(RecvTimeoutError::Timeout) => {
-                    // Two runs that have each what the other waits for would wait for ever.
-                    if self.lock.take().is_some() {
-                        self.children.give_way();
-                    }
-                    continue;
-                }
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
+        while let Ok(job) = queue.recv() {
             match job {
                 Job::End { clean } => {
                     if !clean {
@@ -295,6 +278,10 @@ impl Hub {
                     self.start = start.clone();
                     self.children.set_start(start);
                     self.spool.told();
+                }
+                Job::GiveWay => {
+                    self.lock.iter_mut().for_each(RunLock::release);
+                    self.children.give_way();
                 }
                 Job::Broken(id, why) => {
                     let why = format!("the agent cannot read the request: {why}; are it and deploy of one version?");
@@ -451,6 +438,7 @@ impl Hub {
         }
     }
 }
+
 /// Whether the host has a user of this name, where only its own file is asked.
 fn is_there(user: &str) -> bool {
     let file = std::fs::read_to_string("/etc/passwd").unwrap_or_default();

@@ -1,5 +1,5 @@
-//! One run at a time on a host. Sessions of the same run share the lock, checks take none; a run that has nothing to do on
-//! the host for a minute lets others in.
+//! One run at a time on a host. Sessions of the same run share the lock, checks take none; a run that waits for another one
+//! elsewhere lets it in where it has nothing to do.
 
 use crate::wire::{Start, WAITING_FOR_ANOTHER_RUN};
 use rustix::fs::{FlockOperation, flock};
@@ -77,6 +77,11 @@ impl RunLock {
             std::thread::sleep(Duration::from_millis(50));
         }
         true
+    }
+
+    /// Lets other runs in until the next [`RunLock::acquire`].
+    pub fn release(&mut self) {
+        self.held = None;
     }
 
     /// One attempt; says who has it instead.

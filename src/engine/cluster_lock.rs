@@ -195,6 +195,8 @@ pub async fn acquire(play: &Arc<PlayRun>, members: &[Arc<str>], terms: Terms) ->
                 if run.stopping() {
                     return Err(LockError::Interrupted(terms.cluster));
                 }
+                // Who has the cluster may need a host that this run has worked on.
+                run.fleet.give_way();
                 tokio::time::sleep(AGAIN).await;
             }
             Err(other) => return Err(other),

@@ -194,6 +194,16 @@ impl Fleet {
         }
     }
 
+    /// Lets other runs in on every host where this one has nothing to do: it waits for one of them, and that one perhaps for
+    /// it.
+    pub fn give_way(&self) {
+        for slot in self.slots.lock().unwrap_or_else(|p| p.into_inner()).values() {
+            if let Some(Ok(link)) = slot.get() {
+                link.session.give_way();
+            }
+        }
+    }
+
     /// Closes all links.
     pub async fn close(&self) {
         let slots: Vec<Slot> = self.slots.lock().unwrap_or_else(|p| p.into_inner()).drain().map(|(_, s)| s).collect();

@@ -4,6 +4,7 @@
 use super::event::Event;
 use super::play::Batch;
 use super::run::Run;
+use crate::wire::WAITING_FOR_ANOTHER_RUN;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,9 @@ pub async fn watch(batch: Arc<Batch>, run: Arc<Run>) {
         let hosts: Vec<Arc<str>> = hosts.into_iter().map(|index| batch.hosts[index].name.clone()).collect();
         progress.iter().for_each(|progress| super::if_locked::busy(&run, &hosts, progress, elapsed));
         if elapsed >= next_after {
+            if progress.iter().any(|progress| progress.starts_with(WAITING_FOR_ANOTHER_RUN)) {
+                run.fleet.give_way();
+            }
             next_after = (next_after * 2).min(elapsed + Duration::from_secs(60));
             run.sink.emit(Event::StillRunning { task, hosts, seconds: elapsed.as_secs(), progress });
         }

@@ -72,13 +72,15 @@ pub enum Kind {
     Alive = 21,
     /// A piece of a message that is longer than one frame; a frame of the message's own kind ends it.
     Part = 22,
+    /// controller → agent, hub → child: let other runs in until the next task, once what was sent before is done.
+    GiveWay = 23,
 }
 
 impl Kind {
     /// The kind of this number.
     pub fn from_number(number: u8) -> Option<Kind> {
         use Kind::*;
-        const ALL: [Kind; 22] = [
+        const ALL: [Kind; 23] = [
             Hello,
             Start,
             Task,
@@ -101,6 +103,7 @@ impl Kind {
             Shutdown,
             Alive,
             Part,
+            GiveWay,
         ];
         ALL.get(usize::from(number).checked_sub(1)?).copied()
     }

@@ -276,7 +276,7 @@ fn crossing() {
         lab.ssh(host, "rm -f /tmp/crossed-*");
     }
     let mut runs = [one("a", "box1", "box2"), one("b", "box2", "box1")];
-    let limit = Instant::now() + Duration::from_secs(180);
+    let limit = Instant::now() + Duration::from_secs(60);
     while runs.iter_mut().any(|run| run.try_wait().unwrap().is_none()) {
         if Instant::now() > limit {
             runs.iter_mut().for_each(|run| run.kill().unwrap());

@@ -184,6 +184,11 @@ impl Session {
         self.link.lost()
     }
 
+    /// Lets other runs work on the host until the next request, once those before are done.
+    pub fn give_way(&self) {
+        self.link.control(Frame::new(Kind::GiveWay, 0, Vec::new()));
+    }
+
     /// Ends the agent after all that was submitted; returns when it has ended, or after two seconds of silence.
     pub async fn close(&self) {
         self.link.shut_down();
