@@ -64,6 +64,25 @@ impl std::fmt::Debug for Redactor {
 }
 
 impl Redactor {
+    /// A value whose name says that it is a secret ([`is_secret_name`]) is masked from now on.
+    pub fn learn_text(&self, name: Option<&str>, text: &str) {
+        let word = ["always", "on_create", "present", "absent", ""].contains(&text) || text.starts_with("********");
+        if !word && name.is_some_and(is_secret_name) {
+            self.add(text);
+        }
+    }
+
+    /// The same for a value with whatever is in it.
+    pub fn learn(&self, name: Option<&str>, value: &serde_json::Value) {
+        match value {
+            serde_json::Value::String(text) => self.learn_text(name, text),
+            serde_json::Value::Number(number) => self.learn_text(name, &number.to_string()),
+            serde_json::Value::Array(items) => items.iter().for_each(|item| self.learn(name, item)),
+            serde_json::Value::Object(map) => map.iter().for_each(|(key, value)| self.learn(Some(key), value)),
+            _ => {}
+        }
+    }
+
     /// A redactor that knows no secret.
     pub fn new() -> Self {
         Self::default()

@@ -8,7 +8,7 @@ use super::launch::SharedInput;
 use super::lock::RunLock;
 use super::relay::Relays;
 use super::spool::{self, Spool};
-use crate::machine::Mode;
+use crate::machine::{Machine, Mode};
 use crate::modules::{Outcome, Status};
 use crate::wire::{
     Frame, FrameReader, Kind, Leftover, MAGIC, OnFailure, Progress, Reply, Start, TaskRequest, write_frame,
@@ -439,8 +439,7 @@ impl Hub {
     }
 }
 
-/// Whether the host has a user of this name, where only its own file is asked.
+/// Whether the host has this user, whoever tells it of its users; where that is not known, it has.
 fn is_there(user: &str) -> bool {
-    let file = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    file.lines().any(|line| line.split(':').next() == Some(user))
+    !matches!(Machine::new(Mode::Live).user(user), Ok(None))
 }

@@ -222,8 +222,10 @@ async fn set_fact(call: &Call) -> Result<Outcome, Trouble> {
     let whose = other.as_ref().unwrap_or(&call.on.host);
     for (name, raw) in &facts {
         if let Raw::Value(value) = raw {
-            shown.insert(name.clone(), to_json(value));
-            call.on.play.run.unknowns.left(&call.on.host.name, name, None);
+            let json = to_json(value);
+            call.on.play.run.redactor.learn(Some(name), &json);
+            shown.insert(name.clone(), json);
+            call.on.play.run.unknowns.left(&whose.name, name, None);
         }
         whose.set(&stamp, Kind::Assigned, name, raw.clone());
     }

@@ -51,7 +51,7 @@ pub fn quick(call: &Call, outcome: Outcome) -> Finished {
     of_outcome(call, outcome, changes, 0.0)
 }
 
-fn of_outcome(call: &Call, outcome: Outcome, changes: Vec<Change>, seconds: f64) -> Finished {
+fn of_outcome(call: &Call, mut outcome: Outcome, changes: Vec<Change>, seconds: f64) -> Finished {
     let status = match outcome.status {
         Status::Ok if changes.is_empty() => TaskStatus::Ok,
         Status::Ok => TaskStatus::Changed,
@@ -59,6 +59,11 @@ fn of_outcome(call: &Call, outcome: Outcome, changes: Vec<Change>, seconds: f64)
         Status::Skipped => TaskStatus::Skipped,
         Status::Unknown => TaskStatus::Unknown,
     };
+    // Why it is not known may name what is hidden; what others left unknown names what is not.
+    if status == TaskStatus::Unknown && outcome.depends.is_empty() && literal(call, |k| k.no_log.as_ref()) == Some(true)
+    {
+        outcome.msg = Some("why a check cannot tell is hidden (no_log)".into());
+    }
     let because = match status {
         TaskStatus::Unknown => Some(unknown::because(call, &outcome)),
         _ if outcome.unknown_fields.is_empty() => None,
@@ -339,21 +344,26 @@ pub fn adopt(call: &Call, finished: &Arc<Finished>) {
     }
 }
 
+/// Whose facts a task has found: with `delegate_facts` those of the host it ran on.
+fn facts_of(call: &Call, finished: &Finished, delegated: Option<bool>) -> Arc<super::host::Host> {
+    match (&finished.delegated_to, delegated) {
+        (Some(other), Some(true)) => call.on.play.run.host(other),
+        _ => call.on.host.clone(),
+    }
+}
+
 fn register(call: &Call, finished: &Finished, stamp: &super::host::Stamp) {
     if let Some(name) = register_name(call) {
         unknown::remember(call, &name, finished);
         call.on.host.set(stamp, Kind::Assigned, &name, Raw::Value(finished.value.clone()));
     }
+    let delegated = call.frame.keyword(&call.task.keywords, |k| k.delegate_facts.as_ref()).and_then(Node::as_bool);
     if !finished.facts.is_empty() && finished.status != TaskStatus::Failed {
-        let delegated = call.frame.keyword(&call.task.keywords, |k| k.delegate_facts.as_ref()).and_then(Node::as_bool);
-        match (&finished.delegated_to, delegated) {
-            (Some(other), Some(true)) => call.on.play.run.host(other).set_facts(stamp, &finished.facts),
-            _ => call.on.host.set_facts(stamp, &finished.facts),
-        }
+        facts_of(call, finished, delegated).set_facts(stamp, &finished.facts);
     }
     if !finished.unknown_facts.is_empty() {
         let reason = finished.msg.as_deref().unwrap_or("a check does not know it");
-        call.on.host.set_unknown_facts(stamp, &finished.unknown_facts, reason);
+        facts_of(call, finished, delegated).set_unknown_facts(stamp, &finished.unknown_facts, reason);
     }
 }
 

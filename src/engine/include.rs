@@ -312,10 +312,15 @@ pub async fn vars(call: &Call, arguments: IncludeVars) -> Result<Outcome, Troubl
     let stamp = call.on.stamp(call.position());
     let mut layer = Layer::new();
     let mut shown = Map::new();
+    // What came out of a vault is nobody's to see, whatever its names.
+    let mut hidden = false;
     for file in &files {
         let vars = call.on.play.run.loader.load_vars(file).map_err(Trouble::from)?;
         for (name, node) in vars {
-            shown.insert(name.to_string(), node.to_json());
+            hidden |= node.span.file.sensitive;
+            let json = node.to_json();
+            call.on.play.run.redactor.learn(Some(&name), &json);
+            shown.insert(name.to_string(), json);
             layer.insert(name, Raw::Node(node));
         }
     }
@@ -326,12 +331,13 @@ pub async fn vars(call: &Call, arguments: IncludeVars) -> Result<Outcome, Troubl
         }
         None => layer.into_iter().for_each(|(name, raw)| call.on.host.set(&stamp, Kind::Included, &name, raw)),
     }
-    let names: Vec<String> = files.iter().map(|path| super::play::absolute(path)).collect();
-    let facts = match &arguments.name {
-        Some(name) => serde_json::json!({ &*name.0: shown }),
-        None => Value::Object(shown),
-    };
-    Ok(Outcome::ok().with("ansible_facts", facts).with("ansible_included_var_files", serde_json::json!(names)))
+    let names: Vec<String> = files.iter().map(|path| crate::template::absolute(path)).collect();
+    let outcome = Outcome::ok().with("ansible_included_var_files", serde_json::json!(names));
+    Ok(match &arguments.name {
+        _ if hidden => outcome,
+        Some(name) => outcome.with("ansible_facts", serde_json::json!({ &*name.0: shown })),
+        None => outcome.with("ansible_facts", Value::Object(shown)),
+    })
 }
 
 fn collect(dir: &Path, depth: usize, files: &mut Vec<PathBuf>) {

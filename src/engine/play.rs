@@ -574,18 +574,13 @@ fn portions(scope: &Scope, play: &Play) -> Result<Vec<Portion>, Diag> {
     Ok(portions)
 }
 
-/// A path as a playbook sees it: whole, so that it means the same on the other side of a `chdir`.
-pub fn absolute(path: &Path) -> String {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
-}
-
 /// Magic variables that are the same for all hosts of a play.
 fn play_magic(play: &Play, name: &str, hosts: &[Arc<Host>]) -> Arc<Layer> {
     let mut layer = Layer::new();
     let mut set = |key: &str, value: Value| {
         layer.insert(key.into(), Raw::Value(value));
     };
-    set("playbook_dir", Value::from(absolute(&play.directory)));
+    set("playbook_dir", Value::from(crate::template::absolute(&play.directory)));
     set("ansible_play_name", Value::from(name));
     set("ansible_play_hosts_all", hosts.iter().map(|h| Value::from(&*h.name)).collect());
     let names = || play.all_roles.iter().map(|role| Value::from(&*role.name)).collect::<Value>();

@@ -305,12 +305,8 @@ fn is_probe(call: &Call) -> bool {
 
 /// Arguments whose names say so are masked from now on.
 fn conceal(call: &Call, name: &str, value: &Value) {
-    let secret = ["password", "passphrase", "passwd", "secret_key", "login_password", "token"];
-    if secret.iter().any(|word| name == *word || name.ends_with(&format!("_{word}")))
-        && name != "update_password"
-        && let Some(text) = value.as_str().filter(|text| !text.is_empty())
-    {
-        call.on.play.run.redactor.add(text);
+    if crate::redact::is_secret_name(name) {
+        call.on.play.run.redactor.learn(Some(name), &to_json(value));
     }
 }
 

@@ -168,7 +168,7 @@ fn magic(at: At<'_>) -> Arc<Layer> {
         set("ansible_role_name", Value::from(&*role.name));
         set("ansible_parent_role_names", role.parents.iter().map(|role| Value::from(&*role.name)).collect());
         set("ansible_dependent_role_names", role.dependency_names.iter().map(|name| Value::from(&**name)).collect());
-        set("role_path", Value::from(super::play::absolute(&role.path)));
+        set("role_path", Value::from(crate::template::absolute(&role.path)));
     }
     match at.batch {
         // Who is still there is only known when everybody has come this far.

@@ -93,7 +93,11 @@ pub async fn takes(
     let answer = match protocol {
         Protocol::Mysql => match log_in_to(&mut stream).await {
             Ok(()) => Ok(Answer::Taken),
-            Err(error) => refusal(error),
+            // A server that has refused and gone may be met in the middle of a word; what it said before lies there to be read.
+            Err(error) => match (refusal(error), stream.read(&mut [0; 1]).await) {
+                (Err(_), Err(said)) => refusal(said),
+                (told, _) => told,
+            },
         },
         Protocol::Tls => match tokio::time::timeout(SILENCE, stream.read(&mut [0; 1])).await {
             Ok(Ok(0)) => Err("the connection ends without a word".into()),

@@ -75,10 +75,7 @@ pub(super) fn node_value(node: &Node, scope: &Scope, name: Option<&str>) -> Valu
 
 /// A variable whose name says so holds a secret, wherever it was written.
 pub(super) fn learn(name: Option<&str>, text: &str, redactor: &Redactor) {
-    let word = ["always", "on_create", "present", "absent"].contains(&text) || text.starts_with("********");
-    if !word && name.is_some_and(crate::redact::is_secret_name) {
-        redactor.add(text);
-    }
+    redactor.learn_text(name, text);
 }
 
 /// The same for everything below a node.
@@ -86,7 +83,10 @@ pub(super) fn learn_below(node: &Node, redactor: &Redactor) {
     match &node.value {
         NodeValue::Seq(items) => items.iter().for_each(|item| learn_below(item, redactor)),
         NodeValue::Map(map) => map.iter().for_each(|(key, value)| {
-            value.as_str().into_iter().for_each(|text| learn(key.as_str(), text, redactor));
+            // A number may be a secret, too; `true` is none.
+            if matches!(value.value, NodeValue::Str(_) | NodeValue::Int(_)) {
+                value.scalar_text().iter().for_each(|text| learn(key.as_str(), text, redactor));
+            }
             learn_below(value, redactor);
         }),
         _ => {}

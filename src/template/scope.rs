@@ -96,6 +96,11 @@ impl SearchPaths {
     }
 }
 
+/// A path as a playbook sees it: whole, so that it means the same on the other side of a `chdir`.
+pub fn absolute(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
+}
+
 /// `~/x` in the user's home directory.
 pub(super) fn expand_home(name: &str) -> PathBuf {
     match name.strip_prefix('~') {

@@ -52,7 +52,8 @@ pub fn reads(argv: &[String]) -> bool {
             ];
             asks.contains(&first) && options().count() == 1
         }
-        "rpm" => first.starts_with("-q") && options().all(|word| !word.starts_with("--")),
+        // -E and -D are macros, which run programs; -p takes addresses.
+        "rpm" => first.starts_with("-q") && letters("qailcdfRVs"),
         "apt-cache" => {
             matches!(first, "policy" | "show" | "search" | "depends" | "rdepends" | "madison") && options().count() == 0
         }
@@ -193,6 +194,8 @@ mod tests {
             ("dpkg -s bash", true),
             ("dpkg -i x.deb", false),
             ("rpm -qa", true),
+            ("rpm -q -E %(reboot) bash", false),
+            ("rpm -qp http://example.com/x.rpm", false),
             ("rpm -e bash", false),
             ("apt-cache policy bash", true),
             ("echo $HOME", false),

@@ -54,6 +54,12 @@ pub fn run(wanted: &Wanted, machine: &mut Machine) -> Result<Outcome, ModuleErro
                 ))
                 .into());
             }
+            if wanted.reads && machine.predicted() && machine.foresees_anything() {
+                return Err(MachineError::unknown(
+                    "this command reads the host as it is, and earlier tasks of the check would have changed it",
+                )
+                .into());
+            }
             Ok(finish(wanted, &output, start, end))
         }
         Err(MachineError::MissingProgram { program, .. }) if machine.predicted() && machine.foresees_anything() => {

@@ -101,18 +101,13 @@ pub(super) fn template(call: &Call<'_>) -> Found {
     Ok(out)
 }
 
-/// A path as it is given to who asked: whole.
-fn whole(path: &std::path::Path) -> String {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
-}
-
 /// `fileglob`: files that patterns match; a bare name is searched under `files`.
 pub(super) fn fileglob(call: &Call<'_>) -> Found {
     let mut out = Vec::new();
     for pattern in call.texts() {
         let mut found = Vec::new();
         for candidate in call.scope.paths().candidates("files", &pattern) {
-            found = files_matching(&whole(&candidate))?;
+            found = files_matching(&crate::template::absolute(&candidate))?;
             if !found.is_empty() {
                 break;
             }
@@ -210,7 +205,7 @@ pub(super) fn first_found(call: &Call<'_>) -> Found {
     for name in &candidates {
         for subdir in ["files", "templates", "vars", "tasks"] {
             if let Some(found) = call.scope.paths().find(subdir, name) {
-                return Ok(vec![Value::from(whole(&found))]);
+                return Ok(vec![Value::from(crate::template::absolute(&found))]);
             }
         }
     }

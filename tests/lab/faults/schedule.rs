@@ -153,14 +153,16 @@ fn cycles() {
     let (code, said) = schedule(&lab, &words("*:*:0/5"));
     assert!(code == "0" && said.contains("written") && said.contains("started anew"), "{said}");
     // What the six ports serve, one after the other, as other nodes see it.
+    let limit = Instant::now() + Duration::from_secs(30 * 60);
     let first = loop {
         let look = served(&lab);
         if look.iter().all(|serial| !serial.is_empty()) {
             break look;
         }
+        assert!(Instant::now() < limit, "a port serves nothing: {look:?}");
+        std::thread::sleep(Duration::from_secs(1));
     };
     let mut seen: Vec<Vec<String>> = first.into_iter().map(|serial| vec![serial]).collect();
-    let limit = Instant::now() + Duration::from_secs(30 * 60);
     let mut sloth = 0;
     while seen.iter().any(|serials| serials.len() <= CYCLES) {
         assert!(Instant::now() < limit, "{seen:?}\n{}", journal(&lab, UNIT, &began).join("\n"));
