@@ -21,7 +21,10 @@ pub enum SqlError {
     },
     /// The conversation broke off.
     #[error("the connection to the database server broke: {0}")]
-    Io(#[from] std::io::Error),
+    Io(#[source] std::io::Error),
+    /// It is connected, and said nothing in the time that it was given.
+    #[error("the database server does not answer")]
+    Silent,
     /// The server refused a statement or the login.
     #[error("the database server says: {message} (error {code}, {state})")]
     Server {
@@ -35,6 +38,16 @@ pub enum SqlError {
     /// The server said something that we do not understand, or asks for what we cannot give.
     #[error("{0}")]
     Protocol(String),
+}
+
+impl From<std::io::Error> for SqlError {
+    fn from(error: std::io::Error) -> Self {
+        // What a socket's time limit says: EAGAIN on Linux.
+        match error.kind() {
+            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => SqlError::Silent,
+            _ => SqlError::Io(error),
+        }
+    }
 }
 
 impl SqlError {
@@ -499,5 +512,12 @@ mod tests {
             Client::connect(&address, "x", &Secret::default(), None, Duration::from_secs(1), None).err().unwrap();
         assert!(error.is_down());
         assert!(error.to_string().contains("/no/such/socket"), "{error}");
+    }
+
+    #[test]
+    fn a_server_that_says_nothing_in_its_time() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let found = Client::over(Box::new(ours), "x", &Secret::default(), None, Duration::from_millis(20), None);
+        assert_eq!(found.err().unwrap().to_string(), "the database server does not answer");
     }
 }

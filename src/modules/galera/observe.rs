@@ -47,19 +47,26 @@ fn look_with(machine: &Machine, host: &str, unit: Option<&str>, login: &Login, c
         let login = Login { patience: Some(10), timeout: Some(login.timeout.unwrap_or(5)), ..login.clone() };
         match machine.sql_try(&login)? {
             Ok(mut server) if server.is_live() => {
-                let (status, variables) = read(machine, &mut server)?;
-                if let Some(path) = variables.get("datadir").filter(|path| !path.is_empty()) {
-                    data = path.clone();
+                // A server that logs in and then says nothing (while it gets its state, it may hold its status back) is
+                // asked again later by whoever waits for it, and closes the gate till then.
+                match read(machine, &mut server) {
+                    Ok((status, variables)) => {
+                        if let Some(path) = variables.get("datadir").filter(|path| !path.is_empty()) {
+                            data = path.clone();
+                        }
+                        if status.wsrep_on {
+                            seen.peers = peers(&variables);
+                        }
+                        log_file = variables.get("log_error").cloned().filter(|path| !path.is_empty());
+                        if close && status.wsrep_on {
+                            let user = unit.properties.get("User").map_or("", String::as_str);
+                            seen.close = Some(closer::look(machine, &variables, &data, user)?);
+                        }
+                        seen.status = Some(status);
+                    }
+                    Err(error @ MachineError::Unknown { .. }) => return Err(error),
+                    Err(error) => seen.error = Some(error.to_string()),
                 }
-                if status.wsrep_on {
-                    seen.peers = peers(&variables);
-                }
-                log_file = variables.get("log_error").cloned().filter(|path| !path.is_empty());
-                if close && status.wsrep_on {
-                    let user = unit.properties.get("User").map_or("", String::as_str);
-                    seen.close = Some(closer::look(machine, &variables, &data, user)?);
-                }
-                seen.status = Some(status);
                 if seen.process == Process::Missing {
                     seen.process = Process::Running; // started by something else than systemd
                 }
