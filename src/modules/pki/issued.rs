@@ -51,7 +51,7 @@ pub async fn prepare(
     let decision = pki::renewal(&found, wanted, &policy, now).map_err(failed)?;
 
     if matches!(decision, Decision::Renew { .. }) && policy.revoked.is_none() {
-        refuse_strange_authority(host, &anchor, (&found, &seen), (request, &trust), now)?;
+        refuse_strange_authority(host, &anchor, (&found, &seen), request, now)?;
     }
 
     let other_key = match &decision {
@@ -215,11 +215,18 @@ fn refuse_strange_authority(
     host: &dyn ActionHost,
     anchor: &Anchor,
     (found, seen): (&Found, &Outcome),
-    (request, trust): (&Request, &str),
+    request: &Request,
     now: UnixTime,
 ) -> Result<(), ActionError> {
-    let Some(Value::String(in_force)) = seen.data.get("ca") else { return Ok(()) };
-    if pki::pem::share_a_certificate(in_force, trust) || !still_good(found, seen, request, now) {
+    let works = match seen.data.get("ca") {
+        // Not the whole of what will be trusted: a further authority in it does not sign.
+        Some(Value::String(in_force)) => {
+            !pki::pem::share_a_certificate(in_force, &anchor.bundle_pem) && still_good(found, seen, request, now)
+        }
+        // Without its trust nothing says whether it works; what somebody else has signed is somebody else's.
+        _ => pair_of_another(found, anchor, now),
+    };
+    if !works {
         return Ok(());
     }
     match host.variable("pki_other_authority")?.as_ref().and_then(Value::as_str) {
@@ -306,6 +313,16 @@ fn still_good(found: &Found, seen: &Outcome, request: &Request, now: UnixTime) -
     let (Some(cert), Some(Value::String(trust))) = (&found.cert, seen.data.get("ca")) else { return false };
     let policy = VerifyPolicy { names: Vec::new(), ..VerifyPolicy::signed(request, false) };
     pki::verify(CertSet { cert, trust, key: &found.key }, &policy, now).is_ok()
+}
+
+/// Whether a certificate lies there with its key, still lives, and leads to none of the authority's generations.
+fn pair_of_another(found: &Found, anchor: &Anchor, now: UnixTime) -> bool {
+    let Some(cert) = &found.cert else { return false };
+    let set = CertSet { cert, trust: &anchor.bundle_pem, key: &found.key };
+    match pki::verify(set, &VerifyPolicy::default(), now) {
+        Ok(_) => false,
+        Err(problems) => problems.iter().all(|one| matches!(one, pki::Problem::NoChain { .. })),
+    }
 }
 
 fn pending(seen: &Outcome) -> Result<Option<Pending>, ActionError> {

@@ -24,7 +24,8 @@ crate::arguments! {
     /// taken stays taken.
     ///
     /// Certificates of the old generation that no run replaces (signed by hand, or for hosts that are not in `managed`) are
-    /// named by a warning from `trust` on, and stop `untrust`: nobody would take them any more. `cut_off` allows that.
+    /// named by a warning from `trust` on. `untrust` stops for each valid certificate of the old generation that has no
+    /// successor of the new one, whoever's it is: nobody would take it any more. `cut_off` allows that.
     ///
     /// `replace` is for an authority that has run out, and does nothing to another: a new generation signs and is trusted from now
     /// on, alone. `recover-certs.yml` uses it.
@@ -47,7 +48,7 @@ crate::arguments! {
         /// Kind of its key (`ecdsa_p256`, `ecdsa_p384`, `ed25519`, `rsa_3072`, `rsa_4096`); that of the old one when missing.
         /// Constraints on names and intermediates are those of the old one.
         pub key_type: Option<Text>,
-        /// Hosts whose certificates the playbook replaces: all of the inventory.
+        /// Hosts whose certificates the playbook replaces, for the warning: all of the inventory.
         #[serde(default)]
         pub managed: TextList,
         /// Cease to trust the old generation although certificates that nobody replaces are still valid.
@@ -100,7 +101,9 @@ mod controller {
         let view = store.require(&name).map_err(failed)?;
         let rotation = store.rotation(&name).map_err(failed)?;
         let left = match &rotation {
-            Some(rotation) if rotation.phase < Phase::Untrust => left_behind(&store, &arguments).map_err(failed)?,
+            Some(rotation) if rotation.phase < Phase::Untrust => {
+                left_behind(&store, &arguments, false).map_err(failed)?
+            }
             _ => Vec::new(),
         };
         if !left.is_empty() {
@@ -127,11 +130,17 @@ mod controller {
     }
 
     /// Certificates that nobody replaces, each in words.
-    fn left_behind(store: &Store, arguments: &PkiRotation) -> Result<Vec<String>, PkiError> {
+    fn left_behind(store: &Store, arguments: &PkiRotation, replaced: bool) -> Result<Vec<String>, PkiError> {
         let managed: BTreeSet<String> = arguments.managed.0.iter().cloned().collect();
-        let left = store.left_behind(&arguments.name, &managed, pki::now())?;
+        // Before they get new certificates nobody knows which ones the hosts will ask for; behind that it can be seen.
+        let trusted = if replaced { BTreeSet::new() } else { managed.clone() };
+        let left = store.left_behind(&arguments.name, &trusted, pki::now())?;
         let word = |one: &pki::IssuedRecord| {
-            let how = if one.by_hand { "signed by hand" } else { "of a host that is not in this inventory" };
+            let how = match (one.by_hand, managed.contains(&one.host)) {
+                (true, _) => "signed by hand",
+                (false, true) => "no play of this playbook has made a new one for it",
+                (false, false) => "of a host that is not in this inventory",
+            };
             let (serial, end) = (pki::short(&one.info.serial), pki::date(one.info.not_after));
             format!("{} ({}, {how}, {}, until {end})", one.host, one.info.subject, serial)
         };
@@ -144,7 +153,7 @@ mod controller {
         if arguments.cut_off.0 || at != Some(Phase::Sign) {
             return Ok(());
         }
-        let left = left_behind(store, arguments).map_err(failed)?;
+        let left = left_behind(store, arguments, true).map_err(failed)?;
         if left.is_empty() {
             return Ok(());
         }

@@ -252,6 +252,19 @@ fn what_works_is_left_alone_by_an_authority_that_nobody_knows() {
         assert!(refused.msg.unwrap().contains("is this the store (`pki_store`)"));
         assert_eq!(sets(&site), before);
     }
+    // Nor does it help that what is trusted is gone, or that both are to be trusted from now on.
+    let ca = site.path("ssl/cluster/current/ca.pem");
+    let text = std::fs::read_to_string(&ca).unwrap();
+    std::fs::remove_file(&ca).unwrap();
+    let host = another(false);
+    assert_eq!(host.task("pki_certificate", site.arguments()).status, Status::Failed);
+    assert_eq!(
+        live.task("pki_certificate", site.arguments()).status,
+        Status::Ok,
+        "its own authority puts it there again"
+    );
+    assert_eq!(std::fs::read_to_string(&ca).unwrap(), text);
+    let before = sets(&site);
     let mut host = another(false);
     host.variables.insert("pki_other_authority".into(), "replace".into());
     assert!(host.task("pki_certificate", site.arguments()).changed());

@@ -90,6 +90,11 @@ fn certificates_that_no_run_replaces_are_found() {
     let mut all = left(NOW + 2 * DAY);
     all.sort();
     assert_eq!(all, ["report", "web1"]);
+    // Nobody's word is taken for what will be replaced: what is without a successor.
+    let bare = store.left_behind("client", &BTreeSet::new(), NOW + 2 * DAY).unwrap();
+    let mut bare: Vec<&str> = bare.iter().map(|one| one.host.as_str()).collect();
+    bare.sort_unstable();
+    assert_eq!(bare, ["report", "web1", "web2"]);
     store.issue_by_hand("client", "web1", &named("web1", 90), NOW + DAY).unwrap();
     store.revoke(&report.info.serial, None, NOW).unwrap();
     assert_eq!(left(NOW + 2 * DAY), [""; 0]);
