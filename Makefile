@@ -101,7 +101,7 @@ demo:
 
 # Benchmarks, each with its peers; results go to docs/results. They want a quiet machine, and `bench-site` a cluster
 # (`make demo`). BENCH_ARGS are the script's arguments, the number of rounds first.
-BENCHES := second-run distance many-hosts large-copy site pki-status schedule
+BENCHES := second-run distance many-hosts large-copy site pki-status schedule drift
 .PHONY: bench bench-programs $(addprefix bench-,$(BENCHES))
 bench: $(addprefix bench-,$(BENCHES))
 $(addprefix bench-,$(BENCHES)): bench-%: bench-programs

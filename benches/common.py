@@ -176,7 +176,8 @@ class Run:
             wrong |= count["failed"] + count["unreachable"] != 0 or count["ok"] == 0
             wrong |= changed is not None and count["changed"] != changed
         if wrong:
-            die(f"{what} exited with {self.status} and ended with:\n{self.output[-3000:]}")
+            why = "".join(re.findall(r"^(?:failed|unreachable): .*\n", self.output, re.M))
+            die(f"{what} exited with {self.status} and ended with:\n{self.output[-3000:]}\n{why[:3000]}")
         return self
 
 

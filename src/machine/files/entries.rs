@@ -1,7 +1,7 @@
 //! Directories, links, removal, renaming, temporary files.
 
 use super::attributes::{Attributes, Meta, doubt};
-use super::fault::{At, FsResult};
+use super::fault::{At, Fault, FsResult};
 use super::live;
 use super::overlay::{Body, Node, Present};
 use super::stat::{Kind, Stat};
@@ -86,7 +86,16 @@ impl Machine {
             self.foretell(&path, None, Node::Present(present), "cannot make the directory")?;
         } else {
             self.log_file(&path, None, Image::of(Kind::Directory, meta.mode, meta.uid, meta.gid, None), false);
-            live::make_directory(&path, meta.uid, meta.gid, meta.mode).at("cannot make the directory", &path)?;
+            match live::make_directory(&path, meta.uid, meta.gid, meta.mode) {
+                // Somebody else was quicker: two tasks on one host, or a program of its own.
+                Err(Fault::Io(error))
+                    if error.kind() == std::io::ErrorKind::AlreadyExists
+                        && self.stat(&path)?.is_some_and(|stat| stat.is_dir()) =>
+                {
+                    return Ok(false);
+                }
+                made => made.at("cannot make the directory", &path)?,
+            }
         }
         self.record(Change::set(Self::file_subject(&path), "state", Facet::Absent, word(Kind::Directory)));
         self.record_meta(&path, None, meta);
@@ -342,5 +351,31 @@ impl Machine {
         };
         files.put(&real, node);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_somebody_else_makes_meanwhile_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        for round in 0..20 {
+            let path = dir.path().join(format!("{round}/a/b/c"));
+            let made: usize = std::thread::scope(|scope| {
+                let tasks: Vec<_> = (0..4)
+                    .map(|_| {
+                        scope.spawn(|| {
+                            let mut machine = Machine::new(Mode::Live);
+                            machine.make_directories(&path, &Attributes::default()).unwrap();
+                            usize::from(path.is_dir())
+                        })
+                    })
+                    .collect();
+                tasks.into_iter().map(|task| task.join().unwrap()).sum()
+            });
+            assert_eq!(made, 4);
+        }
     }
 }
