@@ -37,6 +37,10 @@ pub enum Command {
     Doc(DocArguments),
     /// Certificate authorities and certificates.
     Pki(super::pki::PkiArgs),
+    /// Encrypt, decrypt, edit, view and rekey files and values, as `ansible-vault` does.
+    ///
+    /// See docs/vault.md.
+    Vault(Box<super::vault::arguments::VaultArguments>),
     /// Undo on its hosts what a run changed.
     Rollback(Box<RollbackArguments>),
     /// Show the clusters of the inventory: the gate's verdict, each member, locks, what is owed, the last runs.

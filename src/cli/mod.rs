@@ -1,4 +1,4 @@
-//! One file per command: run (the default), inventory, pki, doc, status, runs, resume, apply, show, drift, unlock,
+//! One file per command: run (the default), inventory, pki, vault, doc, status, runs, resume, apply, show, drift, unlock,
 //! rollback, schedule.
 
 mod access;
@@ -70,6 +70,7 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
         Some(Command::Apply(apply)) => apply::run(&apply),
         Some(Command::Show(show)) => show::run(&show),
         Some(Command::Drift(drift)) => drift::run(drift.options),
+        Some(Command::Vault(vault)) => vault::run(&vault),
         Some(Command::Unlock(unlock)) => unlock::run(unlock),
         Some(Command::Rollback(rollback)) => rollback::rollback(*rollback, spoken(&words)),
         None => run::run(arguments.run, record::Order { words: spoken(&words), ..Default::default() }),

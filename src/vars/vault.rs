@@ -45,8 +45,29 @@ pub enum VaultError {
     #[error("what the vault data holds is not UTF-8 text")]
     NotText,
     /// No password for the id to encrypt with.
-    #[error("there is no vault password with the id '{0}'")]
-    NoSuchId(String),
+    #[error("there is no vault password with the id '{id}'; known are: {known}")]
+    NoSuchId {
+        /// What was asked for.
+        id: String,
+        /// What there is.
+        known: String,
+    },
+    /// Several passwords, and nobody said which.
+    #[error("the vault ids {0} are available to encrypt; say with --encrypt-vault-id which one is meant")]
+    Ambiguous(String),
+    /// An id that the header cannot hold.
+    #[error("`{0}` is no vault id: it must not be empty, nor contain `;` or a line end")]
+    BadId(String),
+}
+
+/// What was in vault data, and what opened it.
+pub struct Opened {
+    /// The clear text.
+    pub clear: Zeroizing<Vec<u8>>,
+    /// The password's number, for [`Vault::seal`].
+    pub password: usize,
+    /// The id in its header; format 1.1 has none.
+    pub id: Option<String>,
 }
 
 type Keys = Zeroizing<[u8; 80]>;
@@ -113,6 +134,13 @@ impl Vault {
 
     /// Decrypts, and tells which id's password did it.
     pub fn decrypt_with_id(&self, data: &[u8]) -> Result<(Vec<u8>, &str), VaultError> {
+        let opened = self.open(data)?;
+        let name = self.passwords.get(opened.password).map_or(DEFAULT_ID, |(name, _)| name);
+        Ok((opened.clear.to_vec(), name))
+    }
+
+    /// Decrypts, and tells with what.
+    pub fn open(&self, data: &[u8]) -> Result<Opened, VaultError> {
         let text = std::str::from_utf8(data).map_err(|_| VaultError::NotVault)?.trim();
         let mut lines = text.lines();
         let header = lines.next().unwrap_or_default().trim();
@@ -138,17 +166,17 @@ impl Vault {
         let all = 0..self.passwords.len();
         let order: Vec<usize> = all.clone().filter(named).chain(all.filter(|n| !named(n))).collect();
         for n in order {
-            let Some((name, password)) = self.passwords.get(n) else { continue };
+            let Some((_, password)) = self.passwords.get(n) else { continue };
             let keys = self.keys(n, password, &salt);
             let mut check = mac_of(&keys);
             check.update(&content);
             if check.verify_slice(&mac).is_ok() {
-                let mut clear = content.clone();
+                let mut clear = Zeroizing::new(content.clone());
                 crypt(&keys, &mut clear)?;
                 let pad = usize::from(*clear.last().ok_or(VaultError::Damaged("it is empty"))?);
                 let keep = clear.len().checked_sub(pad).filter(|_| (1..=16).contains(&pad));
                 clear.truncate(keep.ok_or(VaultError::Damaged("its padding is wrong"))?);
-                return Ok((clear, name));
+                return Ok(Opened { clear, password: n, id: id.map(str::to_owned) });
             }
         }
         Err(VaultError::WrongPassword { tried: self.passwords.len(), id: id.map(str::to_owned) })
@@ -161,16 +189,47 @@ impl Vault {
     }
 
     fn encrypt_with_salt(&self, clear: &[u8], id: Option<&str>, salt: &[u8]) -> Result<String, VaultError> {
-        let n = match id {
+        let n = id.map_or(Ok(0), |id| self.number(id))?;
+        let (name, _) = self.passwords.get(n).ok_or(VaultError::NoPassword)?;
+        self.seal_with_salt(clear, n, name, salt)
+    }
+
+    /// The number of the password of an id.
+    fn number(&self, id: &str) -> Result<usize, VaultError> {
+        let found = self.passwords.iter().position(|(known, _)| known == id);
+        found.ok_or_else(|| VaultError::NoSuchId { id: id.to_owned(), known: self.listed() })
+    }
+
+    fn listed(&self) -> String {
+        self.ids().collect::<Vec<_>>().join(", ")
+    }
+
+    /// The password to encrypt with, and its id: that of the id which is named, else the only one that there is.
+    pub fn choose(&self, id: Option<&str>) -> Result<(usize, &str), VaultError> {
+        let number = match id {
+            Some(id) => self.number(id)?,
+            None if self.passwords.len() > 1 => return Err(VaultError::Ambiguous(self.listed())),
             None => 0,
-            Some(id) => {
-                self.passwords.iter().position(|(i, _)| i == id).ok_or_else(|| VaultError::NoSuchId(id.to_owned()))?
-            }
         };
-        let (name, password) = self.passwords.get(n).ok_or(VaultError::NoPassword)?;
+        self.passwords.get(number).map(|(id, _)| (number, id.as_str())).ok_or(VaultError::NoPassword)
+    }
+
+    /// Encrypts with a password of [`Vault::choose`] or [`Vault::open`], and names it so in the header. The default id makes
+    /// format 1.1, which names none.
+    pub fn seal(&self, clear: &[u8], password: usize, id: &str) -> Result<String, VaultError> {
+        if id.is_empty() || id.contains([';', '\n', '\r']) {
+            return Err(VaultError::BadId(id.to_owned()));
+        }
+        let salt: [u8; 32] = rand::random();
+        self.seal_with_salt(clear, password, id, &salt)
+    }
+
+    fn seal_with_salt(&self, clear: &[u8], n: usize, name: &str, salt: &[u8]) -> Result<String, VaultError> {
+        let (_, password) = self.passwords.get(n).ok_or(VaultError::NoPassword)?;
         let keys = self.keys(n, password, salt);
         let pad = 16 - clear.len() % 16;
-        let mut content = clear.to_vec();
+        let mut content = Vec::with_capacity(clear.len() + pad);
+        content.extend_from_slice(clear);
         content.extend(std::iter::repeat_n(u8::try_from(pad).unwrap_or(16), pad));
         crypt(&keys, &mut content)?;
         let mut mac = mac_of(&keys);
