@@ -100,7 +100,16 @@ impl Call {
                 }
             }
             Some(node) => node.scalar_text().unwrap_or_default(),
-            None => self.task.action.name.to_string(),
+            None => {
+                let action = self.task.action.name.to_string();
+                // A role that is included is named, whoever includes it.
+                let role = self.module.filter(|module| super::control::is_role(module));
+                let role = role.and_then(|_| ["name", "role"].iter().find_map(|key| self.task.action.arg(key)));
+                if let Some(role) = role.and_then(Node::scalar_text) {
+                    return format!("{action} : {role}");
+                }
+                action
+            }
         };
         match self.task.role.as_ref().or(self.frame.role.as_ref()) {
             Some(role) => format!("{} : {name}", role.name),

@@ -26,6 +26,11 @@ pub fn is_include(module: &Module) -> bool {
         && module.name.starts_with("ansible.builtin.")
 }
 
+/// Whether it brings a role.
+pub fn is_role(module: &Module) -> bool {
+    matches!(module.name, "ansible.builtin.include_role" | "ansible.builtin.import_role")
+}
+
 /// Whether one host does it for all of a batch.
 pub fn is_once(module: &Module) -> bool {
     matches!(module.name, "ansible.builtin.add_host" | "ansible.builtin.pause" | "deploy.builtin.galera_gate")
@@ -112,10 +117,10 @@ async fn debug(call: &Call) -> Result<Outcome, Trouble> {
         let inner = text.trim().trim_start_matches("{{").trim_end_matches("}}").trim().to_string();
         let templar = &call.on.play.run.templar;
         let shown = match call.evaluate(|scope| templar.expression(&inner, scope)).await {
-            Ok(Known::Value(value)) if value.is_undefined() => json!("VARIABLE IS NOT DEFINED!"),
+            Ok(Known::Value(value)) if value.is_undefined() => undefined(&inner, None),
             Ok(Known::Value(value)) => to_json(&value),
             Ok(Known::Unknown(touches)) => return Ok(depends("it shows", &touches)),
-            Err(Trouble::Template(error)) if error.is_undefined() => json!("VARIABLE IS NOT DEFINED!"),
+            Err(Trouble::Template(error)) if error.is_undefined() => undefined(&inner, Some(&error)),
             Err(other) => return Err(other),
         };
         return Ok(Outcome::ok().with(&inner, shown));
@@ -128,6 +133,15 @@ async fn debug(call: &Call) -> Result<Outcome, Trouble> {
         None => json!("Hello world!"),
     };
     Ok(Outcome::ok().with("msg", msg))
+}
+
+/// What `debug` shows where there is nothing to show, in Ansible's words.
+fn undefined(expression: &str, error: Option<&crate::template::TemplateError>) -> Value {
+    let why = match error {
+        Some(error) if !SetFact::is_variable_name(expression) => error.to_string(),
+        _ => format!("'{expression}' is undefined"),
+    };
+    json!(format!("<< error 1 - {why} >>"))
 }
 
 async fn assert(call: &Call, _: &Module) -> Result<Outcome, Trouble> {
@@ -308,6 +322,15 @@ fn add_host(call: &Call, mut arguments: Map<String, Value>) -> Result<Outcome, T
         }
     };
     let run = &call.on.play.run;
+    let fresh = {
+        let inventory = run.inventory.read().unwrap_or_else(|p| p.into_inner());
+        let known = inventory.hosts.get(name.as_str());
+        let member = |group: &String| known.is_some_and(|host| host.groups.contains(group.as_str()));
+        let same = |(key, value): (&String, &Value)| {
+            known.and_then(|host| host.vars.get(key.as_str())).is_some_and(|node| node.to_json() == *value)
+        };
+        known.is_none() || !groups.iter().all(member) || !arguments.iter().all(same)
+    };
     let (host, in_groups, vars) = (name.clone(), groups.clone(), arguments.clone());
     let addition: Addition = Box::new(move |inventory| {
         let span = Span::generated();
@@ -323,7 +346,7 @@ fn add_host(call: &Call, mut arguments: Map<String, Value>) -> Result<Outcome, T
     });
     add(call, run, addition)?;
     let added = json!({"host_name": name, "groups": groups, "host_vars": arguments});
-    Ok(Outcome::ok().with("add_host", added))
+    Ok(Outcome::ok().with("add_host", added).with("changed", fresh))
 }
 
 /// Adds something to the inventory, now and whenever it is read again.
@@ -348,6 +371,11 @@ fn reload(call: &Call, inventory: &mut crate::inventory::Inventory) -> Result<()
 fn group_by(call: &Call, arguments: GroupBy) -> Result<Outcome, Trouble> {
     let key = arguments.key.0.replace(' ', "-");
     let parents = arguments.parents.map(|parents| parents.0).unwrap_or_else(|| vec!["all".into()]);
+    let fresh = {
+        let inventory = call.on.play.run.inventory.read().unwrap_or_else(|p| p.into_inner());
+        let known = inventory.hosts.get(&*call.on.host.name);
+        !known.is_some_and(|host| host.groups.contains(key.as_str()))
+    };
     let (host, group, above) = (call.on.host.name.clone(), key.clone(), parents.clone());
     let addition: Addition = Box::new(move |inventory| {
         let span = Span::generated();
@@ -358,7 +386,7 @@ fn group_by(call: &Call, arguments: GroupBy) -> Result<Outcome, Trouble> {
         Ok(())
     });
     add(call, &call.on.play.run, addition)?;
-    Ok(Outcome::ok().with("add_group", key).with("parent_groups", json!(parents)))
+    Ok(Outcome::ok().with("add_group", key).with("parent_groups", json!(parents)).with("changed", fresh))
 }
 
 /// `run_once: true` on `set_fact`: every host of the batch gets the variables.

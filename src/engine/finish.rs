@@ -52,8 +52,10 @@ pub fn quick(call: &Call, outcome: Outcome) -> Finished {
 }
 
 fn of_outcome(call: &Call, mut outcome: Outcome, changes: Vec<Change>, seconds: f64) -> Finished {
+    // What changes the play itself (`add_host`, `group_by`) changes no host, and says so in words.
+    let said = outcome.data.get("changed") == Some(&json!(true));
     let status = match outcome.status {
-        Status::Ok if changes.is_empty() => TaskStatus::Ok,
+        Status::Ok if changes.is_empty() && !said => TaskStatus::Ok,
         Status::Ok => TaskStatus::Changed,
         Status::Failed => TaskStatus::Failed,
         Status::Skipped => TaskStatus::Skipped,
@@ -424,6 +426,7 @@ fn take_over(call: &Call, finished: Arc<Finished>, notified: Vec<String>) {
         TaskStatus::Unreachable if !ignored => {
             on.host.leave(Gone::Unreachable);
             on.batch.left(on.index, call.position());
+            on.enough_failed();
             on.lost.store(true, Ordering::SeqCst);
             on.batch.board.nudge();
         }

@@ -134,10 +134,7 @@ impl Host {
             let value = crate::template::from_json(value);
             let short = name.strip_prefix("ansible_").unwrap_or(name);
             all.insert(short.to_string(), value.clone());
-            // `ansible_local` and module facts keep their own names; package and service facts are not prefixed.
-            let injected =
-                if matches!(short, "packages" | "services") { short.to_string() } else { format!("ansible_{short}") };
-            self.set(stamp, Kind::Fact, &injected, Raw::Value(value));
+            self.set(stamp, Kind::Fact, &injected(short), Raw::Value(value));
         }
         self.set(
             stamp,
@@ -157,9 +154,7 @@ impl Host {
         }
         let short: Vec<&str> = names.iter().map(|name| name.strip_prefix("ansible_").unwrap_or(name)).collect();
         for name in &short {
-            let injected =
-                if matches!(*name, "packages" | "services") { name.to_string() } else { format!("ansible_{name}") };
-            self.set(stamp, Kind::Fact, &injected, Raw::Unknown(reason.into()));
+            self.set(stamp, Kind::Fact, &injected(name), Raw::Unknown(reason.into()));
         }
         let facts = crate::template::result_with_unknown("ansible_facts", known, short, reason);
         self.set(stamp, Kind::Fact, "ansible_facts", Raw::Value(facts));
@@ -251,6 +246,15 @@ impl Host {
     }
 }
 
+/// The variable that a fact is found in, too: what modules call `packages`, `services` and `getent_passwd` has no prefix.
+fn injected(fact: &str) -> String {
+    match fact {
+        "packages" | "services" => fact.to_string(),
+        fact if fact.starts_with("getent_") => fact.to_string(),
+        fact => format!("ansible_{fact}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -287,7 +291,7 @@ mod tests {
         // One that a check cannot tell leaves the others known.
         host.set_unknown_facts(&stamp(2), &["getent_passwd".into()], "made by an earlier task");
         let layers = host.layers();
-        assert!(matches!(layers.facts.get("ansible_getent_passwd"), Some(Raw::Unknown(_))));
+        assert!(matches!(layers.facts.get("getent_passwd"), Some(Raw::Unknown(_))));
         let Some(Raw::Value(all)) = layers.facts.get("ansible_facts") else { panic!() };
         assert_eq!(all.get_attr("os_family").unwrap().to_string(), "Debian");
         let unknown: Vec<String> = crate::template::unknowns_in(all).into_iter().map(|touch| touch.path).collect();

@@ -172,7 +172,9 @@ impl Walker {
         // Keywords of `apply` are the included tasks' own; they are read from the source, not from values.
         arguments.remove("apply");
         let mut shown = arguments.clone();
-        let written = ["_raw_params", "file", "name"].iter().find_map(|key| shown.remove(*key)).unwrap_or_default();
+        // A role's name is returned among the arguments.
+        let role = shown.get("name").or(shown.get("role")).or(shown.get("_raw_params")).cloned();
+        let written = ["_raw_params", "file", "name", "role"].iter().find_map(|key| shown.remove(*key)).unwrap_or_default();
         let apply = call.task.action.arg("apply").cloned();
         let mut frame = self.surroundings(call, apply.as_ref())?;
         let position = call.position().child(index);
@@ -236,7 +238,14 @@ impl Walker {
         if let Some(apply) = &apply {
             args.insert("apply".into(), apply.to_json());
         }
-        let outcome = Outcome::ok().with("include", written).with("include_args", Value::Object(args));
+        let outcome = match role.filter(|_| super::control::is_role(module)) {
+            Some(role) => {
+                args.insert("name".into(), role);
+                Outcome::ok()
+            }
+            None => Outcome::ok().with("include", written),
+        };
+        let outcome = outcome.with("include_args", Value::Object(args));
         Ok(Ok((Brought { steps, frame, position }, outcome)))
     }
 
@@ -276,13 +285,18 @@ pub async fn vars(call: &Call, arguments: IncludeVars) -> Result<Outcome, Troubl
     let mut files: Vec<PathBuf> = Vec::new();
     match (&arguments.file, &arguments.dir) {
         (Some(file), None) => {
-            let found = scope.paths().find("vars", file);
-            files.push(found.ok_or_else(|| {
+            let Some(found) = scope.paths().find("vars", file) else {
                 let tried = scope.paths().candidates("vars", file);
                 let tried: Vec<String> = tried.iter().map(|path| format!("  {}", path.display())).collect();
                 let text = format!("could not find `{}`; searched:\n{}", file.0, tried.join("\n"));
-                Trouble::from(Diag::error(text).at(&call.task.action.span))
-            })?);
+                let wrong = Trouble::from(Diag::error(text.clone()).at(&call.task.action.span));
+                // Ansible returns the same fields with it as with a success, and `message`.
+                return Ok(prepare::failed(call, wrong)
+                    .with("message", text)
+                    .with("ansible_facts", Value::Object(Map::new()))
+                    .with("ansible_included_var_files", serde_json::json!([])));
+            };
+            files.push(found);
         }
         (None, Some(dir)) => {
             let found = scope.paths().find("vars", dir).filter(|path| path.is_dir());

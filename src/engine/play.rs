@@ -161,6 +161,11 @@ impl Batch {
         self.left_at.lock().unwrap_or_else(|p| p.into_inner()).entry(index).or_insert_with(|| position.clone());
     }
 
+    /// How many hosts have failed or were lost.
+    pub fn count_left(&self) -> usize {
+        self.left_at.lock().unwrap_or_else(|p| p.into_inner()).len()
+    }
+
     /// The hosts that had not failed before `position`, in order.
     pub fn present_at(&self, position: &Position) -> Vec<usize> {
         let left = self.left_at.lock().unwrap_or_else(|p| p.into_inner());

@@ -110,6 +110,8 @@ pub async fn pause(call: &Call, arguments: Pause) -> Result<Outcome, Trouble> {
     let delta = began.elapsed().as_secs();
     Ok(Outcome::ok()
         .with("stdout", format!("Paused for {delta} seconds"))
+        .with("stderr", "")
+        .with("rc", 0)
         .with("delta", delta)
         .with("echo", arguments.echo.0)
         .with("user_input", typed))

@@ -8,7 +8,7 @@ use crate::modules::Outcome;
 use crate::playbook::Role;
 use crate::source::Node;
 use crate::template::to_json;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Checks what a role was given against its specification of its entry point.
@@ -54,11 +54,21 @@ pub async fn check(this: &Arc<HostRun>, role: &Role, frame: &Frame, position: &P
             problems.push(format!("argument `{name}` must be one of {}", allowed.join(", ")));
         }
     }
+    let context = json!({
+        "type": "role",
+        "name": &*role.name,
+        "argument_spec_name": &*role.entry,
+        "path": crate::template::absolute(&role.path),
+    });
     let outcome = if problems.is_empty() {
         Outcome::ok().with("msg", "The arg spec validation passed")
     } else {
+        let data = role.argument_spec.as_ref().and_then(|spec| spec.as_map()?.get("options")).map(Node::to_json);
         Outcome::failed(format!("Validation of arguments failed: {}", problems.join("; ")))
+            .with("argument_errors", problems)
+            .with("argument_spec_data", data)
     };
+    let outcome = outcome.with("validate_args_context", context);
     super::finish::publish(&call, Arc::new(super::finish::quick(&call, outcome)));
     this.state()
 }

@@ -91,11 +91,24 @@ impl HostRun {
         // Others must not take it for one that takes part until its walker comes to know.
         if self.shelters.load(Ordering::SeqCst) == 0 {
             self.batch.left(self.index, &finished.task.position);
+            self.enough_failed();
         }
         let mut failure = self.failure.lock().unwrap_or_else(|p| p.into_inner());
         failure.get_or_insert(Failure { finished });
         drop(failure);
         self.epoch.store(self.play.run.next_epoch(), Ordering::SeqCst);
+    }
+
+    /// Ends the batch when more hosts have left it than `max_fail_percentage` allows. At once: the walker of a host that has
+    /// failed may stand at the next task already, and others are not to start that before it comes to know.
+    pub fn enough_failed(&self) {
+        let limit = self.play.max_fail_percentage;
+        if self.batch.strict
+            && limit.is_some()
+            && super::batches::play_ends(self.batch.hosts.len(), self.batch.count_left(), limit)
+        {
+            self.batch.end(Ending::Fatal);
+        }
     }
 }
 

@@ -116,6 +116,9 @@ pub enum ModuleError {
     /// The module says what went wrong.
     #[error("{0}")]
     Failed(String),
+    /// The module says what went wrong, and returns values with it.
+    #[error("{}", .0.msg.as_deref().unwrap_or("it failed"))]
+    Ended(Box<Outcome>),
     /// The machine said no, or could not predict.
     #[error(transparent)]
     Machine(#[from] MachineError),
@@ -126,6 +129,11 @@ impl ModuleError {
     pub fn argument(name: impl Into<String>, why: impl Into<String>) -> Self {
         ModuleError::Argument { name: name.into(), why: why.into() }
     }
+
+    /// A failure with its `rc`, as the modules return it that edit files.
+    pub fn with_rc(msg: impl Into<String>, rc: i64) -> Self {
+        ModuleError::Ended(Box::new(Outcome::failed(msg).with("rc", rc)))
+    }
 }
 
 impl From<ModuleError> for Outcome {
@@ -133,6 +141,7 @@ impl From<ModuleError> for Outcome {
     fn from(error: ModuleError) -> Self {
         match error {
             ModuleError::Machine(MachineError::Unknown { why }) => Outcome::unknown(why),
+            ModuleError::Ended(outcome) => *outcome,
             other => Outcome::failed(other.to_string()),
         }
     }

@@ -291,7 +291,8 @@ impl Loader<'_> {
             let node = Node::from_data(crate::source::NodeData {
                 span: find_in(&value.span, &rest),
                 tag: value.tag.clone(),
-                value: NodeValue::Str(Arc::from(rest.trim_end_matches('\n'))),
+                // A command is kept to its last line end, which is part of what it returns as `cmd`.
+                value: NodeValue::Str(Arc::from(if command { &*rest } else { rest.trim_end_matches('\n') })),
                 style: crate::source::ScalarStyle::Quoted,
             });
             if raw {
@@ -436,6 +437,8 @@ pub fn wrong_value(wrong: &WrongValue, node: &Node) -> Diag {
 /// `mode: 0644` and `mode: 644` mean the digits as they are written, whatever YAML makes of them.
 pub fn as_written(name: &str, node: &Node) -> Node {
     match node.value {
+        // 493 is no octal number, so its author wrote the bits as the number that they are.
+        NodeValue::Int(_) if node.raw().contains(['8', '9']) && !node.raw().starts_with('0') => node.clone(),
         NodeValue::Int(_) if name == "mode" || name.ends_with("_mode") => Node::string(node.span.clone(), node.raw()),
         _ => node.clone(),
     }

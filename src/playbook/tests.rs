@@ -127,7 +127,7 @@ fn actions_in_all_their_forms() {
         ("- command: ls -l chdir=/tmp", r#"command: chdir="/tmp" raw="ls -l""#),
         ("- command: echo a=b", r#"command: raw="echo a=b""#),
         ("- command: {argv: [ls, -l]}\n", r#"command: argv=["ls", "-l"]"#),
-        ("- shell: |\n        a\n        b\n", r#"shell: raw="a\nb""#),
+        ("- shell: |\n        a\n        b\n", r#"shell: raw="a\nb\n""#),
         ("- command: ls\n      args: {chdir: /x}", r#"command: chdir="/x" raw="ls""#),
         ("- copy: dest=/a\n      args: {dest: /b, mode: 0644}", r#"copy: dest="/a" mode=420"#),
         ("- copy: '{{ all }}'", r#"copy: template="{{ all }}""#),

@@ -13,7 +13,9 @@ A case is an entry of a list in `cases/*.yml`:
   args     options of the command line
   runs     of run, check, again (the same as run); [run] when not said
   also     paths on the host that are compared, besides the case's own directory `dir`
-  differs  why it is not equal: such a case must differ
+  ignore   returned fields that are not compared: a name is one of the result or of an item of its `results`, `stat.*` one further in
+  differs  why it is not equal: a mapping of reasons and what differs for each, as it is printed before the second colon or in a
+           pattern of it (`run: target: copy.src`, `check: *`). Each must differ, and nothing else may
 
 `--record` asks Ansible anew, for all cases or those of `--only`, and keeps what it says in `answers/`; without it Ansible is asked for
 those cases alone that are new or changed. What is compared: for each host the order of tasks with their statuses, what they return as
@@ -22,6 +24,7 @@ far as Ansible returns it, the recap, whether the command succeeded, and the fil
 
 import argparse
 import concurrent.futures
+import fnmatch
 import hashlib
 import json
 import os
@@ -44,11 +47,13 @@ WORKERS = int(os.environ.get("DEPLOY_DIFFERENTIAL_WORKERS", "2"))
 HOSTS = {"ansible": {"target": "annah1", "other": "annah2"}, "deploy": {"target": "debra1", "other": "debra2"}}
 TREE = "/srv/case"
 
-# What is of the moment, of the connection, or about the module's own start.
+# What is of the moment, of the connection, or about the module's own start: of a result and of an item of its `results`. What is
+# called the same further in is compared, but for the times and places of a file.
 VOLATILE = {
     "start", "end", "delta", "invocation", "warnings", "deprecations", "exception", "module_stdout", "module_stderr", "diff",
     "atime", "mtime", "ctime", "inode", "dev", "discovered_interpreter_python", "failed_when_result", "failed_when_suppressed_exception",
     "ansible_job_id", "frame", "results_file", "finished", "started", "elapsed", "censored", "version", "birthtime", "block_size", "blocks", "stop",
+    *(f"stat.{name}" for name in ("atime", "mtime", "ctime", "inode", "dev", "version", "birthtime", "block_size", "blocks")),
 }
 
 
@@ -75,7 +80,9 @@ class Case:
         self.file, self.raw, self.name = file, raw, raw["case"]
         self.slug = re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")[:60]
         self.runs = raw.get("runs", ["run"])
-        self.differs = raw.get("differs")
+        self.differs = raw.get("differs") or {}
+        if not isinstance(self.differs, dict):
+            sys.exit(f"differential: {file.name}: case '{self.name}': `differs` maps reasons to what differs")
         known = {"case", "covers", "tasks", "plays", "text", "play", "vars", "handlers", "files", "inventory", "inventory_file", "args", "runs",
                  "also", "differs", "ignore", "env", "hosts"}
         if unknown := set(raw) - known:
@@ -290,63 +297,92 @@ def ours(event):
 # ---- what is compared ----------------------------------------------------------------------------------------------
 
 
-def differences(theirs, own, path, ignored):
-    """Where what Ansible returns is not returned by us, or not the same."""
+# Names under which Ansible keeps files of its own while it works.
+OWN_FILES = (".ansible/tmp/", "/ansible-local-")
+
+
+def differences(theirs, own, path, ignored, inside=""):
+    """Where what Ansible returns is not returned by us, or not the same: the place and the two values."""
     if isinstance(theirs, dict) and isinstance(own, dict):
         for key, value in theirs.items():
-            if key in VOLATILE or key in ignored or key.startswith("_ansible") or ".ansible/tmp/" in str(value):
+            name = f"{inside}{key}"
+            if any(fnmatch.fnmatchcase(name, hidden) for hidden in ignored) or key.startswith("_ansible"):
+                continue
+            if isinstance(value, str) and any(word in value for word in OWN_FILES):
                 continue
             if key not in own:
-                yield f"{path}.{key}: missing, Ansible says {json.dumps(value)[:160]}"
+                yield f"{path}.{key}", f"missing, Ansible says {json.dumps(value)[:160]}"
+            elif key == "results" and not inside and isinstance(value, list) and isinstance(own[key], list) and len(value) == len(own[key]):
+                for number, (a, b) in enumerate(zip(value, own[key])):
+                    yield from differences(a, b, f"{path}.results[{number}]", ignored)
             else:
-                yield from differences(value, own[key], f"{path}.{key}", ignored)
+                yield from differences(value, own[key], f"{path}.{key}", ignored, f"{name}.")
     elif isinstance(theirs, list) and isinstance(own, list) and len(theirs) == len(own):
         for number, (a, b) in enumerate(zip(theirs, own)):
-            yield from differences(a, b, f"{path}[{number}]", ignored)
+            yield from differences(a, b, f"{path}[{number}]", ignored, inside)
     elif isinstance(theirs, bool) != isinstance(own, bool) or theirs != own:
-        yield f"{path}: {json.dumps(own)[:160]}, Ansible says {json.dumps(theirs)[:160]}"
+        yield path, f"{json.dumps(own)[:160]}, Ansible says {json.dumps(theirs)[:160]}"
 
 
 # Words of an error are everybody's own, but those that the playbook itself says.
 SPOKEN = {"fail", "assert"}
 
 
+def spoken(event, action):
+    """Its result without what the words of an error are: that there are some is compared."""
+    result = dict(event["result"])
+    if event["status"] in ("failed", "unreachable") and action not in SPOKEN:
+        for key in ("msg", "message", "reason"):
+            if isinstance(result.get(key), str):
+                result[key] = "words"
+        if isinstance(result.get("argument_errors"), list):
+            result["argument_errors"] = len(result["argument_errors"])
+    return result
+
+
 def compare(case, answer, found):
-    ignored = set(case.raw.get("ignore", []))
+    """Each difference: where it is, and what it is."""
+    ignored = {*VOLATILE, *case.raw.get("ignore", [])}
     for run, theirs, own in zip(case.runs, answer["runs"], found["runs"]):
         if (theirs["rc"] == 0) != (own["rc"] == 0):
-            yield f"{run}: exit code {own['rc']}, Ansible's {theirs['rc']}: {(own['log'] or theirs['log']).strip()[:700]}"
+            yield f"{run}: exit code", f"{own['rc']}, Ansible's {theirs['rc']}: {(own['log'] or theirs['log']).strip()[:700]}"
         hosts = {event["host"] for event in theirs["events"] + own["events"] if "host" in event}
         for host in sorted(hosts):
-            a, b = ([event for event in side["events"] if event.get("host") == host and event["task"] != "Gathering Facts"]
-                    for side in (theirs, own))
-            for event in a:
-                event["task"] = event["task"].rsplit(" : ", 1)[-1]
-            for event in b:
-                event["task"] = event["task"].rsplit(" : ", 1)[-1]
+            a, b = ([{**event, "task": event["task"].rsplit(" : ", 1)[-1]} for event in side["events"]
+                     if event.get("host") == host and event["task"] != "Gathering Facts"] for side in (theirs, own))
             told = [f"{e['task']}={e['status']}{'(ignored)' if e['ignored'] else ''}" for e in a]
             seen = [f"{e['task']}={e['status']}{'(ignored)' if e['ignored'] else ''}" for e in b]
             if told != seen:
-                yield f"{run}: {host}: tasks {seen}, Ansible's {told}" + (f": {own['log'].strip()[:500]}" if own["rc"] else "")
+                yield f"{run}: {host}: tasks", f"{seen}, Ansible's {told}" + (f": {own['log'].strip()[:500]}" if own["rc"] else "")
                 continue
             for theirs_event, own_event in zip(a, b):
-                wanted = dict(theirs_event["result"])
-                if theirs_event["status"] in ("failed", "unreachable") and theirs_event["action"] not in SPOKEN:
-                    wanted.pop("msg", None)
+                wanted = spoken(theirs_event, theirs_event["action"])
                 if theirs_event["status"] == "skipped":
                     wanted = {key: value for key, value in wanted.items() if key in ("skipped", "changed", *(["skip_reason"] if theirs_event["action"] != "meta" else []))}
-                for text in differences(wanted, own_event["result"], f"{host}: {theirs_event['task']}", ignored):
-                    yield f"{run}: {text}"
+                for where, text in differences(wanted, spoken(own_event, theirs_event["action"]), f"{host}: {theirs_event['task']}", ignored):
+                    yield f"{run}: {where}", text
         recaps = [next((event["recap"] for event in side["events"] if "recap" in event), {}) for side in (theirs, own)]
         for host in sorted(recaps[0]):
             for key, name in (("ok", "ok"), ("changed", "changed"), ("unreachable", "unreachable"), ("failures", "failed"),
                               ("skipped", "skipped"), ("rescued", "rescued"), ("ignored", "ignored")):
                 if recaps[0][host][key] != recaps[1].get(host, {}).get(name, 0):
-                    yield f"{run}: recap of {host}: {name}={recaps[1].get(host, {}).get(name, 0)}, Ansible's {recaps[0][host][key]}"
+                    yield f"{run}: recap of {host}", f"{name}={recaps[1].get(host, {}).get(name, 0)}, Ansible's {recaps[0][host][key]}"
     for host in sorted({*answer["tree"], *found["tree"]}):
         a, b = set(answer["tree"].get(host, [])), set(found["tree"].get(host, []))
         if a != b:
-            yield f"files of {host}: only by Ansible {sorted(a - b)}, only by deploy {sorted(b - a)}"
+            yield f"files of {host}", f"only by Ansible {sorted(a - b)}, only by deploy {sorted(b - a)}"
+
+
+def judge(case, seen):
+    """What is wrong: what differs and is not known to, and what is known to and does not."""
+    known = [pattern for patterns in case.differs.values() for pattern in ([patterns] if isinstance(patterns, str) else patterns)]
+    match = lambda where, pattern: fnmatch.fnmatchcase(where, pattern.replace("[", "[[]"))  # noqa: E731
+    for where, text in seen:
+        if not any(match(where, pattern) for pattern in known):
+            yield f"{where}: {text}"
+    for pattern in known:
+        if not any(match(where, pattern) for where, _ in seen):
+            yield f"{pattern}: it is said to differ, and does not"
 
 
 # ---- the command ---------------------------------------------------------------------------------------------------
@@ -386,12 +422,11 @@ def main():
         if options.show:
             print(json.dumps({"case": case.name, "ansible": answers[case.slug], "deploy": found[case.slug]}, indent=1))
         seen = list(compare(case, answers[case.slug], found[case.slug]))
-        if seen and case.differs:
-            differing.append(case)
+        faults = list(judge(case, seen))
+        if faults:
+            wrong.append((case, faults))
         elif seen:
-            wrong.append((case, seen))
-        elif case.differs:
-            wrong.append((case, ["it is said to differ, and does not"]))
+            differing.append(case)
         else:
             equal += 1
     for case, seen in wrong:

@@ -137,8 +137,13 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
     }
     let outcome = Outcome::ok().with("name", arguments.name.clone());
     if arguments.state == State::Absent {
+        let existed = machine.user_by_name(&arguments.name)?.is_some();
         machine.remove_user(&arguments.name, arguments.remove.0, arguments.force.0)?;
-        return Ok(outcome.with("state", "absent").with("force", arguments.force.0).with("remove", arguments.remove.0));
+        let outcome = outcome.with("state", "absent");
+        return Ok(match existed {
+            true => outcome.with("force", arguments.force.0).with("remove", arguments.remove.0),
+            false => outcome,
+        });
     }
     let wish = UserWish {
         name: arguments.name.clone(),
@@ -167,8 +172,11 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
     };
     let existed = machine.user_by_name(&arguments.name)?.is_some();
     machine.set_user(&wish)?;
-    let mut outcome =
-        outcome.with("state", "present").with("append", arguments.append.0).with("move_home", arguments.move_home.0);
+    let outcome = outcome.with("state", "present");
+    let mut outcome = match existed {
+        true => outcome.with("append", arguments.append.0).with("move_home", arguments.move_home.0),
+        false => outcome.with("system", arguments.system.0).with("create_home", arguments.create_home.0),
+    };
     if let Some(password) = &arguments.password
         && !password.is_empty()
     {

@@ -69,17 +69,31 @@ pub fn run(wanted: &Wanted, machine: &mut Machine) -> Result<Outcome, ModuleErro
             .into())
         }
         Err(MachineError::MissingProgram { program, .. }) => {
-            let why = format!("[Errno 2] No such file or directory: '{program}'");
-            Ok(Outcome { status: Status::Failed, msg: Some(why), ..Outcome::default() }
-                .with("rc", 2)
-                .with("cmd", wanted.shown.clone())
-                .with("stdout", "")
-                .with("stderr", "")
-                .with("stdout_lines", Vec::<Value>::new())
-                .with("stderr_lines", Vec::<Value>::new()))
+            let why = format!("Error executing command: no such file or directory: '{program}'");
+            let words: Vec<String> = wanted.argv.iter().map(|word| words::quote(word)).collect();
+            Ok(not_started(why).with("rc", 2).with("cmd", words.join(" ")))
+        }
+        Err(other) if !machine.predicted() && nowhere(wanted, &command, machine) => {
+            let why = format!("Unable to change directory before execution: {other}");
+            Ok(not_started(why).with("rc", Value::Null).with("cmd", wanted.shown.clone()))
         }
         Err(other) => Err(other.into()),
     }
+}
+
+/// The outcome of a command that could not be started.
+fn not_started(why: String) -> Outcome {
+    Outcome { status: Status::Failed, msg: Some(why), ..Outcome::default() }
+        .with("stdout", "")
+        .with("stderr", "")
+        .with("stdout_lines", Vec::<Value>::new())
+        .with("stderr_lines", Vec::<Value>::new())
+}
+
+/// Whether a command was to be run in a directory that is not there.
+fn nowhere(wanted: &Wanted, command: &Command, machine: &Machine) -> bool {
+    let directory = command.chdir.as_ref().filter(|_| wanted.chdir.is_some());
+    directory.is_some_and(|path| !machine.stat(path).ok().flatten().is_some_and(|stat| stat.is_dir()))
 }
 
 /// The outcome of a command that `creates` or `removes` makes needless.
@@ -106,6 +120,21 @@ fn unneeded(wanted: &Wanted, chdir: Option<&str>, machine: &Machine) -> Result<O
         return Ok(Some(done(why, format!("skipped, since {pattern} does not exist"))));
     }
     Ok(None)
+}
+
+/// Why `creates` or `removes` make a script needless, in Ansible's words; nothing when it is to be run.
+pub fn needless(wanted: &Wanted, machine: &Machine) -> Result<Option<String>, ModuleError> {
+    let chdir = wanted.chdir.as_deref().map(|d| words::expand(d, |_| None, |user| home(machine, user)));
+    let exists = |pattern: &str| any_exists(pattern, chdir.as_deref(), machine);
+    if let Some(pattern) = &wanted.creates
+        && exists(pattern)?
+    {
+        return Ok(Some(format!("{pattern} exists, matching creates option")));
+    }
+    match &wanted.removes {
+        Some(pattern) if !exists(pattern)? => Ok(Some(format!("{pattern} does not exist, matching removes option"))),
+        _ => Ok(None),
+    }
 }
 
 fn finish(wanted: &Wanted, output: &Output, start: SystemTime, end: SystemTime) -> Outcome {

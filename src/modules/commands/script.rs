@@ -105,6 +105,9 @@ fn run(
         probe: arguments.probe.0,
         ..run::Wanted::default()
     };
+    if let Some(why) = run::needless(&wanted, machine)? {
+        return Ok(Outcome::skipped(why));
+    }
     if machine.predicted() && !arguments.probe.0 {
         // Nothing is sent or written: `creates` and `removes` decide, or it is unknown.
         wanted.argv = words;
@@ -199,7 +202,7 @@ mod tests {
         assert_eq!(check("script", &json!({"cmd": "x", "_content": {"text": "exit 1"}})).status, Status::Unknown);
         assert_eq!(
             check("script", &json!({"cmd": "x", "creates": "/", "_content": {"text": "exit 1"}})).status,
-            Status::Ok
+            Status::Skipped
         );
     }
 }

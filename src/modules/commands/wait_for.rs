@@ -116,7 +116,7 @@ fn run(
             return Ok(done(None));
         }
         return match look(&wait, pattern.as_ref(), machine)? {
-            Some(matched) => Ok(done(matched)),
+            Some(matched) => described(&wait, machine, done(matched)),
             None => Ok(Outcome::unknown(format!("{} is not so yet, and a check does not wait", describe(&wait)))),
         };
     }
@@ -128,7 +128,7 @@ fn run(
     let mut reported = Instant::now();
     loop {
         if let Some(matched) = look(&wait, pattern.as_ref(), machine)? {
-            return Ok(done(matched));
+            return described(&wait, machine, done(matched));
         }
         if started.elapsed() >= Duration::from_secs(timeout) {
             let why = wait
@@ -145,6 +145,16 @@ fn run(
         let left = Duration::from_secs(timeout).saturating_sub(started.elapsed());
         std::thread::sleep(Duration::from_secs(pause).min(left.max(Duration::from_millis(10))));
     }
+}
+
+/// With what Ansible returns of a path that is there: its state is what it is, not what was waited for.
+fn described(wait: &WaitFor, machine: &Machine, mut outcome: Outcome) -> Result<Outcome, ModuleError> {
+    if let Some(path) = &wait.path
+        && machine.exists(path)?
+    {
+        crate::modules::files::describe(machine, std::path::Path::new(path), &mut outcome)?;
+    }
+    Ok(outcome)
 }
 
 /// What is waited for, in words.

@@ -44,6 +44,15 @@ pub fn split(text: &str) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
+/// A word as a shell takes it, quoted where it must be.
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_string();
+    }
+    format!("'{}'", word.replace('\'', "'\"'\"'"))
+}
+
 /// `$NAME` and `${NAME}` replaced, and a leading `~` or `~user`; unknown variables stay as they are.
 pub fn expand(
     word: &str,

@@ -70,7 +70,7 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
         Edit::open(machine, &arguments.path, arguments.common(), arguments.backup.0, arguments.validate.as_deref())?;
     let exists = edit.before.is_some();
     if !exists && !arguments.create.0 {
-        return Err(ModuleError::Failed(format!("Path {} does not exist !", edit.path.display())));
+        return Err(ModuleError::with_rc(format!("Path {} does not exist !", edit.path.display()), 257));
     }
     if !exists && arguments.state == State::Absent {
         let mut outcome = Outcome::ok();

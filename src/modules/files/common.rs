@@ -176,7 +176,7 @@ pub(super) fn state_of(stat: Option<&Stat>) -> &'static str {
 }
 
 /// Adds what Ansible returns about the entry at `path`: uid, gid, owner, group, mode, state, size.
-pub(super) fn describe(machine: &Machine, path: &Path, outcome: &mut Outcome) -> Step<()> {
+pub(in crate::modules) fn describe(machine: &Machine, path: &Path, outcome: &mut Outcome) -> Step<()> {
     let stat = match machine.lstat(path) {
         Err(MachineError::Unknown { .. }) => {
             outcome.unknown_fields.extend(["uid", "gid", "owner", "group", "mode", "size"].map(String::from));
@@ -199,7 +199,8 @@ pub(super) fn describe(machine: &Machine, path: &Path, outcome: &mut Outcome) ->
         }
         outcome.data.insert(name.into(), text.unwrap_or_else(|| number.to_string()).into());
     }
-    outcome.data.insert("mode".into(), stat.mode_text().into());
+    // With a zero before it, however many digits there are: `0644`, `04755`.
+    outcome.data.insert("mode".into(), format!("0{:03o}", stat.mode & 0o7777).into());
     match stat.size {
         Some(size) => {
             outcome.data.insert("size".into(), size.into());

@@ -144,6 +144,10 @@ async fn tree(
     if !copy.dest.ends_with('/') {
         arguments.insert("dest".into(), format!("{}/", copy.dest.0).into());
     }
+    // Ansible returns where it was found, with the slash that was written.
+    let slash = if src.ends_with('/') { "/" } else { "" };
+    let found = std::path::absolute(source).unwrap_or_else(|_| source.to_path_buf());
+    arguments.insert("src".into(), format!("{}{slash}", found.to_string_lossy().trim_end_matches('/')).into());
     let mut requests = vec![Vec::new()];
     let mut size = 0;
     for branch in walk.branches {

@@ -34,7 +34,7 @@ impl<'a> Edit<'a> {
         let path = expand(machine, path)?;
         let before = match machine.stat(&path)? {
             Some(stat) if stat.is_dir() => {
-                return Err(ModuleError::Failed(format!("Path {} is a directory !", path.display())));
+                return Err(ModuleError::with_rc(format!("Path {} is a directory !", path.display()), 256));
             }
             Some(_) => Some(machine.read_file(&path, LIMIT)?),
             None => None,

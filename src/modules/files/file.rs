@@ -174,7 +174,9 @@ impl Work<'_> {
         match state_of(stat.as_ref()) {
             "file" | "hard" => {}
             state => {
-                return Err(ModuleError::Failed(format!("file ({}) is {state}, cannot continue", path.display())));
+                let why = format!("file ({}) is {state}, cannot continue", path.display());
+                let outcome = crate::modules::Outcome::failed(why).with("path", show(&path)).with("state", state);
+                return Err(ModuleError::Ended(Box::new(outcome)));
             }
         }
         self.dress(machine, &path, false, Kind::File)?;

@@ -157,7 +157,7 @@ fn present(arguments: &LineInFile, machine: &mut Machine, edit: Edit<'_>) -> Ste
         (Side::Before, place) => Some(pattern("insertbefore", place, Flags::default())?),
     };
     if edit.before.is_none() && !arguments.create.0 {
-        return Err(ModuleError::Failed(format!("Destination {} does not exist !", edit.path.display())));
+        return Err(ModuleError::with_rc(format!("Destination {} does not exist !", edit.path.display()), 257));
     }
     let mut all = lines(edit.before.as_deref().unwrap_or_default());
 

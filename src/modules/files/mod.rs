@@ -24,6 +24,8 @@ mod template;
 mod tests;
 mod validate;
 
+pub(super) use common::describe;
+
 use super::Module;
 
 /// The modules of this family.

@@ -99,7 +99,8 @@ impl Placement<'_> {
         let written = match &mut validation {
             Some(validation) => {
                 let mut inspect = |machine: &Machine, file: &Path| validation.run(machine, file);
-                machine.write(dest, delivered.content(), &options, Some(&mut inspect))?
+                let written = machine.write(dest, delivered.content(), &options, Some(&mut inspect));
+                written.map_err(|error| validation.refusal(error.into()))?
             }
             None => machine.write(dest, delivered.content(), &options, None)?,
         };
@@ -108,6 +109,7 @@ impl Placement<'_> {
         Ok(Put {
             path: written.path,
             existed: false,
+            same: !written.content_changed,
             digests: written.digests,
             backup: written.backup,
             backup_unknown: backup_expected,
@@ -126,7 +128,8 @@ impl Placement<'_> {
         self.common.check(&mut outcome)?;
         let dest = self.destination(machine)?;
         let mut delivered = Delivered::of(content, digests, context.controller)?;
-        let put = self.put(machine, &dest, &mut delivered, &mut outcome)?;
+        let put = self.put(machine, &dest, &mut delivered, &mut outcome);
+        let put = put.map_err(|error| with_checksum(error, &delivered))?;
         put.report(machine, &mut outcome)?;
         Ok(outcome)
     }
@@ -138,6 +141,8 @@ pub(super) struct Put {
     pub path: PathBuf,
     /// It was there, and was not to be replaced.
     pub existed: bool,
+    /// Its contents were right.
+    pub same: bool,
     pub digests: Option<Digests>,
     pub backup: Option<PathBuf>,
     pub backup_unknown: bool,
@@ -149,6 +154,9 @@ impl Put {
         outcome.data.insert("dest".into(), show(&self.path));
         if self.existed {
             return Ok(());
+        }
+        if self.same {
+            outcome.data.insert("path".into(), show(&self.path));
         }
         if let Some(digests) = &self.digests {
             for (name, value) in [("checksum", &digests.sha1), ("md5sum", &digests.md5)] {
@@ -166,6 +174,17 @@ impl Put {
         }
         describe(machine, &self.path, outcome)
     }
+}
+
+/// A failure to put contents somewhere, with what they are.
+fn with_checksum(error: ModuleError, delivered: &Delivered<'_>) -> ModuleError {
+    let Delivered::Bytes(bytes) = delivered else {
+        return error;
+    };
+    if matches!(error, ModuleError::Machine(MachineError::Unknown { .. })) {
+        return error;
+    }
+    ModuleError::Ended(Box::new(Outcome::from(error).with("checksum", Digests::of(bytes).sha1)))
 }
 
 /// The directory of a file must be there.

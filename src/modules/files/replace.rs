@@ -51,7 +51,7 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
     let edit =
         Edit::open(machine, &arguments.path, arguments.common(), arguments.backup.0, arguments.validate.as_deref())?;
     let Some(before) = &edit.before else {
-        return Err(ModuleError::Failed(format!("Path {} does not exist !", edit.path.display())));
+        return Err(ModuleError::with_rc(format!("Path {} does not exist !", edit.path.display()), 257));
     };
     let latin = match arguments.encoding.as_deref().map(str::to_ascii_lowercase).as_deref() {
         None | Some("utf-8" | "utf8" | "ascii") => false,
@@ -95,7 +95,7 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
                     let mut outcome = Outcome::ok();
                     outcome.msg =
                         Some(format!("Pattern for before/after params did not match the given file: {section}"));
-                    return Ok(outcome);
+                    return Ok(outcome.with("rc", 0));
                 }
             }
         }
@@ -103,7 +103,7 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
     let part = text.get(start..end).unwrap_or_default();
     let (replaced, count) = pattern.replace_all(part, &template).map_err(given_up)?;
     if count == 0 || replaced == part {
-        return edit.finish(machine, None, "", "backup_file");
+        return Ok(edit.finish(machine, None, "", "backup_file")?.with("rc", 0));
     }
     let whole = text.iter().take(start).chain(&replaced).chain(text.iter().skip(end));
     let after = if latin {
@@ -112,7 +112,7 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
     } else {
         whole.collect::<String>().into_bytes()
     };
-    edit.finish(machine, Some(after), &format!("{count} replacements made"), "backup_file")
+    Ok(edit.finish(machine, Some(after), &format!("{count} replacements made"), "backup_file")?.with("rc", 0))
 }
 
 #[cfg(test)]

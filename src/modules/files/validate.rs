@@ -2,14 +2,16 @@
 
 use super::common::Step;
 use crate::machine::files::Verdict;
-use crate::machine::{Command, Machine, MachineError, Result};
-use crate::modules::ModuleError;
-use crate::modules::commands::words;
+use crate::machine::{Command, Machine, MachineError, Output, Result};
+use crate::modules::{ModuleError, Outcome};
+use crate::modules::commands::{lines, words};
 use std::path::Path;
 
 /// A command with `%s` where the file's name goes.
 pub(super) struct Validation {
     words: Vec<String>,
+    /// What the command said when it refused.
+    refused: Option<Output>,
     /// Sentences about validations that a check could not make.
     pub warnings: Vec<String>,
 }
@@ -24,7 +26,7 @@ impl Validation {
             return Err(ModuleError::argument("validate", format!("validate must contain %s: {command}")));
         }
         let words = words::split(command).map_err(|why| ModuleError::argument("validate", why))?;
-        Ok(Some(Validation { words, warnings: Vec::new() }))
+        Ok(Some(Validation { words, refused: None, warnings: Vec::new() }))
     }
 
     /// Runs the command on a file.
@@ -54,6 +56,23 @@ impl Validation {
             )));
         }
         let error = if machine.no_log { "(hidden by no_log)".to_string() } else { output.stderr_text() };
-        Err(MachineError::failed(format!("failed to validate: rc:{} error:{}", output.rc, error.trim_end())))
+        let why = format!("failed to validate: rc:{} error:{}", output.rc, error.trim_end());
+        self.refused = (!machine.no_log).then_some(output);
+        Err(MachineError::failed(why))
+    }
+
+    /// The failure of a write with what the command said, as `copy` and `template` return it.
+    pub fn refusal(&self, error: ModuleError) -> ModuleError {
+        let Some(output) = &self.refused else {
+            return error;
+        };
+        let (stdout, stderr) = (output.stdout_text(), output.stderr_text());
+        let outcome = Outcome::from(error)
+            .with("exit_status", output.rc)
+            .with("stdout_lines", lines(&stdout))
+            .with("stderr_lines", lines(&stderr))
+            .with("stdout", stdout)
+            .with("stderr", stderr);
+        ModuleError::Ended(Box::new(outcome))
     }
 }

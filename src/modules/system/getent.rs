@@ -35,6 +35,9 @@ crate::arguments! {
     }
 }
 
+/// What Ansible says of a key that is not there.
+const MISSING: &str = "One or more supplied key could not be found in the database.";
+
 fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>) -> Result<Outcome, ModuleError> {
     let arguments: Getent = decode(arguments)?;
     let database = arguments.database.as_str();
@@ -84,9 +87,9 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
         2 if !arguments.fail_key.0 => {
             entries.clear();
             entries.insert(key.unwrap_or_default().into(), Value::Null);
-            return Ok(with_fact(fact, entries));
+            return Ok(Outcome { msg: Some(MISSING.into()), ..with_fact(fact, entries) });
         }
-        2 => return Err(ModuleError::Failed("One or more supplied key could not be found in the database.".into())),
+        2 => return Err(ModuleError::Failed(MISSING.into())),
         3 => return Err(ModuleError::Failed("Enumeration not supported on this database.".into())),
         rc => {
             return Err(ModuleError::Failed(format!("getent ended with status {rc}: {}", output.stderr_text().trim())));

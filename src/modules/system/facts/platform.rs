@@ -151,7 +151,20 @@ const FAMILIES: [(&str, &[&str]); 7] = [
 pub fn distribution(gathered: &mut Gathered) {
     let debian = read("/etc/debian_version");
     let redhat = read("/etc/redhat-release");
-    for (name, value) in describe(&os_release(), debian.as_deref(), redhat.as_deref()) {
+    let described = describe(&os_release(), debian.as_deref(), redhat.as_deref());
+    // By whose rules the file was read.
+    let name = described.iter().find(|(fact, _)| *fact == "distribution").and_then(|(_, value)| value.as_str());
+    let family = described.iter().find(|(fact, _)| *fact == "os_family").and_then(|(_, value)| value.as_str());
+    let variety = match family {
+        Some("Debian") => Some("Debian"),
+        Some("Suse") => Some("SUSE"),
+        Some("RedHat") if !matches!(name, Some("CentOS" | "OracleLinux" | "Amazon")) => Some("RedHat"),
+        _ => name,
+    };
+    if let Some(variety) = variety {
+        gathered.add("distribution_file_variety", variety);
+    }
+    for (name, value) in described {
         gathered.add(name, value);
     }
     for path in ["/etc/os-release", "/usr/lib/os-release"] {
