@@ -39,7 +39,10 @@ impl Folder {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ANSIBLE_")) {
             command.env_remove(name);
         }
-        command.envs(variables.iter().copied()).env("XDG_RUNTIME_DIR", self.0.path()).env("ANSIBLE_LOCAL_TEMP", self.path("tmp"));
+        command
+            .envs(variables.iter().copied())
+            .env("XDG_RUNTIME_DIR", self.0.path())
+            .env("ANSIBLE_LOCAL_TEMP", self.path("tmp"));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes()); // who reads nothing closes it
@@ -154,7 +157,9 @@ fn exchanged_with_ansible_vault() {
     let cache = std::env::var("DEPLOY_DIFFERENTIAL_CACHE").unwrap_or_else(|_| "/var/cache/deploy-differential".into());
     let ansible = Path::new(&cache).join("venv/bin/ansible-vault");
     if !ansible.exists() {
-        eprintln!("there is no ansible-vault (make differential brings one): only what it once made is read, in src/vars/vault.rs");
+        eprintln!(
+            "there is no ansible-vault (make differential brings one): only what it once made is read, in src/vars/vault.rs"
+        );
         return;
     }
     let folder = Folder::new();
@@ -177,9 +182,16 @@ fn exchanged_with_ansible_vault() {
         folder.deploy(&format!("encrypt {options} {ours}"), "");
         good(&folder.run(&ansible, &format!("encrypt {options} {theirs}"), "", &[]));
         for file in [&ours, &theirs] {
-            assert!(folder.read(file).starts_with(&format!("$ANSIBLE_VAULT;{header}")), "{options}: {}", folder.read(file));
+            assert!(
+                folder.read(file).starts_with(&format!("$ANSIBLE_VAULT;{header}")),
+                "{options}: {}",
+                folder.read(file)
+            );
         }
-        assert_eq!(good(&folder.run(&ansible, &format!("view {reading} {ours}"), "", &[])).trim_end(), clear.trim_end());
+        assert_eq!(
+            good(&folder.run(&ansible, &format!("view {reading} {ours}"), "", &[])).trim_end(),
+            clear.trim_end()
+        );
         assert_eq!(folder.deploy(&format!("view {reading} {theirs}"), ""), clear);
         let value = good(&folder.run(&ansible, &format!("encrypt_string {options} -n x word"), "", &[]));
         let own = folder.deploy(&format!("encrypt-string {options} -n x word"), "");

@@ -174,7 +174,8 @@ impl Walker {
         let mut shown = arguments.clone();
         // A role's name is returned among the arguments.
         let role = shown.get("name").or(shown.get("role")).or(shown.get("_raw_params")).cloned();
-        let written = ["_raw_params", "file", "name", "role"].iter().find_map(|key| shown.remove(*key)).unwrap_or_default();
+        let written =
+            ["_raw_params", "file", "name", "role"].iter().find_map(|key| shown.remove(*key)).unwrap_or_default();
         let apply = call.task.action.arg("apply").cloned();
         let mut frame = self.surroundings(call, apply.as_ref())?;
         let position = call.position().child(index);

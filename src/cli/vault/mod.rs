@@ -252,7 +252,9 @@ fn encrypt_string(wanted: &EncryptString, redactor: &Redactor) -> Result<(), Fau
     }
     if stdin {
         if std::io::stdin().is_terminal() {
-            eprintln!("Reading the clear text from standard input; Ctrl-D ends it, pressed twice behind a line without an end");
+            eprintln!(
+                "Reading the clear text from standard input; Ctrl-D ends it, pressed twice behind a line without an end"
+            );
         }
         values.push(Value { clear: Place::Stdin.read()?, name: wanted.stdin_name.clone(), from: "standard input" });
     }

@@ -3,8 +3,8 @@
 use super::common::Step;
 use crate::machine::files::Verdict;
 use crate::machine::{Command, Machine, MachineError, Output, Result};
-use crate::modules::{ModuleError, Outcome};
 use crate::modules::commands::{lines, words};
+use crate::modules::{ModuleError, Outcome};
 use std::path::Path;
 
 /// A command with `%s` where the file's name goes.
