@@ -11,6 +11,8 @@ const CASES: &str = "cases: (copy-content|file-links|file-recurse|group-user|use
                      sysctl|stat-find|systemd-unit|template)$";
 
 fn sample() {
+    let judged = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/accuracy/test_compare.py")).output().unwrap();
+    assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stderr));
     let lab = lab();
     let ran = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/accuracy/accuracy.py"))
         .args(["--tool", "deploy", "--strict", "--only", CASES])
