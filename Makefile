@@ -78,13 +78,14 @@ differential:
 	tools/differential --only "$(ONLY)"
 
 # How far a dry run can be trusted: cases are checked, then run, and compared; Ansible beside us. Leaves
-# docs/results/DATE-accuracy.md and the table of docs/accuracy.md. ONLY chooses (`cases: apt`), DIR is roles or playbooks of yours,
+# docs/results/DATE-accuracy.md and the table of docs/accuracy.md. RESUME=1 leaves out what was measured already of the same
+# programs. ONLY chooses (`cases: apt`; `--page` in ACCURACY_ARGS makes the page of all parts), DIR is roles or playbooks of yours,
 # ACCURACY_ARGS are further arguments of the script.
 .PHONY: accuracy
 accuracy:
 	tools/prepare test
 	$(CARGO) build
-	tests/accuracy/accuracy.py $(if $(ONLY)$(DIR),,--write) $(if $(ONLY),--only "$(ONLY)") $(ACCURACY_ARGS) $(DIR)
+	tests/accuracy/accuracy.py $(if $(ONLY)$(DIR),,--write) $(if $(RESUME),--resume) $(if $(ONLY),--only "$(ONLY)") $(ACCURACY_ARGS) $(DIR)
 
 # Every parser fed with random input for FUZZ_SECONDS (60) each; a dated result goes to docs/results.
 .PHONY: fuzz

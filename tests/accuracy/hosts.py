@@ -10,6 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LAB = os.environ.get("DEPLOY_LAB_NAME", "accuracy")
+NODES = ["galera1", "galera2", "galera3"]
+BOXES = ["box1", "box2", "box3"]
 
 # Paths that change by themselves on a host where nobody does anything, or by a login alone; each with its reason.
 VOLATILE = {
@@ -110,18 +112,27 @@ class Hosts:
             names = names or self.names
             return dict(zip(names, pool.map(lambda host: self.ssh(host, command, check), names)))
 
-    def state(self, names=None):
-        """What each host is, as lines; and the controller's store of authorities."""
+    def state(self, names=None, folders=()):
+        """What each host is, as lines; and on the controller the authorities' store and what else cases keep there."""
         state = {host: text.splitlines() for host, text in self.everywhere(LOOK, names, check=False).items()}
-        store = []
-        for path in sorted(self.pki.rglob("*")) if self.pki.is_dir() else []:
-            if path.is_file() and not path.name.startswith(".lock") and path.suffix != ".lock":
-                store.append(f"store {path.relative_to(self.pki)} {hashlib.sha256(path.read_bytes()).hexdigest()}")
-        state["(controller)"] = store
+        state["(controller)"] = [line for folder in (self.pki, *folders) for line in listed(folder)]
         for host, lines in state.items():
             if host in self.names and len(lines) < 500:
                 raise RuntimeError(f"{host} was not seen: {lines[:5]}")
         return state
+
+
+def listed(folder):
+    """All below a folder of the controller but locks: kind, mode, owner and contents."""
+    lines = []
+    for path in [folder, *sorted(folder.rglob("*"))] if folder.is_dir() else []:
+        if path.name.startswith(".lock") or path.suffix == ".lock":
+            continue
+        meta = path.lstat()
+        what = f"link to {os.readlink(path)}" if path.is_symlink() else "directory" if path.is_dir() else (
+            hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "special")
+        lines.append(f"store {path} {meta.st_mode:o} {meta.st_uid}:{meta.st_gid} {what}")
+    return lines
 
 
 def moved(before, after):

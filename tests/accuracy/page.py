@@ -4,10 +4,10 @@ import datetime
 import os
 import platform
 import re
-import subprocess
 from collections import Counter, defaultdict
 
 from hosts import LAB, ROOT, say
+from suites import NO_CASE, case_names, shipped
 
 
 def share(part, whole):
@@ -59,24 +59,87 @@ def by_module(cases):
     return HEAD + [f"| {module} | {Figures(some).row()} |" for module, some in sorted(modules.items())]
 
 
+def moment(seconds, form="%Y-%m-%d %H:%M"):
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime(form)
+
+
+def circumstances(measured):
+    """How all of it was measured: in one go or in parts, of which commit, under which load. None of it is left to memory."""
+    stamps = [case.stamp for cases in measured.values() for case in cases if case.stamp]
+    if not stamps:
+        return ["Nothing was measured."]
+    runs = defaultdict(list)
+    for one in stamps:
+        runs[one["run"]].append(one)
+    span = lambda some: f"{moment(min(s['begun'] for s in some))} to {moment(max(s['ended'] for s in some), '%H:%M')} UTC"
+    lines = []
+    if len(runs) == 1:
+        lines.append(f"Measured in one go, {span(stamps)}, {of_what(stamps)}.")
+    else:
+        lines.append(f"**Measured in {len(runs)} parts**, not in one go: what was changed between them may have changed the others, too.")
+        for some in sorted(runs.values(), key=lambda some: min(s["begun"] for s in some)):
+            lines.append(f"- {span(some)}: {len(some)} cases, {of_what(some)}.")
+        if len({(one["program"], one["tree"]) for one in stamps}) > 1:
+            lines.append("- The programs, the playbooks or the harness were not the same in all parts.")
+        lines.append("")
+    loads = sorted(one["load"] for one in stamps)
+    cpus = os.cpu_count() or 1
+    lines.append(f"Load on {cpus} CPUs, the harness and its hosts included: {loads[0]:.1f} to {loads[-1]:.1f}, median "
+                 f"{loads[len(loads) // 2]:.1f}." + (" **The machine was busy**: timeouts may have been met that a quiet one does "
+                                                     "not know." if loads[len(loads) // 2] > 2 * cpus else ""))
+    return lines
+
+
+def of_what(stamps):
+    """The commits, and whether the checkout was as they say."""
+    told = set()
+    for one in stamps:
+        state = {True: " **with changes that were not committed**", False: "", None: ""}[one["dirty"]]
+        told.add(f"{one['commit']}{state}")
+    return ("commit " if len(told) == 1 else "commits ") + ", ".join(sorted(told))
+
+
+def gaps(measured, options):
+    """What there is and was not measured here."""
+    lines = []
+    for tool, cases in measured.items():
+        have = {(case.suite, case.name) for case in cases}
+        missing = [f"cases: {name}" for name in case_names(tool, ROOT) if ("cases", name) not in have]
+        if tool == "deploy":
+            names = [case for part in shipped(None) for case in part]
+            missing = [f"{case.suite}: {case.name}" for case in names if (case.suite, case.name) not in have] + missing
+            seeds = {case.rank for case in cases if case.suite == "drifts"}
+            missing += [f"drifts: seed {seed}" for seed in range(1, 51) if seed not in seeds]
+        broken = [f"{case.suite}: {case.name} ({' '.join(case.problem.split())[:200]})" for case in cases if case.problem]
+        if missing or broken:
+            shown = "; ".join(missing[:12] + broken) + (f"; {len(missing) - 12} more" if len(missing) > 12 else "")
+            lines.append(f"**Not measured** of {tool}: {shown}.")
+    if "ansible" not in measured:
+        lines.append("**Not measured**: Ansible.")
+    lines += [f"No case: `{name}`: {why}." for name, why in NO_CASE.items()]
+    return lines
+
+
 def finish(measured, options):
     now = datetime.datetime.now(datetime.timezone.utc)
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    suites_asked = not options.dirs
     lines = ["# Accuracy of the dry run", "",
-             f"{now:%Y-%m-%d %H:%M} UTC, commit {commit.stdout.strip()}, {os.cpu_count()} CPUs, Linux {platform.release()}, "
-             f"load {os.getloadavg()[0]:.1f}; `make accuracy`. What is compared, and how: [accuracy](../accuracy.md).", ""]
+             f"{now:%Y-%m-%d %H:%M} UTC, {os.cpu_count()} CPUs, Linux {platform.release()}; `make accuracy`. What is compared, "
+             "and how: [accuracy](../accuracy.md).", "", *circumstances(measured), ""]
+    if suites_asked and not options.strict:
+        lines += [f"- {gap}" for gap in gaps(measured, options)] + [""]
     lines += by_suite(measured)
     good = True
     for tool, cases in measured.items():
         touched = [case for case in cases if case.touched]
         broken = [case for case in cases if case.problem]
         lines += ["", f"## {tool}, by module", "", *by_module(cases), ""]
-        lines.append(f"Checks that changed something on a host: {len(touched)} of {len(cases)}.")
+        lines.append(f"Checks that changed something on a host or on the controller: {len(touched)} of {len(cases)}.")
         lines += [f"- {case.suite}: {case.name}: {re.sub('[|`]', ' ', '; '.join(case.touched[:4]))[:400]}" for case in touched]
-        lines += [f"- not measured: {case.suite}: {case.name}: {' '.join(case.problem.split())[:300]}" for case in broken]
+        lines += [f"- broken: {case.suite}: {case.name}: {' '.join(case.problem.split())[:300]}" for case in broken]
         if tool == "deploy":
             told = figures(cases)
-            met = told.told and not told.different if options.strict else told.met()
+            met = told.met() and (not told.different or not options.strict)
             good = good and not touched and not broken and bool(met)
         for word in ("different", "unknown"):
             some = [verdict for case in cases for verdict in case.verdicts if verdict.word == word]
@@ -106,14 +169,15 @@ def finish(measured, options):
         result = ROOT / "docs/results" / f"{now:%Y-%m-%d}-accuracy.md"
         result.write_text(text)
         say(f"written to {result.relative_to(ROOT)}")
-        table(measured, f"{now:%Y-%m-%d}")
+        table(measured, f"{now:%Y-%m-%d}", options)
     return 0 if good else 1
 
 
-def table(measured, date):
-    """The table of docs/accuracy.md, between its marks."""
+def table(measured, date, options):
+    """The table of docs/accuracy.md, between its marks, with what is to be known of it."""
     path = ROOT / "docs/accuracy.md"
-    body = "\n".join([f"Measured on {date} ([all of it](results/{date}-accuracy.md)).", "", *by_suite(measured)])
+    body = "\n".join([f"[All of it](results/{date}-accuracy.md).", "", *circumstances(measured), "", *by_suite(measured), "",
+                      *[f"- {gap}" for gap in gaps(measured, options)]])
     if path.exists():
         text = re.sub(r"(<!-- figures -->\n).*?\n?(<!-- end -->)", lambda m: m[1] + body + "\n" + m[2], path.read_text(), flags=re.S)
         path.write_text(text)
