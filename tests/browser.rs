@@ -66,6 +66,7 @@ impl Run {
                 notified: ended.notified,
                 diff: true,
                 seconds: 0.3 + (index % 7) as f64 / 10.0,
+                beneath: Default::default(),
             }));
         }
     }

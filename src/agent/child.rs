@@ -151,6 +151,7 @@ fn run_task<R: Read, W: Write>(
     let machine = machines.of(request.mode);
     machine.environment = request.environment.clone();
     machine.take_changes();
+    machine.take_observed();
     let logged = if request.mode == Mode::Live { request.run.as_str() } else { "" };
     machine.begin_history(logged, request.turn, &request.label);
     let limit = Limit::start(&request);
@@ -169,6 +170,7 @@ fn run_task<R: Read, W: Write>(
         outcome.unknown_fields.extend(["ansible_job_id", "results_file"].map(str::to_string));
     }
     outcome.changes = machine.take_changes();
+    outcome.observed = machine.take_observed();
     if let Some(why) = machine.end_history() {
         outcome
             .warnings

@@ -5,6 +5,7 @@ use super::unknown::{Because, UnknownTask};
 use crate::machine::Change;
 use crate::source::Diag;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A task as the user knows it.
@@ -95,6 +96,25 @@ pub struct HostResult {
     pub diff: bool,
     /// Seconds from the request to the answer.
     pub seconds: f64,
+    /// What it is held against a plan by, beside what is shown.
+    #[serde(skip)]
+    pub beneath: Beneath,
+}
+
+/// What a result says beneath what is shown of it: a plan keeps keyed digests of it. It cannot be printed, and leaves the
+/// process in no other form.
+#[derive(Clone, Default)]
+pub struct Beneath {
+    /// What was changed under `no_log`; contents are fingerprints there already.
+    pub hidden: Vec<Change>,
+    /// In a check: fingerprints of what its module looked at, by what that is.
+    pub observed: BTreeMap<String, String>,
+}
+
+impl std::fmt::Debug for Beneath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Beneath(…)")
+    }
 }
 
 impl HostResult {
@@ -342,6 +362,7 @@ mod tests {
             notified: Vec::new(),
             diff: false,
             seconds: 0.0,
+            beneath: Default::default(),
         };
         for (value, expected) in [
             (serde_json::json!({"results": [{"item": 1, "ansible_loop_var": "item"}]}), true),

@@ -115,6 +115,7 @@ fn of_outcome(call: &Call, mut outcome: Outcome, changes: Vec<Change>, seconds: 
         facts: outcome.facts,
         unknown_facts: outcome.unknown_facts,
         changes,
+        observed: outcome.observed,
         msg: outcome.msg,
         because,
         problem: outcome.problem.map(|problem| Arc::new(*problem)),
@@ -309,6 +310,8 @@ pub fn of_loop(call: &Call, results: Vec<Finished>) -> Finished {
         facts,
         unknown_facts: results.iter().flat_map(|result| result.unknown_facts.clone()).collect(),
         changes: results.iter().flat_map(|result| result.changes.clone()).collect(),
+        // Its items have told what they looked at.
+        observed: Default::default(),
         msg: Some(msg.into()),
         because: results.iter().find_map(|result| result.because.clone()),
         problem: None,
@@ -337,7 +340,8 @@ pub fn publish(call: &Call, finished: Arc<Finished>) {
 
 /// Takes over the result of a `run_once` task that another host ran.
 pub fn adopt(call: &Call, finished: &Arc<Finished>) {
-    let own = Finished { task: call.info.clone(), changes: Vec::new(), ..(**finished).clone() };
+    let own =
+        Finished { task: call.info.clone(), changes: Vec::new(), observed: Default::default(), ..(**finished).clone() };
     let stamp = call.on.stamp(call.position());
     register(call, &own, &stamp);
     control::adopt_facts(call, &own);

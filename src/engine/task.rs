@@ -3,7 +3,7 @@
 use super::call::{Call, Known, Trouble};
 use super::completion::{InFlight, Work};
 use super::control;
-use super::event::{Event, HostResult, TaskInfo, TaskStatus};
+use super::event::{Beneath, Event, HostResult, TaskInfo, TaskStatus};
 use super::finish::{self, Answer};
 use super::frame::Frame;
 use super::loops::Begun;
@@ -35,6 +35,8 @@ pub struct Finished {
     pub unknown_facts: Vec<String>,
     /// What was changed.
     pub changes: Vec<crate::machine::Change>,
+    /// In a check: fingerprints of what the module looked at.
+    pub observed: std::collections::BTreeMap<String, String>,
     /// Why.
     pub msg: Option<String>,
     /// In a check: what was not known first, and how it came here.
@@ -455,5 +457,9 @@ pub fn event(
         notified,
         diff: diff && !hidden,
         seconds: finished.seconds,
+        beneath: Beneath {
+            hidden: if hidden { finished.changes.clone() } else { Vec::new() },
+            observed: finished.observed.clone(),
+        },
     }
 }

@@ -67,6 +67,8 @@ pub struct Overlay {
 pub struct Machine {
     mode: Mode,
     changes: Vec<Change>,
+    /// In a check: fingerprints of what the task looked at and a plan is held against.
+    observed: std::sync::Mutex<BTreeMap<String, String>>,
     /// What the domains would have done; empty in a live run.
     predictions: predictions::Predictions,
     /// Where live changes are logged for a rollback.
@@ -90,6 +92,7 @@ impl Machine {
         Machine {
             mode,
             changes: Vec::new(),
+            observed: Default::default(),
             predictions: Default::default(),
             history: None,
             environment: BTreeMap::new(),
@@ -138,6 +141,21 @@ impl Machine {
     /// Takes the change list of the task that just ran.
     pub fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
+    }
+
+    /// In a check: notes what is there now, before anything that is foreseen, as a fingerprint that only this host knows
+    /// the key of. Domains call this where a state decides what a task would do without being a change itself.
+    pub(crate) fn observe(&self, domain: Domain, name: &str, state: &str) {
+        if self.predicted() {
+            let print = files::fingerprint(&files::sha256(state.as_bytes()));
+            let mut observed = self.observed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            observed.insert(format!("{domain:?} {name}"), print);
+        }
+    }
+
+    /// Takes what the task that just ran has looked at.
+    pub fn take_observed(&mut self) -> BTreeMap<String, String> {
+        std::mem::take(self.observed.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     /// Whether the running task has changed anything so far.

@@ -3,6 +3,7 @@
 use crate::machine::{Change, MachineError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// How a task ended on a host, before `changed_when` and `failed_when`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,10 @@ pub struct Outcome {
     /// What was changed, in order; filled in by the agent from the machine.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
+    /// In a check: fingerprints of what it looked at, by what that is; filled in by the agent from the machine. Where they
+    /// differ from one check to the next, the host has moved, whatever the module makes of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub observed: BTreeMap<String, String>,
     /// Names of return values that a check could not predict.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown_fields: Vec<String>,

@@ -62,13 +62,14 @@ impl Guard {
         let state = self.state();
         let undone = state.planned.iter().filter(|(_, (status, _))| *status == TaskStatus::Changed);
         let mut places: Vec<Place> = undone.map(|(place, _)| place.clone()).collect();
-        places.sort();
+        places.sort_by(|a, b| (&a.host, a.play, &a.place, &a.item).cmp(&(&b.host, b.play, &b.place, &b.item)));
         places
     }
 
     fn judge(&self, result: &HostResult) -> Option<String> {
         let mut state = self.state();
-        let place = state.counter.place(result);
+        let mark = Mark::of(result, &self.0.key);
+        let place = state.counter.place(result, &mark);
         let planned = state.planned.remove(&place);
         if !changes_something(result) {
             return None;
@@ -78,12 +79,13 @@ impl Guard {
             Some((TaskStatus::Unknown, _)) if allowed => return None,
             // Items of a list that the check did not know.
             None if allowed && result.item.is_some() => return None,
-            Some((TaskStatus::Changed, mark)) if mark.allows(&Mark::of(result, &self.0.key)) => return None,
+            Some((TaskStatus::Changed, planned)) if planned.allows(&mark) => return None,
             Some((TaskStatus::Changed, _)) => "changed something else than the plan says",
             Some(_) => "changed something, and the plan says that it does not",
             None => "changed something, and is not in the plan",
         };
-        let sentence = format!("[{}] {} ({}) {why}", place.host, place.task, place.place);
+        let on = place.on.as_ref().map(|on| format!(" on {on}")).unwrap_or_default();
+        let sentence = format!("[{}] {} ({}) {why}{on}", place.host, place.task, place.place);
         state.deviations.push(sentence.clone());
         Some(sentence)
     }

@@ -7,26 +7,53 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// Where a result stands: the same in every run of the same playbooks.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug)]
 pub struct Place {
     /// The host it was for.
     pub host: String,
+    /// The host it was done on, where it was delegated.
+    pub on: Option<String>,
     /// The play's number, from 1.
     pub play: u32,
     /// `file:line:column`.
     pub place: String,
-    /// The task's name, which tells tasks of a file that is included twice apart.
+    /// The task's name.
     pub task: String,
     /// The item of a loop.
     pub item: Option<String>,
+    /// Digest of all that tells it from others, before anything was masked: [`Mark::of`].
+    of: String,
     /// How many results of this host were the same so far.
     pub again: u32,
+}
+
+impl Place {
+    /// What it is known by. Names may be masked, and two that look the same then are two.
+    fn identity(&self) -> (u32, &str, &str, u32) {
+        (self.play, &self.host, &self.of, self.again)
+    }
+}
+
+impl PartialEq for Place {
+    fn eq(&self, other: &Place) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for Place {}
+
+impl std::hash::Hash for Place {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
 }
 
 /// What a result said, as digests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
-    /// Of status, changes and notified handlers.
+    /// Of its host, task and item.
+    pub of: String,
+    /// Of status, changes and notified handlers, of the host it was done on, and of what it looked at.
     pub whole: String,
     /// What each change leads to, whatever was there before.
     pub reached: Vec<Reached>,
@@ -35,7 +62,7 @@ pub struct Mark {
 /// What a change leads to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Reached {
-    /// Of the subject and its aspect.
+    /// Of the host, the subject and its aspect.
     pub of: String,
     /// Of the state; nothing where that is known only when it is applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,12 +72,20 @@ pub struct Reached {
 impl Mark {
     /// The mark of a result.
     pub fn of(result: &HostResult, key: &Key) -> Mark {
-        let changes: Vec<Change> = result.changes.iter().map(comparable).collect();
-        let whole = serde_json::json!([result.status, changes, result.notified]);
-        let mut reached: Vec<Reached> = changes.iter().filter_map(|change| reached(change, key)).collect();
+        // The name tells tasks of a file that is included twice apart.
+        let of = serde_json::json!([result.host, result.task.place, result.task.name, result.item]);
+        let beneath = &result.beneath;
+        let changes: Vec<Change> = result.changes.iter().chain(&beneath.hidden).map(comparable).collect();
+        let whole = serde_json::json!([result.status, changes, result.notified, result.delegated_to, beneath.observed]);
+        let on = result.delegated_to.as_ref().unwrap_or(&result.host);
+        let mut reached: Vec<Reached> = changes.iter().filter_map(|change| reached(change, on, key)).collect();
         reached.sort();
         reached.dedup();
-        Mark { whole: key.digest("result", whole.to_string().as_bytes()), reached }
+        Mark {
+            of: key.digest("place", of.to_string().as_bytes()),
+            whole: key.digest("result", whole.to_string().as_bytes()),
+            reached,
+        }
     }
 
     /// Whether nothing was done that was not planned. What is missing is no deviation: a task that fails half-way has done a
@@ -106,7 +141,7 @@ fn comparable(change: &Change) -> Change {
 
 /// What a change leads to. That something happened counts, and not how it is told: before it does, nobody knows the process
 /// id it will have.
-fn reached(change: &Change, key: &Key) -> Option<Reached> {
+fn reached(change: &Change, on: &str, key: &Key) -> Option<Reached> {
     let subject = &change.subject;
     let (of, to) = match &change.kind {
         ChangeKind::Set { aspect, after: Facet::AtApply(_) | Facet::Unknown, .. } => (aspect.as_str(), None),
@@ -114,7 +149,7 @@ fn reached(change: &Change, key: &Key) -> Option<Reached> {
         ChangeKind::Effect { .. } => ("effect", None),
         ChangeKind::Opaque => return None,
     };
-    let of = serde_json::json!([subject, of]);
+    let of = serde_json::json!([on, subject, of]);
     Some(Reached {
         of: key.digest("subject", of.to_string().as_bytes()),
         to: to.map(|to| key.digest("state", serde_json::json!([of, to]).to_string().as_bytes())),
@@ -125,7 +160,7 @@ fn reached(change: &Change, key: &Key) -> Option<Reached> {
 #[derive(Default)]
 pub struct Counter {
     play: u32,
-    seen: HashMap<Place, u32>,
+    seen: HashMap<(u32, String), u32>,
 }
 
 impl Counter {
@@ -134,20 +169,21 @@ impl Counter {
         self.play += 1;
     }
 
-    /// The place of the next result.
-    pub fn place(&mut self, result: &HostResult) -> Place {
-        let mut place = Place {
+    /// The place of the next result, which may be masked; its mark was made before.
+    pub fn place(&mut self, result: &HostResult, mark: &Mark) -> Place {
+        let seen = self.seen.entry((self.play, mark.of.clone())).or_insert(0);
+        let again = *seen;
+        *seen += 1;
+        Place {
             host: result.host.to_string(),
+            on: result.delegated_to.as_ref().map(|on| on.to_string()),
             play: self.play,
             place: result.task.place.clone(),
             task: result.task.name.clone(),
             item: result.item.clone(),
-            again: 0,
-        };
-        let seen = self.seen.entry(place.clone()).or_insert(0);
-        place.again = *seen;
-        *seen += 1;
-        place
+            of: mark.of.clone(),
+            again,
+        }
     }
 }
 
@@ -155,7 +191,7 @@ impl Counter {
 pub(super) fn changes_something(result: &HostResult) -> bool {
     // A command that is said to change nothing was run by the check, too, where it is no change.
     let told = |change: &Change| change.subject.domain != Domain::Command || result.status != TaskStatus::Ok;
-    result.status == TaskStatus::Changed || result.changes.iter().any(told)
+    result.status == TaskStatus::Changed || result.changes.iter().chain(&result.beneath.hidden).any(told)
 }
 
 #[cfg(test)]
@@ -171,7 +207,8 @@ mod tests {
         let key = Key::of(1);
         let changes: Vec<Change> = changes.iter().map(comparable).collect();
         let whole = key.digest("result", serde_json::json!(changes).to_string().as_bytes());
-        Mark { whole, reached: changes.iter().filter_map(|change| reached(change, &key)).collect() }
+        let reached = changes.iter().filter_map(|change| reached(change, "a", &key)).collect();
+        Mark { of: String::new(), whole, reached }
     }
 
     fn text(text: &str) -> Facet {

@@ -12,7 +12,7 @@ mod mark;
 mod recorder;
 mod signature;
 
-pub use compare::{Difference, Moved, compare};
+pub use compare::{Difference, Moved, compare, refused};
 pub use file::{Made, Order, Plan, PlanFile, program_hash};
 pub use guard::Guard;
 pub use key::Key;

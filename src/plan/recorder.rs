@@ -32,7 +32,7 @@ impl Recording {
                 Event::PlayStarted { .. } => counter.play(),
                 Event::ItemDone(result) | Event::TaskDone(result) => {
                     let Some(mark) = marks.next() else { break };
-                    found.push((counter.place(result), result, mark));
+                    found.push((counter.place(result, mark), result, mark));
                 }
                 _ => {}
             }

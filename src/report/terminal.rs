@@ -420,6 +420,7 @@ mod tests {
             notified: vec![],
             diff: false,
             seconds: 0.1,
+            beneath: Default::default(),
         }
     }
 

@@ -257,6 +257,7 @@ mod tests {
             notified: Vec::new(),
             diff: false,
             seconds: 0.1,
+            beneath: Default::default(),
         }
     }
 

@@ -165,6 +165,14 @@ impl Account {
         text + &self.grants.describe()
     }
 
+    /// Everything about it, secrets too, to be told apart from another state by its digest. When its password was changed is
+    /// left out: that it was the same again is no other state.
+    pub(super) fn state(&self) -> String {
+        let ways: Vec<String> =
+            self.authentication.iter().map(|way| format!("{} {}", way.plugin, way.value.expose())).collect();
+        format!("{}{}\n{}", self.describe(), self.password_expired, ways.join("\n"))
+    }
+
     /// The statements that lead from `before` to this.
     pub(super) fn statements_from(&self, before: Option<&Account>) -> Vec<String> {
         let name = self.name();

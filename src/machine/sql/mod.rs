@@ -189,10 +189,12 @@ impl Machine {
              WHERE SCHEMA_NAME = {}",
             quote(name)
         ))?;
-        Ok(rows.rows.first().map(|row| Database {
+        let found = rows.rows.first().map(|row| Database {
             encoding: Rows::text(row, 0).to_string(),
             collation: Rows::text(row, 1).to_string(),
-        }))
+        });
+        self.observe(Domain::Database, name, &format!("{found:?}"));
+        Ok(found)
     }
 
     /// The names of all databases.
@@ -264,11 +266,14 @@ impl Machine {
             quote(host)
         ))?;
         let Some(record) = rows.scalar() else {
+            self.observe(Domain::DatabaseAccount, &name, "absent");
             return Ok(None);
         };
         let grants = server.query(&format!("SHOW GRANTS FOR {name}"))?;
         let grants: Vec<String> = grants.rows.iter().map(|row| Rows::text(row, 0).to_string()).collect();
-        Account::read(user, host, record, &grants).map(Some)
+        let account = Account::read(user, host, record, &grants)?;
+        self.observe(Domain::DatabaseAccount, &name, &account.state());
+        Ok(Some(account))
     }
 
     /// The hosts of all accounts of a user.
@@ -359,7 +364,9 @@ impl Machine {
             return foreseen;
         }
         let rows = server.query(&format!("SHOW GLOBAL VARIABLES WHERE Variable_name = {}", quote(name)))?;
-        Ok(rows.rows.first().map(|row| Rows::text(row, 1).to_string()))
+        let found = rows.rows.first().map(|row| Rows::text(row, 1).to_string());
+        self.observe(Domain::DatabaseVariable, name, &format!("{found:?}"));
+        Ok(found)
     }
 
     /// Sets a global variable. `literal` is how SQL writes the value.

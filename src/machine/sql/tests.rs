@@ -18,6 +18,35 @@ fn a_new_server_has_its_default_accounts_and_databases() {
 }
 
 #[test]
+fn what_is_looked_at_is_told_by_fingerprints_and_in_a_check_only() {
+    let mut machine = Machine::new(Mode::Predicted);
+    let mut account = Account::new("app", "%");
+    let mut seen = Vec::new();
+    for change in [
+        |_: &mut Account| {},
+        |account: &mut Account| account.locked = true,
+        |account: &mut Account| account.password_expired = true,
+        |account: &mut Account| account.grants = Grants::parse("app.*:ALL", true).unwrap_or_default(),
+        |account: &mut Account| {
+            let value = Secret::new("*B69027D44F6E5EDC07F1AEAD1477967B16F28227");
+            account.authentication = vec![Authentication { plugin: "ed25519".into(), value, clear: false }];
+        },
+    ] {
+        change(&mut account);
+        machine.observe(Domain::DatabaseAccount, "'app'@'%'", &account.state());
+        let observed = machine.take_observed();
+        assert_eq!(observed.keys().collect::<Vec<_>>(), ["DatabaseAccount 'app'@'%'"]);
+        let print = observed.into_values().next().unwrap();
+        assert!(print.len() == 12 && !seen.contains(&print), "each state has its own");
+        seen.push(print);
+    }
+    assert!(machine.take_observed().is_empty());
+    let mut live = Machine::new(Mode::Live);
+    live.observe(Domain::Database, "app", "x");
+    assert!(live.take_observed().is_empty());
+}
+
+#[test]
 fn what_a_check_would_do_is_seen_by_later_tasks_and_survives_the_overlay() {
     let mut machine = Machine::new(Mode::Predicted);
     let mut server = fresh();
