@@ -208,6 +208,111 @@ fn a_check_that_fails_leaves_no_plan() {
 }
 
 #[test]
+fn what_only_the_running_play_reads_is_held_too() {
+    let play = new(
+        "- hosts: here\n  gather_facts: false\n  vars_files: [more.yml]\n  tasks:\n    - include_vars: {file: \
+                    other.yml}\n    - include_tasks: later.yml\n    - copy: {src: tree/, dest: \"{{ here }}/copied\"}\n",
+    );
+    let files = [
+        ("more.yml", "a: 1\n"),
+        ("other.yml", "b: 2\n"),
+        (
+            "later.yml",
+            "- template: {src: t.j2, dest: \"{{ here }}/out\"}\n- debug: {msg: \"{{ lookup('file', 'note') }}\"}\n",
+        ),
+        ("templates/t.j2", "{{ a }}{% include 'part.j2' %}\n"),
+        ("templates/part.j2", "{{ b }}\n"),
+        ("files/note", "read\n"),
+        ("files/tree/.hidden/x", "x"),
+    ];
+    files.iter().for_each(|(name, text)| play.file(name, text));
+    let ran = check(&play, &[]);
+    assert_eq!(ran.code, 0, "{}", ran.all());
+    for (name, text) in files {
+        // What comes of it is the same.
+        let other = if name.ends_with('x') { "y".into() } else { format!("{text}{{# #}}").replace("{# #}", "# x\n") };
+        play.file(name, &other);
+        let file = name.rsplit('/').next().unwrap();
+        refused(&play, &["apply"], &format!("{file} has changed"));
+        play.file(name, text);
+    }
+    play.file("files/tree/new", "");
+    refused(&play, &["apply"], "tree/new is new");
+    std::fs::remove_file(play.path().join("files/tree/new")).unwrap();
+    let ran = on_plan(&play, &["apply"]);
+    assert_eq!((ran.code, play.read("out")), (0, "12\n".into()), "{}", ran.all());
+}
+
+#[test]
+fn what_no_log_hides_is_held_by_its_digest() {
+    let play = planned(PLAYBOOK);
+    play.file("secret", "another's");
+    refused(&play, &["apply"], "a secret (play.yml:10:7): changed, but in another way than the plan says");
+    let ran = on_plan(&play, &["apply"]);
+    assert!(!ran.all().contains("battery") && !play.read("change.plan").contains("battery"), "{}", ran.all());
+    let play = planned(
+        "- hosts: here\n  gather_facts: false\n  tasks:\n    - name: sly\n      copy: {content: \"{{ ansible_check_mode }}\", \
+         dest: \"{{ here }}/sly\"}\n      no_log: true\n",
+    );
+    let ran = on_plan(&play, &["apply"]);
+    assert!(ran.code == 2 && ran.err.contains("changed something else than the plan says"), "{}", ran.all());
+}
+
+#[test]
+fn what_is_delegated_is_held_against_the_host_it_is_done_on() {
+    let play = new(
+        "- hosts: all\n  gather_facts: false\n  tasks:\n    - name: a file\n      copy: {content: new, dest: \"{{ here \
+                    }}/{{ inventory_hostname }}\"}\n    - name: for one\n      copy: {content: new, dest: \"{{ here }}/shared\"}\n      \
+                    delegate_to: two\n      when: inventory_hostname == 'one'\n",
+    );
+    play.file("hosts.yml", "all: {hosts: {one: , two: , three: }, vars: {ansible_connection: local}}\n");
+    assert_eq!(check(&play, &[]).code, 0);
+    play.file("shared", "theirs");
+    refused(&play, &["apply"], "the plan does not hold for one, two: make it anew");
+    std::fs::remove_file(play.path().join("shared")).unwrap();
+    play.file("two", "theirs");
+    let ran = on_plan(&play, &["apply", "--moved", "skip"]);
+    assert_eq!(ran.code, 12, "{}", ran.all());
+    assert!(ran.err.contains("one would change something on a host that is not as the plan saw it"), "{}", ran.all());
+    assert_eq!((play.read("three"), play.read("two")), ("new".into(), "theirs".into()), "{}", ran.all());
+    assert!(!play.path().join("one").exists() && !play.path().join("shared").exists(), "{}", ran.all());
+}
+
+#[test]
+fn a_resumed_run_is_held_against_its_plan() {
+    let play = planned(
+        "- hosts: here\n  gather_facts: false\n  vars: {flag: \"{{ lookup('fileglob', here ~ '/flag') | length > 0 }}\"}\n  tasks:\n    - \
+         name: first\n      copy: {content: x, dest: \"{{ here }}/first\"}\n    - name: once\n      fail:\n      when: not \
+         ansible_check_mode and not (flag | bool)\n    - name: second\n      copy: {content: x, dest: \"{{ here }}/second\"}\n    - \
+         name: sly\n      copy: {content: x, dest: \"{{ here }}/sly\"}\n      when: not ansible_check_mode\n    - name: later\n      \
+         pause: {seconds: 1}\n    - name: last\n      copy: {content: x, dest: \"{{ here }}/last\"}\n",
+    );
+    let run = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_deploy"));
+        command
+            .args(words)
+            .current_dir(play.path())
+            .env("NO_COLOR", "1")
+            .env("DEPLOY_RUNS_DIR", play.path().join("runs"));
+        let output = command.env("DEPLOY_PLAN_KEY", play.path().join("key/plan.key")).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap_or(-1), text(&output.stdout) + &text(&output.stderr))
+    };
+    let (code, said) = run(&["apply", "change.plan"]);
+    assert!(code == 2 && !play.path().join("second").exists(), "{said}");
+    play.file("flag", "");
+    // The plan's own file is of no matter any more: the journal has it.
+    std::fs::remove_file(play.path().join("change.plan")).unwrap();
+    let (code, said) = run(&["resume", "last"]);
+    assert!(code == 2 && said.contains("[here] sly (play.yml:12:7) changed something"), "{said}");
+    assert!(play.path().join("second").exists() && !play.path().join("last").exists(), "{said}");
+    // And so is a run that resumes that one.
+    std::fs::remove_file(play.path().join("sly")).unwrap();
+    let (code, said) = run(&["resume", "last"]);
+    assert!(code == 2 && said.contains("changed something, and the plan says that it does not"), "{said}");
+}
+
+#[test]
 fn drift_is_a_list_and_a_code_of_its_own() {
     let play = planned(PLAYBOOK);
     let drift = |more: &[&str]| {

@@ -1,5 +1,6 @@
 //! `deploy apply FILE`: a plan is carried out, exactly as it was shown, or not at all.
 
+use super::applied::Applied;
 use super::arguments::{ApplyArguments, Arguments, Colour, OnMoved, RunArguments};
 use super::assemble::{Passwords, passwords};
 use super::planning::variables;
@@ -8,7 +9,7 @@ use super::run::{Sources, Watching, masking, play, read, runtime, wants_colour};
 use super::{EXIT_INTERRUPTED, EXIT_PARSE, EXIT_REFUSED};
 use crate::engine::event::TaskStatus;
 use crate::journal::{differences, hash_files};
-use crate::plan::{Guard, Key, Moved, Plan, PlanFile, Recorder, Recording, compare, program_hash, verify};
+use crate::plan::{Key, Moved, Plan, PlanFile, Recorder, Recording, compare, program_hash, refused, verify};
 use crate::redact::Redactor;
 use crate::report::{DiffOptions, Mask, Reports, Style, changes};
 use crate::source::Diags;
@@ -16,6 +17,7 @@ use clap::Parser;
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// So many differences of a host are shown.
 const SHOWN: usize = 10;
@@ -64,26 +66,35 @@ fn apply(arguments: &ApplyArguments) -> Result<u8, Refused> {
 
     let now = runtime.block_on(checked(&run, sources, &key, &passwords))?;
     let style = Style::new(wants_colour(arguments.color, std::io::stderr().is_terminal()));
-    let moved = compare(&plan.recording(), &now);
+    let recording = plan.recording();
+    let moved = compare(&recording, &now);
     for (host, text) in told(&moved, &masking(&redactor), style, arguments.display.diffs()) {
         eprint!("{}", redactor.mask(&format!("{host} is not as the plan saw it:\n{text}")));
     }
-    let hosts: BTreeSet<String> = moved.keys().cloned().collect();
-    let left = plan.recording().results().iter().any(|(place, ..)| !hosts.contains(&place.host));
+    let hosts = refused(&recording, &moved);
+    for host in hosts.iter().filter(|host| !moved.contains_key(*host)) {
+        eprintln!("{host} would change something on a host that is not as the plan saw it (delegate_to)");
+    }
+    let of_plan: BTreeSet<String> = recording.results().into_iter().map(|(place, ..)| place.host).collect();
+    let left = of_plan.iter().any(|host| !hosts.contains(host));
     if !hosts.is_empty() && (arguments.moved == OnMoved::Stop || !left) {
         let help = if left { ", or go on without them: --moved skip" } else { "" };
         let names = hosts.into_iter().collect::<Vec<_>>().join(", ");
         return Err(Refused(format!("the plan does not hold for {names}: make it anew{help}")));
     }
 
-    let guard = Guard::new(plan, key, allowed, &hosts);
     let colour = wants_colour(arguments.color, std::io::stdout().is_terminal());
     let mut run = run;
-    run.access.sources.limit.extend(hosts.iter().map(|host| format!("!{host}")));
-    let sources = loaded(&run, &redactor)?;
+    // A host that is only delegated to is in no play.
+    let limit: Vec<String> = hosts.intersection(&of_plan).map(|host| format!("!{host}")).collect();
+    run.access.sources.limit.extend(limit.iter().cloned());
+    // They are read again, so they are held against the plan again.
+    let sources = sources_of(&run, plan, &key, &redactor)?;
     let mut words = without_check(&plan.order.words);
-    words.extend(hosts.iter().flat_map(|host| ["--limit".to_string(), format!("!{host}")]));
-    let order = Order { words, ..Order::default() };
+    words.extend(limit.into_iter().flat_map(|host| ["--limit".to_string(), host]));
+    let applied = Arc::new(Applied::new(file, key, allowed, hosts));
+    let guard = applied.guard();
+    let order = Order { words, plan: Some(applied.clone()), ..Order::default() };
     let watching = Watching {
         guard: Some(guard.clone()),
         passwords: Some(passwords),
@@ -91,36 +102,12 @@ fn apply(arguments: &ApplyArguments) -> Result<u8, Refused> {
         ..Watching::default()
     };
     let code = runtime.block_on(play(run, sources, order, watching, colour)).map_err(Refused)?;
-    let code = verdict(code, &guard, &hosts, &redactor);
+    let code = applied.verdict(code, &guard, &redactor);
     if let Err(why) = reports.write() {
         eprintln!("error: {}", redactor.mask(&why));
         return Ok(if code == 0 { 1 } else { code });
     }
     Ok(code)
-}
-
-/// What the run's end means for the plan.
-fn verdict(code: u8, guard: &Guard, refused: &BTreeSet<String>, redactor: &Redactor) -> u8 {
-    let deviations = guard.deviations();
-    for deviation in &deviations {
-        eprintln!("error: {}", redactor.mask(deviation));
-    }
-    if !deviations.is_empty() {
-        eprintln!("the run was stopped there: it did what the plan does not say");
-        return 2;
-    }
-    for place in guard.left_undone() {
-        let what = format!("[{}] {} ({}) was not changed, as the plan says", place.host, place.task, place.place);
-        eprintln!("warning: {}", redactor.mask(&what));
-    }
-    if !refused.is_empty() {
-        let names = refused.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-        eprintln!("warning: nothing was done on {names}");
-    }
-    match code {
-        0 | 10 if !refused.is_empty() => EXIT_REFUSED,
-        code => code,
-    }
 }
 
 /// The unknown tasks that may be run. All have to be named.
@@ -185,7 +172,9 @@ fn sources_of(run: &RunArguments, plan: &Plan, key: &Key, redactor: &Redactor) -
     }
     let sources = loaded(run, redactor)?;
     let files = record::source_files(run, &sources.inventory, &sources.playbooks);
-    let changed = differences(&plan.sources, &hash_files(&files));
+    let mut changed = differences(&plan.sources, &hash_files(&files));
+    changed.extend(plan.changed_reads());
+    changed.dedup();
     if !changed.is_empty() {
         let list: Vec<String> = changed.iter().take(SHOWN).map(|line| format!("  {line}")).collect();
         return Err(Refused(format!(

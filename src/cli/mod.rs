@@ -2,6 +2,7 @@
 //! rollback, schedule.
 
 mod access;
+mod applied;
 mod apply;
 mod arguments;
 mod assemble;

@@ -6,6 +6,7 @@ use super::run::{Sources, masking};
 use crate::journal::hash_files;
 use crate::plan::{Key, Made, Order as Ordered, Plan, PlanFile, Recorder, program_hash, sign};
 use crate::report::Reporter;
+use crate::source::Reads;
 use std::path::PathBuf;
 
 /// A plan in the making.
@@ -14,6 +15,7 @@ pub struct Planning {
     sign_with: Option<PathBuf>,
     key: Key,
     recorder: Recorder,
+    reads: Reads,
     plan: Plan,
 }
 
@@ -42,6 +44,7 @@ impl Planning {
             path: arguments.out.clone().unwrap_or_default(),
             sign_with: arguments.sign.clone(),
             recorder: Recorder::new(key.clone(), masking(&sources.redactor)),
+            reads: sources.templar.reads().clone(),
             key,
             plan,
         })
@@ -61,7 +64,8 @@ impl Planning {
         if let Some(why) = recording.broken {
             return Err(format!("no plan was written to {}: {why}", self.path.display()));
         }
-        let plan = Plan { events: recording.events, marks: recording.marks, ..self.plan };
+        let (read, reads) = self.reads.take();
+        let plan = Plan { events: recording.events, marks: recording.marks, read, reads, ..self.plan };
         PlanFile::write(&self.path, &plan, &self.key).map_err(|error| error.to_string())?;
         if let Some(key) = &self.sign_with {
             sign(&self.path, key).map_err(|error| error.to_string())?;

@@ -1,5 +1,6 @@
 //! The journal of a run, from its command line: what is written down when it begins.
 
+use super::applied::{Applied, KEPT_AS};
 use super::arguments::RunArguments;
 use crate::inventory::Inventory;
 use crate::journal::{
@@ -22,6 +23,8 @@ pub struct Order {
     pub resumes: Option<Kept>,
     /// Resume although playbooks or inventories have changed.
     pub force_changed: bool,
+    /// The plan that it carries out.
+    pub plan: Option<Arc<Applied>>,
 }
 
 /// What a run has of its journal.
@@ -168,10 +171,14 @@ pub fn begin(
         roles_path: arguments.roles_path.clone(),
         started: crate::pki::now(),
         resumes: order.resumes.as_ref().map(|kept| kept.meta.id.clone()),
+        applies: order.plan.as_ref().map(|plan| plan.note()),
         ..Meta::default()
     };
     let opened = Journal::begin(&store, meta).and_then(|(journal, killed)| {
         let events = journal.event_log()?;
+        if let Some(plan) = &order.plan {
+            journal.keep(KEPT_AS, plan.file.text().as_bytes())?;
+        }
         Ok((journal, killed, events))
     });
     match opened {

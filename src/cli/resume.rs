@@ -1,11 +1,13 @@
 //! `deploy resume`: the same run again, without what is done.
 
 use super::EXIT_PARSE;
+use super::applied::Applied;
 use super::arguments::{Arguments, ResumeArguments};
 use super::record::{Order, moment};
 use crate::journal::{Ending, Kept, Store};
 use clap::Parser;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Runs the command.
 pub fn run(arguments: ResumeArguments) -> ExitCode {
@@ -42,7 +44,8 @@ fn prepare(arguments: &ResumeArguments) -> Result<(super::arguments::RunArgument
     for text in &arguments.extra_vars {
         words.extend(["--extra-vars".to_string(), text.clone()]);
     }
-    Ok((run, Order { words, resumes: Some(kept), force_changed: arguments.force_changed }))
+    let plan = Applied::of_run(&kept, arguments.force_changed)?.map(Arc::new);
+    Ok((run, Order { words, resumes: Some(kept), force_changed: arguments.force_changed, plan }))
 }
 
 fn refuse(kept: &Kept, arguments: &ResumeArguments) -> Result<(), String> {

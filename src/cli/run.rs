@@ -20,7 +20,7 @@ use crate::redact::Redactor;
 use crate::report::{
     Behind, DiffOptions, JsonLines, Mask, Reporter, Reporters, Reports, Style, Terminal, TraceSettings, Tracer,
 };
-use crate::source::{Diag, Diags, Span};
+use crate::source::{Diag, Diags, Reads, Span};
 use crate::template::{Layer, Raw, Scope, Templar, TemplarOptions};
 use crate::vars::vault::Vault;
 use serde_json::json;
@@ -83,8 +83,11 @@ pub fn run(arguments: RunArguments, order: Order) -> ExitCode {
     let preview = arguments.check && arguments.diff && !arguments.step && arguments.format == Format::Text;
     let pager = pager::wanted(arguments.display.no_pager).filter(|_| preview);
     let page = pager.as_ref().map(|_| Page::default());
+    let applied = order.plan.clone();
+    let guard = applied.as_ref().map(|applied| applied.guard());
     let watching = Watching {
         page: page.clone(),
+        guard: guard.clone(),
         reporters: planning.iter().map(Planning::reporter).chain(reports.reporter()).collect(),
         ..Watching::default()
     };
@@ -92,7 +95,10 @@ pub fn run(arguments: RunArguments, order: Order) -> ExitCode {
     if let (Some(page), Some(pager)) = (page, pager) {
         page.show(&pager);
     }
-    let code = played.unwrap_or_else(&failed);
+    let code = match (played, applied.zip(guard)) {
+        (Ok(code), Some((applied, guard))) => applied.verdict(code, &guard, &shown),
+        (played, _) => played.unwrap_or_else(&failed),
+    };
     let written = reports.write().and(planning.map_or(Ok(()), |planning| planning.finish(code)));
     match written {
         Ok(()) => ExitCode::from(code),
@@ -164,6 +170,8 @@ pub(super) fn read(arguments: &RunArguments, redactor: &Redactor, diags: &mut Di
     let templar = Templar::new(TemplarOptions {
         vault: Some(vault.clone()),
         redactor: redactor.clone(),
+        // Only a plan asks what was read.
+        reads: if arguments.out.is_some() { Reads::kept() } else { Reads::default() },
         ..TemplarOptions::default()
     });
     let roles_path: Vec<PathBuf> = match &arguments.roles_path {

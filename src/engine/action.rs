@@ -225,7 +225,9 @@ impl ActionHost for TaskAction {
             FileKind::Vars => "vars",
         };
         let scope = self.call.scope();
-        scope.paths().find(folder, name).ok_or_else(|| {
+        let found = scope.paths().find(folder, name);
+        found.iter().for_each(|path| self.call.on.play.run.templar.reads().note(path));
+        found.ok_or_else(|| {
             let searched = scope.paths().candidates(folder, name);
             let list: Vec<String> = searched.iter().map(|path| format!("  {}", path.display())).collect();
             ActionError::Failed(format!("could not find `{name}`; searched:\n{}", list.join("\n")))

@@ -89,6 +89,7 @@ async fn file(call: &Call, entry: &Node) -> Result<Vec<(Arc<str>, Raw)>, Trouble
             tried.push(path.display().to_string());
             continue;
         }
+        call.on.play.run.templar.reads().note(&path);
         let vars = call.on.play.run.loader.load_vars(&path).map_err(|diag| match diag.span() {
             Some(_) => Trouble::from(diag),
             None => Trouble::from(diag.at(&alternative.span)),

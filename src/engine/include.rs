@@ -197,6 +197,7 @@ impl Walker {
                 playbook_dir: playbook_dir.clone(),
                 ..TaskContext::default()
             };
+            self.this.play.run.templar.reads().note(&path);
             let steps = self.this.play.run.loader.with(|options, diags| load_tasks(&path, &context, options, diags));
             if let Some(parent) = path.parent() {
                 frame.directories.insert(0, parent.to_path_buf());
@@ -227,6 +228,7 @@ impl Walker {
             let loaded = self.this.play.run.loader.with(|options, diags| load_role(&request, &context, options, diags));
             let loaded = loaded.map_err(Trouble::from)?;
             for role in &loaded.all_roles {
+                self.this.play.run.templar.reads().note(&role.path);
                 frame.included_roles.push((layer_of(&role.defaults), layer_of(&role.vars)));
             }
             frame.directories.clear();
@@ -330,6 +332,7 @@ pub async fn vars(call: &Call, arguments: IncludeVars) -> Result<Outcome, Troubl
     // What came out of a vault is nobody's to see, whatever its names.
     let mut hidden = false;
     for file in &files {
+        call.on.play.run.templar.reads().note(file);
         let vars = call.on.play.run.loader.load_vars(file).map_err(Trouble::from)?;
         for (name, node) in vars {
             hidden |= node.span.file.sensitive;

@@ -86,6 +86,11 @@ impl Journal {
         write_whole(&self.directory.join("sources.json"), &serde_json::to_vec(hashes).unwrap_or_default())
     }
 
+    /// Keeps something else beside it.
+    pub fn keep(&self, name: &str, contents: &[u8]) -> Result<(), JournalError> {
+        write_whole(&self.directory.join(name), contents)
+    }
+
     fn meta(&self) -> MutexGuard<'_, Meta> {
         self.meta.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }

@@ -15,6 +15,6 @@ pub use error::JournalError;
 pub use fold::{Progress, Turn, fold};
 pub use id::new_id;
 pub use live::{EventLog, Journal};
-pub use record::{Ending, HandlerId, Meta, Step, TurnOutcome};
+pub use record::{Applies, Ending, HandlerId, Meta, Step, TurnOutcome};
 pub use sources::{SourceHashes, differences, hash_files};
 pub use store::{Kept, Store};

@@ -46,9 +46,21 @@ pub struct Meta {
     /// The run that this one resumes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resumes: Option<String>,
+    /// It carries out a plan, which lies beside this, and is held against it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applies: Option<Applies>,
     /// The recap's counters, by host.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub hosts: BTreeMap<String, serde_json::Value>,
+}
+
+/// What was allowed when a plan was applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applies {
+    /// Tasks of which its check could not tell, and that may do what they will.
+    pub allowed: Vec<String>,
+    /// Hosts that were left out.
+    pub refused: Vec<String>,
 }
 
 /// How a run ended.

@@ -3,7 +3,8 @@
 use super::mark::Mark;
 use super::{Key, PlanError, Recording};
 use crate::engine::event::{Event, TaskStatus};
-use crate::journal::SourceHashes;
+use crate::journal::{SourceHashes, differences};
+use crate::source::hashes_of;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -12,7 +13,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The way in which plans are written.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 /// What the seal is for.
 const SEAL: &str = "plan";
 
@@ -55,6 +56,10 @@ pub struct Plan {
     pub order: Order,
     /// Playbooks, roles, inventories and variable files, by SHA-256.
     pub sources: SourceHashes,
+    /// What the check read besides: files of variables and tasks that only a running play names, sources of `copy`, templates.
+    pub read: BTreeSet<PathBuf>,
+    /// All files of that, by SHA-256.
+    pub reads: SourceHashes,
     /// What the check showed.
     pub events: Vec<Event>,
     /// The mark of each result among the events.
@@ -65,6 +70,11 @@ impl Plan {
     /// Its results as the check's recording.
     pub fn recording(&self) -> Recording {
         Recording { events: self.events.clone(), marks: self.marks.clone(), broken: None }
+    }
+
+    /// What it read while it was under way that is not what it was.
+    pub fn changed_reads(&self) -> Vec<String> {
+        differences(&self.reads, &hashes_of(&self.read))
     }
 
     /// Names of tasks of which the check could not tell, each once.
@@ -138,6 +148,12 @@ impl PlanFile {
         Ok(PlanFile { plan, path: path.into(), key: head.key, seal: head.seal, body })
     }
 
+    /// The file as it was read.
+    pub fn text(&self) -> String {
+        let head = Head { deploy_plan: FORMAT, key: self.key.clone(), seal: self.seal.clone() };
+        format!("{}\n{}\n", serde_json::to_string(&head).unwrap_or_default(), self.body)
+    }
+
     /// Whether it is as it was sealed.
     ///
     /// # Errors
@@ -190,6 +206,7 @@ mod tests {
         read.verify(&Key::of(1)).unwrap();
         assert!(matches!(read.verify(&Key::of(2)), Err(PlanError::OtherKey { .. })));
         let sealed = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(read.text(), sealed);
         for (from, to) in [("one", "two"), ("--check", "--chock"), ("\"seal\":\"", "\"seal\":\"0")] {
             std::fs::write(&path, sealed.replacen(from, to, 1)).unwrap();
             let read = PlanFile::read(&path).unwrap();
@@ -205,8 +222,8 @@ mod tests {
             (&b""[..], "it has one line"),
             (b"\xff\n", "it is not text"),
             (b"- hosts: all\n  tasks: []\n", "its first line is not a plan's"),
-            (b"{\"deploy_plan\":2}\n{}\n", "format 2, and this version of deploy reads format 1"),
-            (b"{\"deploy_plan\":1,\"key\":\"\",\"seal\":\"\"}\n{}\n", "missing field"),
+            (b"{\"deploy_plan\":1}\n{}\n", "format 1, and this version of deploy reads format 2"),
+            (b"{\"deploy_plan\":2,\"key\":\"\",\"seal\":\"\"}\n{}\n", "missing field"),
         ] {
             std::fs::write(&path, text).unwrap();
             let why = PlanFile::read(&path).unwrap_err().to_string();

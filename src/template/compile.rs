@@ -13,6 +13,7 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, Expression, State, Un
 use super::error::{TemplateError, TemplateErrorKind};
 use super::rewrite::{self, Rewritten, Shape};
 use super::scope::SearchPaths;
+use crate::source::Reads;
 
 /// How deep macros and includes may nest.
 const RECURSION_LIMIT: usize = 200;
@@ -194,6 +195,7 @@ pub(super) fn template(
     options: &RenderOptions,
     paths: &SearchPaths,
     base: Option<&Path>,
+    reads: &Reads,
 ) -> Result<Compiled, TemplateError> {
     // Jinja knows one kind of line end.
     let text = line_ends(text);
@@ -232,7 +234,7 @@ pub(super) fn template(
         Shape::Statements => {
             let rewritten = rewrite::template(&root, options.text(&source));
             drop(root);
-            return file(source, rewritten, options, paths, base);
+            return file(source, rewritten, options, paths, base, reads);
         }
     };
     drop(root);
@@ -269,6 +271,7 @@ fn file(
     options: &RenderOptions,
     paths: &SearchPaths,
     base: Option<&Path>,
+    reads: &Reads,
 ) -> Result<Compiled, TemplateError> {
     let mut env = BASE.clone();
     let included = Included::default();
@@ -276,11 +279,12 @@ fn file(
     if let Some(dir) = base.and_then(Path::parent) {
         dirs.push(dir.to_path_buf());
     }
-    let (seen, options_of_included, paths) = (included.clone(), options.clone(), paths.clone());
+    let (seen, options_of_included, paths, reads) = (included.clone(), options.clone(), paths.clone(), reads.clone());
     env.set_path_join_callback(|name, _parent| Cow::Borrowed(name));
     env.set_loader(move |name| {
         let path = dirs.iter().map(|d| d.join(name)).find(|p| p.is_file());
         let Some(path) = path.or_else(|| paths.find("templates", name)) else { return Ok(None) };
+        reads.note(&path);
         let text = std::fs::read_to_string(&path)
             .map_err(|e| Error::new(ErrorKind::BadInclude, format!("cannot read {}: {e}", path.display())))?;
         let mut options = options_of_included.clone();

@@ -44,7 +44,7 @@ use engine::Site;
 use minijinja::value::{Object, ObjectRepr, ValueKind};
 
 use crate::redact::Redactor;
-use crate::source::{Node, NodeValue, Span};
+use crate::source::{Node, NodeValue, Reads, Span};
 use crate::vars::vault::Vault;
 
 /// The result of an evaluation. If anything was touched that is not known, `value` means nothing.
@@ -78,6 +78,8 @@ pub struct TemplarOptions {
     pub lookup_host: Option<Arc<dyn LookupHost>>,
     /// The text of `ansible_managed`.
     pub ansible_managed: Option<String>,
+    /// Notes which files of the controller are read.
+    pub reads: Reads,
 }
 
 /// Evaluates templates. Cheap to clone; compiled templates are shared.
@@ -171,6 +173,11 @@ impl Templar {
     /// The redactor that learns decrypted secrets.
     pub fn redactor(&self) -> &Redactor {
         &self.inner.options.redactor
+    }
+
+    /// Notes which files of the controller are read.
+    pub fn reads(&self) -> &Reads {
+        &self.inner.options.reads
     }
 
     /// The vault, if there is one.
@@ -369,7 +376,8 @@ impl Templar {
         let mut options = RenderOptions::default();
         let compiled = options.header(text).and_then(|body| {
             let skipped = usize::from(body.len() != text.len());
-            compile::template(body, false, &options.clone(), &SearchPaths::default(), Some(name)).map_err(|mut e| {
+            let paths = SearchPaths::default();
+            compile::template(body, false, &options.clone(), &paths, Some(name), self.reads()).map_err(|mut e| {
                 e.set_line(e.line().map(|line| line + skipped));
                 e
             })
@@ -467,28 +475,28 @@ impl Templar {
             if !engine::stands_alone(text) {
                 return None;
             }
-            Some(Self::compile_value(text, &SearchPaths::default()))
+            Some(self.compile_value(text, &SearchPaths::default()))
         })
-        .unwrap_or_else(|| Self::compile_value(text, &SearchPaths::default()).map(Arc::new))
+        .unwrap_or_else(|| self.compile_value(text, &SearchPaths::default()).map(Arc::new))
     }
 
-    fn compile_value(text: &str, paths: &SearchPaths) -> Result<Compiled, TemplateError> {
+    fn compile_value(&self, text: &str, paths: &SearchPaths) -> Result<Compiled, TemplateError> {
         let mut options = RenderOptions::default();
         let body = options.header(text)?;
-        compile::template(body, true, &options, paths, None)
+        compile::template(body, true, &options, paths, None, self.reads())
     }
 
     fn compiled_in(&self, text: &str, scope: &Scope) -> Cached {
         if engine::stands_alone(text) {
             self.compiled(text)
         } else {
-            Self::compile_value(text, scope.paths()).map(Arc::new)
+            self.compile_value(text, scope.paths()).map(Arc::new)
         }
     }
 
     /// A file's template. One that includes others is compiled each time: they may have changed.
     fn compiled_file(&self, body: &str, options: &RenderOptions, paths: &SearchPaths, name: &Path) -> Cached {
-        let compile = || compile::template(body, false, options, paths, Some(name)).map(Arc::new);
+        let compile = || compile::template(body, false, options, paths, Some(name), self.reads()).map(Arc::new);
         if !engine::stands_alone(body) {
             return compile();
         }

@@ -21,6 +21,7 @@ fn find(call: &Call<'_>, subdir: &str, name: &str) -> Result<PathBuf, Error> {
 }
 
 fn read(call: &Call<'_>, path: &Path) -> Result<Vec<u8>, Error> {
+    call.scope.templar().reads().note(path);
     let bytes = match call.scope.templar().lookup_host() {
         Some(host) => {
             host.read(path).map_err(|e| fail(format!("{}: cannot read {}: {e}", call.name, path.display())))?

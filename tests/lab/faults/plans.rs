@@ -84,6 +84,16 @@ fn plans() {
     assert_eq!(check.code, 0, "{}", tail(&check.all()));
     let refused = planner.on_plan("apply", &["--allowed-signers", &signers]);
     assert!(refused.code == 12 && refused.err.contains("does not hold"), "an old signature: {}", refused.err);
+    // A database that was changed since is noticed, though no task would change it back.
+    let alter = |to: &str| lab.ssh("galera1", &format!("mariadb --skip-ssl -e 'ALTER DATABASE passbolt {to}'"));
+    alter("CHARACTER SET latin1");
+    let refused = planner.on_plan("apply", &[]);
+    assert!(
+        refused.code == 12 && refused.err.contains("what it looks at is not what it was"),
+        "{}",
+        tail(&refused.all())
+    );
+    alter("CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci");
     lab.ssh("galera3", &format!("chmod 600 {FILE}"));
     let refused = planner.on_plan("apply", &[]);
     assert_eq!(refused.code, 12, "{}", tail(&refused.all()));
