@@ -146,7 +146,7 @@ fn set(name: &str, aspect: &str, before: &Facet, after: &Facet, context: usize, 
             let rows = keys::values(old, new);
             // A plain value from one to another has no key of its own.
             if !rows.is_empty() && rows.iter().all(|row| !row.key.is_empty()) {
-                return What::Contents { aspect, rows, enough: true, hunks: Vec::new() };
+                return What::Contents { aspect, rows: readable(rows), enough: true, hunks: Vec::new() };
             }
         }
     }
@@ -172,16 +172,20 @@ fn texts(name: &str, aspect: String, before: &str, after: &str, context: usize) 
         };
         let enough = beside(&old.text) == beside(&new.text) && !rows.is_empty();
         let hunks = if enough { Vec::new() } else { hunks(&old.text, &new.text, context) };
-        return What::Contents { aspect, rows, enough, hunks };
+        return What::Contents { aspect, rows: readable(rows), enough, hunks };
     }
     let compared = if before.is_empty() || after.is_empty() { None } else { keys::compare(name, &old.text, &new.text) };
     let keys = compared.unwrap_or(keys::Keys { rows: Vec::new(), enough: false });
-    let rows = keys.rows.into_iter().map(|row| Row {
-        key: visible(&row.key),
-        before: row.before.map(|text| visible(&text)),
-        after: row.after.map(|text| visible(&text)),
-    });
-    What::Contents { aspect, rows: rows.collect(), enough: keys.enough, hunks: hunks(&old.text, &new.text, context) }
+    let hunks = hunks(&old.text, &new.text, context);
+    What::Contents { aspect, rows: readable(keys.rows), enough: keys.enough, hunks }
+}
+
+/// Rows without anything that would steer a terminal: their keys and values come from hosts.
+fn readable(rows: Vec<Row>) -> Vec<Row> {
+    let side = |side: Option<String>| side.map(|text| visible(&text));
+    rows.into_iter()
+        .map(|row| Row { key: visible(&row.key), before: side(row.before), after: side(row.after) })
+        .collect()
 }
 
 /// A facet whose texts are masked, and which holds no private key.

@@ -220,3 +220,35 @@ fn what_is_binary_is_shown_by_size_and_hash() {
         "  ~ file /x: content 10 bytes, sha256 aaaaaaaaaaaa → 12 bytes, sha256 bbbbbbbbbbbb\n"
     );
 }
+
+#[test]
+fn nothing_in_a_change_steers_a_terminal() {
+    let evil = "\x1b]0;owned\x07\x1b[2J\u{9b}31m\u{7f}";
+    let value = |value: serde_json::Value| Facet::Value(value);
+    let mut params = rcgen::CertificateParams::new(vec!["db1.example".to_string()]).unwrap();
+    params.distinguished_name.push(rcgen::DnType::CommonName, format!("db1{evil}"));
+    params.distinguished_name.push(rcgen::DnType::OrganizationName, evil);
+    let certificate = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem();
+    let subject = || Subject::new(Domain::DatabaseVariable, format!("x{evil}"));
+    let object = |text: &str| value(serde_json::json!({ format!("k{evil}"): text, "l": [text, "same"] }));
+    let effect =
+        Change::effect(Subject::new(Domain::Unit, evil), format!("restarted {evil}"), crate::machine::Undo::None);
+    for change in [
+        Change::set(subject(), "value", object("a"), object(&format!("b{evil}"))),
+        Change::set(subject(), "value", value("pc.weight=1".into()), value(format!("pc.weight={evil}").into())),
+        Change::set(subject(), "value", value("a".into()), value(evil.into())),
+        file("/x.pem", Facet::Absent, text(&certificate)),
+        file(&format!("/x{evil}.cnf"), text("[a]\nb=1\n"), text(&format!("[a]\nb={evil}\n"))),
+        file("/x", text("a\n"), text(&format!("{evil}\n"))),
+        file("/x", Facet::Absent, Facet::AtApply(evil.into())),
+        effect,
+    ] {
+        for layout in [Layout::Auto, Layout::Unified, Layout::SideBySide] {
+            let options = DiffOptions { layout, ..DiffOptions::default() };
+            let drawn = super::changes(std::slice::from_ref(&change), &unmasked(), Style::plain(), options);
+            let steering = |c: char| c.is_control() && c != '\n';
+            assert!(!drawn.chars().any(steering), "{drawn:?}");
+        }
+        assert!(!changes_short(&[change], &unmasked(), Style::plain()).contains('\x1b'));
+    }
+}
