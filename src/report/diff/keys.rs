@@ -1,6 +1,7 @@
 //! Structured texts by key: what was added, removed or changed in YAML, JSON, option files and provider options.
 
 use super::text::{Hunk, Tag, changed, hunks};
+use indexmap::IndexMap;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,15 +35,19 @@ pub fn compare(name: &str, before: &str, after: &str) -> Option<Keys> {
     match end.as_str() {
         "json" => {
             let read = |text: &str| serde_json::from_str::<Value>(text).ok();
-            Some(judged(values(&read(before)?, &read(after)?), &hunks(before, after, 0), |_| true))
+            let (old, new) = (read(before)?, read(after)?);
+            let moved = moved(&old, &new);
+            Some(judged(values(&old, &new), &hunks(before, after, 0), |_| !moved))
         }
         "yml" | "yaml" => {
             let read = |text: &str| {
                 let value: serde_yaml::Value = serde_yaml::from_str(text).ok()?;
                 serde_json::to_value(value).ok()
             };
-            let plain = |line: &str| !line.contains('#');
-            Some(judged(values(&read(before)?, &read(after)?), &hunks(before, after, 0), plain))
+            let (old, new) = (read(before)?, read(after)?);
+            let moved = moved(&old, &new);
+            let told = |line: &str| !moved && !line.contains('#');
+            Some(judged(values(&old, &new), &hunks(before, after, 0), told))
         }
         "ini" | "cnf" | "cfg" | "conf" | "service" | "timer" | "socket" | "mount" | "network" | "netdev" | "repo"
         | "desktop" => {
@@ -53,10 +58,11 @@ pub fn compare(name: &str, before: &str, after: &str) -> Option<Keys> {
                 .filter(|key| old.get(*key) != new.get(*key))
                 .map(|(_, name)| name.as_str())
                 .collect();
-            // Each line that changed must be one of a key that did; comments and moved lines are none.
+            let moved = !same_order(&places(before), &places(after));
+            // Each line that changed must be one of a key that did; comments are none, and nothing tells of an order.
             let told = |line: &str| {
                 let name = line.split('=').next().unwrap_or_default().trim();
-                !names.contains(name) && is_section(line) || differs.contains(name)
+                !moved && (!names.contains(name) && is_section(line) || differs.contains(name))
             };
             Some(judged(rows, &hunks(before, after, 0), told))
         }
@@ -111,7 +117,7 @@ fn walk(path: &str, before: Option<&Value>, after: Option<&Value>, rows: &mut Ve
 
 /// Items that have names are compared by name, plain ones as a list of lines, others by their place.
 fn lists(path: &str, old: &[Value], new: &[Value], rows: &mut Vec<Row>) {
-    for label in ["name", "id", "host", "path", "key"] {
+    for label in LABELS {
         if let (Some(old), Some(new)) = (named(old, label), named(new, label)) {
             for (name, value) in &old {
                 walk(&format!("{path}[{label}={name}]"), Some(value), new.get(name).copied(), rows);
@@ -119,6 +125,8 @@ fn lists(path: &str, old: &[Value], new: &[Value], rows: &mut Vec<Row>) {
             for (name, value) in new.iter().filter(|(name, _)| !old.contains_key(*name)) {
                 walk(&format!("{path}[{label}={name}]"), None, Some(value), rows);
             }
+            let names = |named: &Items<'_>| named.keys().map(|name| name.to_string()).collect::<Vec<_>>();
+            rows.extend(order(&format!("{path}[{label}]"), &names(&old), &names(&new)));
             return;
         }
     }
@@ -131,7 +139,6 @@ fn lists(path: &str, old: &[Value], new: &[Value], rows: &mut Vec<Row>) {
             })
         };
         let (had, has) = (count(old), count(new));
-        let before = rows.len();
         for item in had.keys().chain(has.keys()).collect::<BTreeSet<_>>() {
             let of = |counts: &BTreeMap<String, usize>| counts.get(item).copied().unwrap_or(0);
             for _ in of(&has)..of(&had) {
@@ -141,10 +148,8 @@ fn lists(path: &str, old: &[Value], new: &[Value], rows: &mut Vec<Row>) {
                 rows.push(Row { key: format!("{path}[]"), before: None, after: Some(item.clone()) });
             }
         }
-        if rows.len() == before {
-            let all = |values: &[Value]| Some(values.iter().map(show).collect::<Vec<_>>().join(", "));
-            rows.push(Row { key: format!("{path}[] (order)"), before: all(old), after: all(new) });
-        }
+        let all = |values: &[Value]| values.iter().map(show).collect::<Vec<_>>();
+        rows.extend(order(&format!("{path}[]"), &all(old), &all(new)));
         return;
     }
     for index in 0..old.len().max(new.len()) {
@@ -152,9 +157,55 @@ fn lists(path: &str, old: &[Value], new: &[Value], rows: &mut Vec<Row>) {
     }
 }
 
+/// A row that says so, where what stands on both sides stands in another order.
+fn order(path: &str, old: &[String], new: &[String]) -> Option<Row> {
+    let all = |items: &[String]| Some(items.join(", "));
+    (!same_order(old, new)).then(|| Row {
+        key: format!("{path} (order)").trim().into(),
+        before: all(old),
+        after: all(new),
+    })
+}
+
+/// Whether what stands on both sides equally often stands in the same order.
+fn same_order<T: Ord>(old: &[T], new: &[T]) -> bool {
+    let mut counts: BTreeMap<&T, (usize, usize)> = BTreeMap::new();
+    old.iter().for_each(|item| counts.entry(item).or_default().0 += 1);
+    new.iter().for_each(|item| counts.entry(item).or_default().1 += 1);
+    let stays = |item: &&T| counts.get(item).is_some_and(|(had, has)| had == has);
+    old.iter().filter(stays).eq(new.iter().filter(stays))
+}
+
+/// Whether keys that stand on both sides stand in another order, at any depth.
+fn moved(old: &Value, new: &Value) -> bool {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            let keys = |map: &serde_json::Map<String, Value>| map.keys().cloned().collect::<Vec<_>>();
+            let inside = |(key, value): (&String, &Value)| new.get(key).is_some_and(|other| moved(value, other));
+            !same_order(&keys(old), &keys(new)) || old.iter().any(inside)
+        }
+        // Their own order is told by their rows.
+        (Value::Array(old), Value::Array(new)) => {
+            for label in LABELS {
+                if let (Some(old), Some(new)) = (named(old, label), named(new, label)) {
+                    return old.iter().any(|(name, value)| new.get(name).is_some_and(|other| moved(value, other)));
+                }
+            }
+            old.iter().zip(new).any(|(old, new)| moved(old, new))
+        }
+        _ => false,
+    }
+}
+
+/// What items of a list may call themselves by.
+const LABELS: [&str; 5] = ["name", "id", "host", "path", "key"];
+
+/// Items of a list by their names.
+type Items<'v> = IndexMap<String, &'v Value>;
+
 /// A list's items by what they call themselves, if each does and no two the same.
-fn named<'v>(values: &'v [Value], label: &str) -> Option<BTreeMap<String, &'v Value>> {
-    let all: Option<BTreeMap<_, _>> =
+fn named<'v>(values: &'v [Value], label: &str) -> Option<Items<'v>> {
+    let all: Option<Items<'_>> =
         values.iter().map(|value| Some((value.get(label)?.as_str()?.to_string(), value))).collect();
     all.filter(|all| all.len() == values.len())
 }
@@ -210,6 +261,20 @@ fn options(text: &str, bare: bool) -> Option<Options> {
     Some(found)
 }
 
+/// Sections and keys of an option file in the order in which they stand.
+fn places(text: &str) -> Vec<(String, String)> {
+    let mut section = String::new();
+    let mut found = Vec::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';'])) {
+        if is_section(line) {
+            section = line.to_string();
+        }
+        let key = if is_section(line) { "" } else { line.split('=').next().unwrap_or_default().trim() };
+        found.push((section.clone(), key.to_string()));
+    }
+    found
+}
+
 fn is_section(line: &str) -> bool {
     line.starts_with('[') && line.ends_with(']')
 }
@@ -241,10 +306,10 @@ fn split(rows: Vec<Row>) -> Vec<Row> {
 
 /// The options of Galera's provider in a value before and after.
 fn provider_options(row: &Row) -> Option<Vec<Row>> {
-    let read = |text: &str| -> Option<BTreeMap<String, String>> {
+    let read = |text: &str| -> Option<IndexMap<String, String>> {
         let bare = text.trim().trim_matches(['"', '\'']);
         let parts = bare.split(';').map(str::trim).filter(|part| !part.is_empty());
-        let options: Option<BTreeMap<_, _>> = parts
+        let options: Option<IndexMap<_, _>> = parts
             .map(|part| {
                 let (key, value) = part.split_once('=')?;
                 let key = key.trim();
@@ -257,6 +322,8 @@ fn provider_options(row: &Row) -> Option<Vec<Row>> {
     };
     let (old, new) = (read(row.before.as_ref()?)?, read(row.after.as_ref()?)?);
     let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let names = |options: &IndexMap<String, String>| options.keys().cloned().collect::<Vec<_>>();
+    let order = order(&row.key, &names(&old), &names(&new));
     let rows: Vec<Row> = keys
         .into_iter()
         .filter(|key| old.get(*key) != new.get(*key))
@@ -265,6 +332,7 @@ fn provider_options(row: &Row) -> Option<Vec<Row>> {
             before: old.get(key).cloned(),
             after: new.get(key).cloned(),
         })
+        .chain(order)
         .collect();
     (!rows.is_empty()).then_some(rows)
 }
@@ -298,7 +366,22 @@ mod tests {
             ),
             // A comment, or a line that moved, is told by no key.
             ("a.ini", "[a]\nx=1\n# why\n", "[a]\nx=2\n# because\n", "[a] x: 1 > 2\nnot enough"),
-            ("a.ini", "[a]\nx=1\ny=1\n", "[a]\ny=1\nx=2\n", "[a] x: 1 > 2\nenough"),
+            ("a.ini", "[a]\nx=1\ny=1\n", "[a]\ny=1\nx=2\n", "[a] x: 1 > 2\nnot enough"),
+            ("a.ini", "[a]\nx=1\n[b]\nx=1\n", "[b]\nx=1\n[a]\nx=2\n", "[a] x: 1 > 2\nnot enough"),
+            ("a.ini", "[a]\nx=1\n[b]\nx=1\n", "[b]\nx=1\n[a]\nx=1\n", "not enough"),
+            (
+                "a.ini",
+                "[a]\nx=1\ny=1\n",
+                "[a]\nw=1\nx=1\nz=1\ny=2\n",
+                "[a] w: - > 1\n[a] y: 1 > 2\n[a] z: - > 1\nenough",
+            ),
+            ("x.service", "[S]\nE=a\nX=1\nE=b\nY=1\n", "[S]\nE=a\nE=b\nX=1\nY=2\n", "[S] Y: 1 > 2\nnot enough"),
+            (
+                "a.cnf",
+                "[m]\np=a.b=1;c.d=2\nq=1\n",
+                "[m]\np=c.d=2;a.b=1\nq=2\n",
+                "[m] p (order): a.b, c.d > c.d, a.b\n[m] q: 1 > 2\nenough",
+            ),
             (
                 "a.ini",
                 "[a]\nx=1\ny=1\n",
@@ -312,6 +395,17 @@ mod tests {
                 r#"{"a": {"b c": "1"}, "l": ["y", "z"], "u": [{"name": "eve"}, {"name": "bob", "id": 2}]}"#,
                 "a.\"b c\": 1 > \"1\"\nl[]: x > -\nl[]: - > z\nu[name=bob].id: 1 > 2\nu[name=eve]: - > {\"name\":\"eve\"}\nnot enough",
             ),
+            ("x.json", "{\n\"a\": 1,\n\"b\": 2\n}", "{\n\"b\": 2,\n\"a\": 3\n}", "a: 1 > 3\nnot enough"),
+            ("x.json", "{\n\"a\": 1,\n\"b\": 2\n}", "{\n\"a\": 3,\n\"b\": 2\n}", "a: 1 > 3\nenough"),
+            ("x.yml", "l: [a, b]\n", "l: [b, c, a]\n", "l[]: - > c\nl[] (order): a, b > b, c, a\nenough"),
+            ("x.yml", "l: [a, b, a]\n", "l: [a, a, b]\n", "l[] (order): a, b, a > a, a, b\nenough"),
+            (
+                "x.yml",
+                "u:\n- {name: a, x: 1}\n- {name: b}\n",
+                "u:\n- {name: b}\n- {name: a, x: 2}\n",
+                "u[name=a].x: 1 > 2\nu[name] (order): a, b > b, a\nenough",
+            ),
+            ("x.yml", "u:\n- {id: p, x: 1, y: 1}\n", "u:\n- {id: p, y: 1, x: 2}\n", "u[id=p].x: 1 > 2\nnot enough"),
             ("x.yml", "a: 1\nb: [1, 2]\n", "a: 2\nb: [1, 2]\n", "a: 1 > 2\nenough"),
             ("x.yml", "a: 1 # one\n", "a: 2 # two\n", "a: 1 > 2\nnot enough"),
             ("x.yml", "a: 1\nb: 2\n", "b: 2\na: 1\n", "not enough"),

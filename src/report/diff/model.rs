@@ -166,10 +166,6 @@ fn texts(name: &str, aspect: String, before: &str, after: &str, context: usize) 
     let (old, new) = (fold(before), fold(after));
     if !old.certificates.is_empty() || !new.certificates.is_empty() {
         let rows = certificates::compare(&old.certificates, &new.certificates);
-        let beside = |text: &str| -> String {
-            let lines = text.lines().filter(|line| !line.starts_with("(certificate ") && !line.trim().is_empty());
-            lines.collect::<Vec<_>>().join("\n")
-        };
         let enough = beside(&old.text) == beside(&new.text) && !rows.is_empty();
         let hunks = if enough { Vec::new() } else { hunks(&old.text, &new.text, context) };
         return What::Contents { aspect, rows: readable(rows), enough, hunks };
@@ -178,6 +174,15 @@ fn texts(name: &str, aspect: String, before: &str, after: &str, context: usize) 
     let keys = compared.unwrap_or(keys::Keys { rows: Vec::new(), enough: false });
     let hunks = hunks(&old.text, &new.text, context);
     What::Contents { aspect, rows: readable(keys.rows), enough: keys.enough, hunks }
+}
+
+/// What stands around certificates, and between which of it they stand.
+fn beside(text: &str) -> Vec<&str> {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    let mut lines: Vec<&str> = lines.map(|line| if line.starts_with("(certificate ") { "" } else { line }).collect();
+    lines.dedup_by(|one, other| one.is_empty() && other.is_empty());
+    // Where there is nothing else, there is nothing to stand between.
+    if lines == [""] { Vec::new() } else { lines }
 }
 
 /// Rows without anything that would steer a terminal: their keys and values come from hosts.

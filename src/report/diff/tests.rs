@@ -181,6 +181,9 @@ fn certificates_are_shown_by_what_they_say_and_keys_never() {
     let chain = shown(&[file("/etc/ssl/db.pem", text(&one), text(&format!("# ours\n{one}{two}")))]);
     assert!(chain.contains("+ certificate 2 subject: /CN=db2.example") && chain.contains("+# ours"), "{chain}");
     assert!(!chain.contains("BEGIN"), "{chain}");
+    // A certificate that goes behind what it stood before is another one in another place: the lines say so.
+    let moved = shown(&[file("/x.pem", text(&format!("{one}# ours\n")), text(&format!("# ours\n{two}")))]);
+    assert!(moved.contains("certificate subject") && moved.contains("@@"), "{moved}");
     // The machine keeps keys out of changes; should one come here all the same, it stops here.
     let secret: String = key.lines().nth(1).unwrap().into();
     for change in [
@@ -250,5 +253,30 @@ fn nothing_in_a_change_steers_a_terminal() {
             assert!(!drawn.chars().any(steering), "{drawn:?}");
         }
         assert!(!changes_short(&[change], &unmasked(), Style::plain()).contains('\x1b'));
+    }
+}
+
+#[test]
+fn an_order_that_changed_is_seen() {
+    let order = Change::set(
+        Subject::new(Domain::DatabaseAccount, "app@%"),
+        "roles",
+        Facet::Value(serde_json::json!({"roles": ["a", "b"], "x": [{"name": "p"}, {"name": "q"}]})),
+        Facet::Value(serde_json::json!({"roles": ["b", "a", "c"], "x": [{"name": "q"}, {"name": "p"}]})),
+    );
+    insta::assert_snapshot!(shown(&[order]), @r"
+    ~ database account app@% (roles, by key)
+      + roles[]: c
+      ~ roles[] (order): a, b → b, a, c
+      ~ x[name] (order): p, q → q, p
+    ");
+    // Keys and sections of a file have lines, and these are shown then.
+    for (name, before, after) in [
+        ("/x.json", "{\n \"a\": 1,\n \"b\": 2\n}\n", "{\n \"b\": 2,\n \"a\": 1\n}\n"),
+        ("/x.yml", "a: 1\nb: 2\n", "b: 2\na: 3\n"),
+        ("/x.cnf", "[a]\nx=1\n[b]\nx=2\n", "[b]\nx=2\n[a]\nx=3\n"),
+    ] {
+        let drawn = shown(&[file(name, text(before), text(after))]);
+        assert!(drawn.contains("@@"), "{name}: {drawn}");
     }
 }
