@@ -7,6 +7,7 @@ use super::diff::{self, DiffOptions};
 use super::{Mask, Style};
 use crate::engine::event::HostResult;
 use crate::machine::Change;
+use std::collections::BTreeSet;
 
 /// Diffs of the task that is being shown.
 #[derive(Default)]
@@ -18,8 +19,29 @@ pub struct Grouped {
 
 struct Group {
     changes: Vec<Change>,
-    /// Hosts, with the item of a loop.
-    hosts: Vec<String>,
+    /// Hosts, each with the item of a loop: a host may have the same changes with several items.
+    hosts: Vec<(String, Option<String>)>,
+}
+
+impl Group {
+    /// Who it is; of a play of so many hosts.
+    fn names(&self, of: usize) -> String {
+        let hosts: BTreeSet<&str> = self.hosts.iter().map(|(host, _)| host.as_str()).collect();
+        let mut items = self.hosts.iter().map(|(_, item)| item);
+        let first = items.next().and_then(Option::as_deref);
+        if hosts.len() > 8 && hosts.len() == of && items.all(|item| item.as_deref() == first) {
+            return format!("all {of} hosts{}", with(first));
+        }
+        self.hosts.iter().map(named).collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn with(item: Option<&str>) -> String {
+    item.map(|item| format!(" (item={item})")).unwrap_or_default()
+}
+
+fn named((host, item): &(String, Option<String>)) -> String {
+    format!("{host}{}", with(item.as_deref()))
 }
 
 impl Grouped {
@@ -28,10 +50,7 @@ impl Grouped {
         if result.changes.is_empty() {
             return;
         }
-        let host = match &result.item {
-            Some(item) => format!("{} (item={item})", result.host),
-            None => result.host.to_string(),
-        };
+        let host = (result.host.to_string(), result.item.clone());
         match self.waiting.iter_mut().find(|group| group.changes == result.changes) {
             Some(group) => group.hosts.push(host),
             None => self.waiting.push(Group { changes: result.changes.clone(), hosts: vec![host] }),
@@ -42,12 +61,9 @@ impl Grouped {
     pub fn release(&mut self, of: usize, mask: &Mask, style: Style, options: DiffOptions) -> String {
         let mut text = String::new();
         for group in std::mem::take(&mut self.waiting) {
-            let names = match group.hosts.len() {
-                all if all > 8 && all == of => format!("all {all} hosts"),
-                _ => group.hosts.join(", "),
-            };
+            let names = group.names(of);
             if let Some(earlier) = self.shown.iter().find(|shown| shown.changes == group.changes) {
-                let first = earlier.hosts.first().map(String::as_str).unwrap_or_default();
+                let first = earlier.hosts.first().map(named).unwrap_or_default();
                 text += &style.dim(&format!("  {names}: the same as on {first}\n"));
                 continue;
             }
@@ -66,5 +82,27 @@ impl Grouped {
     /// Another task begins.
     pub fn forget(&mut self) {
         self.shown.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_counted_and_not_their_items() {
+        let group = |hosts: usize, items: &[Option<&str>]| {
+            let hosts =
+                (0..hosts).flat_map(|n| items.iter().map(move |item| (format!("h{n}"), item.map(String::from))));
+            Group { changes: Vec::new(), hosts: hosts.collect() }
+        };
+        assert_eq!(group(10, &[None]).names(10), "all 10 hosts");
+        assert_eq!(group(10, &[Some("a")]).names(10), "all 10 hosts (item=a)");
+        // Five hosts with two items each are not ten hosts.
+        let five = group(5, &[Some("a"), Some("b")]).names(10);
+        assert!(five.starts_with("h0 (item=a), h0 (item=b), h1 (item=a)"), "{five}");
+        let ten = group(10, &[Some("a"), Some("b")]).names(10);
+        assert!(ten.starts_with("h0 (item=a), h0 (item=b)"), "{ten}");
+        assert_eq!(group(2, &[None]).names(2), "h0, h1");
     }
 }
