@@ -12,6 +12,9 @@ use std::sync::{Arc, Mutex};
 /// As large as a page may be.
 const LIMIT: u64 = 15_000_000;
 
+/// Why a rolling play stops (`engine::rolling`).
+const STOPPED: &str = "the gate did not open: the play stops; not touched: db01-node06";
+
 /// A run that is made up: its clock goes as it is told.
 struct Run {
     listener: Box<dyn Reporter>,
@@ -255,12 +258,16 @@ fn tell(run: &mut Run) {
         not_undone: vec!["the package galera-4 stays at 26.4.23-1".into()],
         sentence: "the node serves again with its files of before".into(),
     });
-    run.tell(Event::PlayStopped { reason: "the play stops: turn 5 failed".into() });
+    run.tell(Event::PlayStopped { reason: STOPPED.into() });
     let counters = std::mem::take(&mut run.counters).into_iter().collect();
     run.tell(Event::Recap { hosts: counters, owed: vec![(last, vec!["restart mariadb".into()])] });
 }
 
 fn written(folder: &Path) -> PathBuf {
+    told(folder, tell)
+}
+
+fn told(folder: &Path, tell: impl Fn(&mut Run)) -> PathBuf {
     let page = folder.join("report.html");
     let mask: Mask = Arc::new(|text: &str| text.to_string());
     let now = Arc::new(Mutex::new(0.0));
@@ -276,6 +283,88 @@ fn written(folder: &Path) -> PathBuf {
     page
 }
 
+/// What the page says needs a look.
+fn to_look_at(page: &Path) -> String {
+    let text = std::fs::read_to_string(page).unwrap();
+    let list = text.split_once("<h2>Needs a look</h2>").map(|(_, behind)| behind).unwrap_or_default();
+    list.split("</ul>").next().unwrap_or_default().to_string()
+}
+
+#[test]
+fn early_ends_and_the_last_word_of_each_gate_need_a_look() {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = |name: &str, state: GateState| {
+        let sentence = format!("{name} was looked at");
+        Event::Gate { name: name.into(), state, sentence, seconds: 1 }
+    };
+    let hosts = vec!["db1".into(), "db2".into()];
+    let ran = |gates: &[(&str, GateState)], stopped: Option<&str>| {
+        let page = told(folder.path(), |run| {
+            run.tell(Event::PlayStarted { name: "first".into(), hosts: hosts.clone() });
+            gates.iter().for_each(|(name, state)| run.tell(gate(name, *state)));
+            if let Some(reason) = stopped {
+                run.tell(Event::PlayStopped { reason: reason.into() });
+            }
+            run.tell(Event::PlayStarted { name: "second".into(), hosts: hosts.clone() });
+            run.tell(Event::Recap { hosts: vec![], owed: vec![] });
+        });
+        let early = std::fs::read_to_string(&page).unwrap().contains("stopped early");
+        assert_eq!(early, stopped.is_some());
+        to_look_at(&page)
+    };
+    use GateState::{Closed, Open, Waiting};
+    assert_eq!(ran(&[("a", Closed), ("a", Open), ("b", Waiting)], None), "");
+    let list = ran(&[("a", Closed), ("b", Closed), ("b", Open)], None);
+    assert!(list.contains("a was looked at") && !list.contains("b was looked at"), "{list}");
+    // The reasons that the engine gives, each in its own words.
+    for reason in [
+        STOPPED,
+        "any_errors_fatal: a host failed, so the play stops for all hosts",
+        "2 of 3 hosts failed, more than max_fail_percentage 30: the play stops",
+        "every host of this batch failed: the play stops before the next batch",
+        "db1: no facts could be had, so no host is touched",
+    ] {
+        let list = ran(&[], Some(reason));
+        assert!(list.contains(reason) && list.contains("#p0"), "{reason}: {list}");
+    }
+}
+
+#[test]
+fn tools_prepare_takes_the_browser_that_is_named() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let bin = folder.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let stub = |name: &str, text: &str| {
+        let path = bin.join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    // Everything is there but the browser.
+    stub("dpkg-query", "case $* in *chromium*) exit 1 ;; *) echo install ok installed ;; esac");
+    stub("apt-get", &format!("echo \"$*\" >> {}/asked", folder.path().display()));
+    ["apt-cache", "cargo", "my-browser"].iter().for_each(|name| stub(name, ":"));
+    stub("id", "echo 0");
+    stub("grep", "exec /usr/bin/env -i /bin/grep \"$@\"");
+    let prepare = |browser: Option<&str>| {
+        let _ = std::fs::remove_file(folder.path().join("asked"));
+        let mut command = Command::new("/bin/bash");
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/prepare")).env_clear().env("PATH", &bin);
+        let ran = command.envs(browser.map(|name| ("DEPLOY_TEST_BROWSER", name))).output().unwrap();
+        let asked = std::fs::read_to_string(folder.path().join("asked")).unwrap_or_default();
+        (
+            ran.status.success(),
+            asked.contains("chromium-headless-shell"),
+            String::from_utf8_lossy(&ran.stderr).into_owned(),
+        )
+    };
+    assert_eq!(prepare(None), (true, true, String::new()));
+    assert_eq!(prepare(Some("my-browser")), (true, false, String::new()));
+    assert_eq!(prepare(Some(bin.join("my-browser").to_str().unwrap())), (true, false, String::new()));
+    let (ok, asked, said) = prepare(Some("/no/such/browser"));
+    assert!(!ok && !asked && said.contains("DEPLOY_TEST_BROWSER=/no/such/browser"), "{said}");
+}
+
 #[test]
 fn the_report_of_500_hosts_works_in_a_browser() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -284,6 +373,7 @@ fn the_report_of_500_hosts_works_in_a_browser() {
     let size = std::fs::metadata(&page).unwrap().len();
     assert!(size <= LIMIT, "the page has {size} bytes");
     let text = std::fs::read_to_string(&page).unwrap();
+    assert!(to_look_at(&page).contains(STOPPED), "the reason of the early end is not among what needs a look");
     let diffs = text.matches("<details class=\"delta\"").count();
     assert!(diffs >= 300 && size > 500_000, "{diffs} diffs in {size} bytes: this measures nothing");
     let mut command = Command::new("python3");

@@ -101,6 +101,8 @@ pub struct Chapter {
     pub tasks: Vec<Scene>,
     /// Turns, gates, waits, rollbacks, the reason of an early end: each with its second.
     pub steps: Vec<(f64, Mood, String)>,
+    /// Why it ended before its end.
+    pub stopped: Option<String>,
 }
 
 /// How a step of a play is to be taken.
@@ -112,6 +114,20 @@ pub enum Mood {
     Plain,
     /// Not as it should be.
     Bad,
+}
+
+impl Chapter {
+    /// The last word of each gate.
+    pub fn verdicts(&self) -> Vec<&Verdict> {
+        let mut last: Vec<&Verdict> = Vec::new();
+        for verdict in &self.gates {
+            match last.iter_mut().find(|other| other.gate == verdict.gate) {
+                Some(other) => *other = verdict,
+                None => last.push(verdict),
+            }
+        }
+        last
+    }
 }
 
 /// A task.
@@ -164,6 +180,11 @@ impl Story {
             sum.unknown += host.unknown;
         }
         sum
+    }
+
+    /// Whether a play ended before its end.
+    pub fn stopped(&self) -> bool {
+        self.plays.iter().any(|play| play.stopped.is_some())
     }
 
     fn chapter(&mut self) -> &mut Chapter {
@@ -334,7 +355,10 @@ impl Reporter for Teller {
                 story.chapter().gates.push(verdict);
             }
             Event::Waiting { reason, seconds } => step(Mood::Plain, format!("waits {seconds} s: {reason}")),
-            Event::PlayStopped { reason } => step(Mood::Bad, reason.clone()),
+            Event::PlayStopped { reason } => {
+                step(Mood::Bad, reason.clone());
+                story.chapter().stopped = Some(self.text(reason));
+            }
             Event::Unknowns { tasks } => {
                 let lines = |task: &UnknownTask| task.lines().iter().map(|line| self.text(line)).collect();
                 story.unknowns = tasks.iter().map(lines).collect();

@@ -46,6 +46,7 @@ pub fn summary(story: &Story, out: &mut String) {
 fn tiles(story: &Story, out: &mut String) {
     let c = story.totals();
     let verdict = match c.failed + c.unreachable {
+        0 if story.stopped() => ("failed", "stopped early"),
         0 if c.unknown > 0 => ("unknown", "not all is known"),
         0 if story.check && c.changed > 0 => ("changed", "would change hosts"),
         0 if c.changed > 0 => ("changed", "changed hosts"),
@@ -96,9 +97,7 @@ fn attention(story: &Story, out: &mut String) {
         );
     }
     for (index, play) in story.plays.iter().enumerate() {
-        // The last word of each gate counts.
-        let last = play.gates.last().filter(|verdict| verdict.state == GateState::Closed);
-        if let Some(verdict) = last {
+        for verdict in play.verdicts().into_iter().filter(|verdict| verdict.state == GateState::Closed) {
             let _ = write!(
                 found,
                 "<li><span class=\"badge failed\">gate closed</span> <a href=\"#gates\">{}</a>: {}</li>",
@@ -106,8 +105,13 @@ fn attention(story: &Story, out: &mut String) {
                 escaped(&verdict.sentence)
             );
         }
-        for (.., text) in play.steps.iter().filter(|(_, _, text)| text.starts_with("the play")) {
-            let _ = write!(found, "<li><a href=\"#p{index}\">{}</a>: {}</li>", escaped(&play.name), escaped(text));
+        if let Some(reason) = &play.stopped {
+            let _ = write!(
+                found,
+                "<li><span class=\"badge failed\">stopped</span> <a href=\"#p{index}\">{}</a>: {}</li>",
+                escaped(&play.name),
+                escaped(reason)
+            );
         }
     }
     if !found.is_empty() {
