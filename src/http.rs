@@ -5,7 +5,7 @@ use crate::pki::pem;
 use base64::Engine;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -96,7 +96,25 @@ impl Url {
         format!("{}://{}{rest}", self.scheme(), self.place())
     }
 
-    /// What may be secret.
+    /// What a public address keeps for itself: the password, and the fields of its query with their names.
+    pub fn credentials(&self) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        if let Some(login) = &self.login {
+            let password = login.split_once(':').map_or(login.as_str(), |(_, password)| password);
+            found.push(("password".to_string(), password.to_string()));
+        }
+        let query = self.target.split_once('?').map(|(_, query)| query).unwrap_or_default();
+        for field in query.split('&').filter(|field| !field.is_empty()) {
+            let (name, value) = field.split_once('=').unwrap_or(("key", field));
+            found.push((name.to_string(), value.to_string()));
+            if unescaped(value) != value {
+                found.push((name.to_string(), unescaped(value)));
+            }
+        }
+        found
+    }
+
+    /// What may be secret of an address that is known to those alone who may use it, as hooks are.
     pub fn secrets(&self) -> Vec<String> {
         let password =
             self.login.as_ref().map(|login| login.split_once(':').map_or(login.clone(), |(_, p)| p.to_string()));
@@ -142,18 +160,35 @@ pub fn check(headers: &[(String, String)]) -> Result<(), String> {
     Ok(())
 }
 
+/// Which authorities are trusted.
+#[derive(Clone, Copy, Debug)]
+pub struct Trust<'a> {
+    /// A file of them, instead of the system's.
+    pub file: Option<&'a Path>,
+    /// What a user sets to name one: messages say it.
+    pub setting: &'a str,
+}
+
 /// Posts `body`; an answer of 200 to 299 is a good one.
-pub async fn post(url: &Url, headers: &[(String, String)], ca_file: Option<&Path>, body: &[u8]) -> Result<(), String> {
+pub async fn post(url: &Url, headers: &[(String, String)], trust: Trust<'_>, body: &[u8]) -> Result<(), String> {
     let told = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
     let stream = TcpStream::connect((url.host.as_str(), url.port)).await.map_err(|e| told("cannot connect", &e))?;
     let request = request(url, headers, body);
     if !url.tls {
         return talk(stream, &request).await;
     }
-    let config = trusting(ca_file)?;
+    let (config, authorities) = trusting(trust)?;
     let name = ServerName::try_from(url.host.clone()).map_err(|error| told("its name", &error))?;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    let stream = connector.connect(name, stream).await.map_err(|error| told("TLS", &error))?;
+    let stream = connector.connect(name, stream).await;
+    let stream = stream.map_err(|error| match is_not_ours(&error) {
+        true => format!(
+            "TLS: its certificate was signed by none of the authorities in {}; name the right ones in {}",
+            authorities.display(),
+            trust.setting
+        ),
+        false => told("TLS", &error),
+    })?;
     talk(stream, &request).await
 }
 
@@ -214,11 +249,19 @@ fn status(answer: &[u8]) -> Option<u16> {
     self::status(answer.get(next + 4..)?)
 }
 
-fn trusting(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
-    let named = ca_file.map(Path::to_path_buf).or_else(|| std::env::var_os("SSL_CERT_FILE").map(Into::into));
-    let usual = || BUNDLES.iter().map(std::path::PathBuf::from).find(|path| path.is_file());
-    let path =
-        named.or_else(usual).ok_or("this machine has no list of authorities (ca-certificates); set `ca_file`")?;
+/// Whether a certificate was signed by none of the authorities, though one of them may bear the signer's name.
+fn is_not_ours(error: &std::io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    use rustls::CertificateError::{BadSignature, UnknownIssuer};
+    matches!(error, Some(rustls::Error::InvalidCertificate(UnknownIssuer | BadSignature)))
+}
+
+/// What TLS is spoken with, and the file of authorities.
+fn trusting(trust: Trust<'_>) -> Result<(ClientConfig, PathBuf), String> {
+    let named = trust.file.map(Path::to_path_buf).or_else(|| std::env::var_os("SSL_CERT_FILE").map(Into::into));
+    let usual = || BUNDLES.iter().map(PathBuf::from).find(|path| path.is_file());
+    let none = || format!("this machine has no list of authorities (ca-certificates); set {}", trust.setting);
+    let path = named.or_else(usual).ok_or_else(none)?;
     let told = |why: &dyn std::fmt::Display| format!("the authorities in {}: {why}", path.display());
     let text = std::fs::read_to_string(&path).map_err(|error| told(&error))?;
     let blocks = pem::blocks(&text).map_err(|why| told(&why))?;
@@ -232,7 +275,7 @@ fn trusting(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| error.to_string())?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    Ok((builder.with_root_certificates(roots).with_no_client_auth(), path))
 }
 
 #[cfg(test)]
@@ -264,6 +307,43 @@ mod tests {
         {
             assert!(Url::parse(text).is_err(), "{text:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_authority_that_is_not_known_is_told_with_what_names_it() {
+        let signed = |name: &str| rcgen::generate_simple_self_signed([name.to_string()]).unwrap();
+        let (ours, other) = (signed("localhost"), signed("localhost"));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(ours.signing_key.serialize_der()).unwrap();
+        let config =
+            builder.unwrap().with_no_client_auth().with_single_cert(vec![ours.cert.der().clone()], key).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("https://localhost:{}/x", listener.local_addr().unwrap().port())).unwrap();
+        tokio::spawn(async move {
+            let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+                let _ = stream.shutdown().await;
+            }
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        let trust = Trust { file: Some(&path), setting: "THE_SETTING" };
+        let mut stranger = rcgen::CertificateParams::new(vec!["localhost".to_string()]).unwrap();
+        stranger.distinguished_name.push(rcgen::DnType::CommonName, "somebody else");
+        let stranger = stranger.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        for pem in [other.cert.pem(), stranger.pem()] {
+            std::fs::write(&path, pem).unwrap();
+            let why = post(&url, &[], trust, b"{}").await.unwrap_err();
+            assert!(why.contains("THE_SETTING") && why.contains("ca.pem"), "{why}");
+        }
+        std::fs::write(&path, ours.cert.pem()).unwrap();
+        assert_eq!(post(&url, &[], trust, b"{}").await, Ok(()));
+        std::fs::write(&path, "").unwrap();
+        let why = post(&url, &[], trust, b"{}").await.unwrap_err();
+        assert!(why.contains("ca.pem: there is none"), "{why}");
     }
 
     #[test]

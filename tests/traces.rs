@@ -17,6 +17,8 @@ const PLAYBOOK: &str = r#"
   tasks:
     - name: writes
       copy: {content: "{{ db_password }}\n", dest: "{{ here }}/{{ inventory_hostname }}"}
+    - name: says
+      debug: {msg: "v1/traces of db {{ lookup('env', 'OTEL_EXPORTER_OTLP_HEADERS') | urldecode }}"}
     - name: fails
       fail: {msg: "no {{ db_password }}"}
       when: inventory_hostname == 'two'
@@ -91,11 +93,14 @@ fn a_run_is_a_tree_of_spans_without_secrets() {
         &[],
     );
     assert_eq!(ran.code, 2, "{}", ran.all());
-    assert!(!ran.all().contains("trace"), "{}", ran.all());
+    assert!(!ran.all().contains("the trace of"), "{}", ran.all());
     let (path, headers, body) = asked.recv_timeout(Duration::from_secs(10)).unwrap();
     assert_eq!(path, "/v1/traces");
     assert_eq!((headers["authorization"].as_str(), headers["x-team"].as_str()), ("Bearer the-token-of-it", "db"));
     assert_eq!(headers["content-type"], "application/json");
+    // What is public about the collector is no secret of the run.
+    assert!(ran.out.contains("v1/traces of db"), "{}", ran.all());
+    assert!(!ran.all().contains("the-token-of-it"), "{}", ran.all());
     assert!(!body.to_string().contains(SECRET), "{body}");
 
     let group = &body["resourceSpans"][0];

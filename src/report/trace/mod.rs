@@ -8,7 +8,7 @@ pub use settings::Settings;
 
 use super::story::Teller;
 use super::{Mask, Reporter};
-use crate::http;
+use crate::http::{self, Trust};
 use serde_json::json;
 
 /// Spans in one request: collectors take some megabytes at a time.
@@ -34,14 +34,14 @@ impl Tracer {
 
     /// What must not be shown: tokens in headers, passwords of the address.
     pub fn secrets(&self) -> Vec<String> {
-        let headers = self.settings.headers.iter().map(|(_, value)| value.clone());
-        self.settings.url.secrets().into_iter().chain(headers).collect()
+        self.settings.secrets()
     }
 
     /// Sends it.
     pub async fn send(self) -> Result<(), String> {
         let settings = &self.settings;
         let spans = spans::spans(&self.teller.story(), &self.run, settings.parent.as_ref());
+        let trust = Trust { file: settings.ca_file.as_deref(), setting: "OTEL_EXPORTER_OTLP_CERTIFICATE" };
         let post = async {
             for some in spans.chunks(SPANS) {
                 let body = json!({"resourceSpans": [{
@@ -49,7 +49,7 @@ impl Tracer {
                     "scopeSpans": [{"scope": {"name": "deploy", "version": env!("CARGO_PKG_VERSION")}, "spans": some}],
                 }]});
                 let body = body.to_string();
-                http::post(&settings.url, &settings.headers, settings.ca_file.as_deref(), body.as_bytes()).await?;
+                http::post(&settings.url, &settings.headers, trust, body.as_bytes()).await?;
             }
             Ok(())
         };

@@ -1,6 +1,7 @@
 //! Where traces go, in the variables that OpenTelemetry has for it.
 
 use crate::http::{self, Url};
+use crate::redact::MIN_LENGTH;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -76,14 +77,13 @@ impl Settings {
             }
             None => USUAL,
         };
-        let parent = match get("TRACEPARENT") {
+        // A parent that is none is as good as none: so says the standard.
+        let parent =
+            get("TRACEPARENT").and_then(|text| Parent::parse(text.trim(), get("TRACESTATE").unwrap_or_default()));
+        let parent = match parent {
             // Who is not traced does not want us to be.
-            Some(text) if text.rsplit('-').next().and_then(|flags| u8::from_str_radix(flags, 16).ok()) == Some(0) => {
-                return Ok(None);
-            }
-            // A parent that is none is as good as none: so says the standard.
-            Some(text) => Parent::parse(text.trim(), get("TRACESTATE").unwrap_or_default()),
-            None => None,
+            Some((_, false)) => return Ok(None),
+            parent => parent.map(|(parent, _)| parent),
         };
         let mut attributes = get("OTEL_RESOURCE_ATTRIBUTES").and_then(|text| pairs(&text)).unwrap_or_default();
         let given = attributes.iter().find(|(name, _)| name == "service.name").map(|(_, name)| name.clone());
@@ -103,23 +103,53 @@ impl Settings {
         }))
     }
 
+    /// What must not be shown: values of headers, the password and the query of the address. Words are left out that stand in
+    /// every other text, too: to mask them would hide nothing, and would make a riddle of what is shown.
+    pub fn secrets(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (name, value) in self.headers.iter().cloned().chain(self.url.credentials()) {
+            // `Bearer TOKEN`: the token is the secret, wherever it stands.
+            let token = value.split_once(' ').map(|(_, token)| token.trim().to_string());
+            let tokens = token.into_iter().chain([value]);
+            found.extend(tokens.filter(|token| is_secret(&name, token)));
+        }
+        found
+    }
+
     /// Who sends it.
     pub fn resource(&self) -> Value {
         self.attributes.iter().map(|(name, value)| json!({"key": name, "value": {"stringValue": value}})).collect()
     }
 }
 
+/// Shorter ones are never masked.
+const SHORTEST: usize = MIN_LENGTH;
+/// One that is longer is masked whatever it is called and looks like.
+const LONG: usize = 16;
+
+/// Whether the value of a header or field is a secret: its name says so, or it looks like no word.
+fn is_secret(name: &str, value: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let telling = ["auth", "token", "key", "secret", "pass", "cookie", "credential", "session", "signature"];
+    let length = value.chars().count();
+    let motley = value.contains(|c: char| c.is_ascii_digit()) && value.contains(|c: char| c.is_ascii_uppercase());
+    length >= SHORTEST && (telling.iter().any(|word| name.contains(word)) || length >= LONG || motley)
+}
+
 impl Parent {
-    /// Reads a `traceparent`: version, trace, span, flags.
-    fn parse(text: &str, state: String) -> Option<Parent> {
+    /// Reads a `traceparent`: version, trace, span, flags. Says beside whether it is sampled: bit 0 of the flags.
+    fn parse(text: &str, state: String) -> Option<(Parent, bool)> {
         let parts: Vec<&str> = text.split('-').collect();
-        let [version, trace, span, _, ..] = parts.as_slice() else { return None };
+        let [version, trace, span, flags, more @ ..] = parts.as_slice() else { return None };
         let hex = |text: &str, length: usize| {
             text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
         };
         let some = |text: &str| text.bytes().any(|b| b != b'0');
         let good = hex(version, 2) && *version != "ff" && hex(trace, 32) && some(trace) && hex(span, 16) && some(span);
-        good.then(|| Parent { trace: (*trace).into(), span: (*span).into(), state })
+        // Later versions may have more fields.
+        let whole = hex(flags, 2) && (more.is_empty() || *version != "00");
+        let sampled = u8::from_str_radix(flags, 16).is_ok_and(|flags| flags & 1 == 1);
+        (good && whole).then(|| (Parent { trace: (*trace).into(), span: (*span).into(), state }, sampled))
     }
 }
 
@@ -155,6 +185,18 @@ mod tests {
             (vec![HERE, ("OTEL_TRACES_EXPORTER", "none")], None),
             (vec![HERE, ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")], Some("http://c:4318/v1/traces")),
             (vec![HERE, ("TRACEPARENT", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00")], None),
+            // Bit 0 alone says whether it is sampled; the others mean other things.
+            (vec![HERE, ("TRACEPARENT", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-02")], None),
+            (vec![HERE, ("TRACEPARENT", "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-fe-01")], None),
+            (
+                vec![HERE, ("TRACEPARENT", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03")],
+                Some("http://c:4318/v1/traces"),
+            ),
+            (
+                vec![HERE, ("TRACEPARENT", "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-00")],
+                Some("http://c:4318/v1/traces"),
+            ),
+            (vec![HERE, ("TRACEPARENT", "none-00")], Some("http://c:4318/v1/traces")),
         ] {
             let url = read(&variables).unwrap().map(|settings| settings.url.whole());
             assert_eq!(url.as_deref(), expected, "{variables:?}");
@@ -193,8 +235,30 @@ mod tests {
         assert_eq!(settings.attributes[..2], [pair("service.name", "ours"), pair("team", "db,ops")]);
         assert_eq!(settings.timeout, LONGEST);
         assert_eq!(settings.parent.unwrap().span, "b7ad6b7169203331");
-        for text in ["", "00-1-2-01", "00-00000000000000000000000000000000-b7ad6b7169203331-01"] {
+        for text in [
+            "",
+            "00-1-2-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-1",
+        ] {
             assert_eq!(read(&[HERE, ("TRACEPARENT", text)]).unwrap().unwrap().parent, None, "{text}");
         }
+    }
+
+    #[test]
+    fn tokens_and_passwords_are_secrets_and_public_words_are_not() {
+        let settings = read(&[
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://me:p%40ssw0rd@c/v1/traces?api-key=abc%2Bdef&team=database"),
+            (
+                "OTEL_EXPORTER_OTLP_HEADERS",
+                "Authorization=Bearer%20the-token,X-Team=db,X-Area=production,X-Api-Key=k1,X-Tenant=Ab3dEf7h,signature=qwertz",
+            ),
+        ]);
+        let mut secrets = settings.unwrap().unwrap().secrets();
+        secrets.sort();
+        let expected = ["Ab3dEf7h", "Bearer the-token", "abc%2Bdef", "abc+def", "p@ssw0rd", "qwertz", "the-token"];
+        assert_eq!(secrets, expected);
+        assert_eq!(read(&[HERE]).unwrap().unwrap().secrets(), Vec::<String>::new());
     }
 }

@@ -200,7 +200,8 @@ impl Receiver {
             match &self.way {
                 Way::Command(words) => command::run(words, mask(&document.to_string()).as_bytes()).await,
                 Way::Http { url, headers, ca_file } => {
-                    http::post(url, headers, ca_file.as_deref(), mask(&document.to_string()).as_bytes()).await
+                    let trust = http::Trust { file: ca_file.as_deref(), setting: "`ca_file`" };
+                    http::post(url, headers, trust, mask(&document.to_string()).as_bytes()).await
                 }
                 Way::Mail { to, from, sendmail } => {
                     let message = mail::message(to, from.as_deref(), summary, &text);
