@@ -229,6 +229,74 @@ fn a_preview_that_fills_more_than_the_screen_goes_through_the_pager() {
     assert!(!shown(24, pager, "--diff"), "a run is shown as it goes on");
 }
 
+#[test]
+fn what_is_redirected_gets_no_escapes() {
+    let lines: String = (0..40).map(|n| format!("line {n}\\n")).collect();
+    let folder = folder(&format!(
+        "- hosts: here\n  gather_facts: false\n  tasks:\n    - copy: {{content: \"{lines}\", dest: \"{{{{ here }}}}/x\"}}\n"
+    ));
+    let (deploy, here) = (env!("CARGO_BIN_EXE_deploy"), folder.path().display());
+    let line = format!(
+        "stty rows 24 cols 80; export DEPLOY_PAGER='sed s/^/paged:/' DEPLOY_PLAN_KEY={here}/key; \
+         {deploy} -i hosts.yml play.yml -e here={here} -e deploy_agent_dir={here}/agent --check --diff --out p.plan 2>check.err; \
+         {deploy} show p.plan 2>show.err; echo \"code=$?\"; stty -a"
+    );
+    let (code, screen) = Session::shell(folder.path(), &line).end();
+    assert!(code == 0 && screen.matches("paged:    +line 39").count() == 2, "{screen}");
+    for (name, said) in [("check.err", "plan: p.plan"), ("show.err", "plan of ")] {
+        let text = std::fs::read_to_string(folder.path().join(name)).unwrap();
+        assert!(text.contains(said) && !text.contains('\x1b') && !text.contains('\r'), "{name}: {text:?}");
+    }
+}
+
+#[test]
+fn ctrl_c_in_the_pager_is_the_pagers_however_often() {
+    let lines: String = (0..40).map(|n| format!("line {n}\\n")).collect();
+    let folder = folder(&format!(
+        "- hosts: here\n  gather_facts: false\n  tasks:\n    - copy: {{content: \"{lines}\", dest: \"{{{{ here }}}}/x\"}}\n"
+    ));
+    // As less does, this one takes Ctrl-C as a key; the shell that starts it does not stand in its place.
+    let pager = "trap 'echo taken' INT; cat; for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do sleep 0.2; done; echo pager-done\n";
+    std::fs::write(folder.path().join("pager.sh"), pager).unwrap();
+    let (deploy, here) = (env!("CARGO_BIN_EXE_deploy"), folder.path().display());
+    let line = format!(
+        "trap : INT; stty rows 24 cols 80; DEPLOY_PAGER='sh pager.sh; true' {deploy} -i hosts.yml play.yml -e here={here} \
+         -e deploy_agent_dir={here}/agent --check --diff; echo \"code=$?\"; stty -a"
+    );
+    let mut session = Session::shell(folder.path(), &line);
+    session.sees("PLAY RECAP");
+    session.types("\u{3}");
+    session.sees("taken");
+    session.types("\u{3}");
+    let (code, screen) = session.end();
+    assert_eq!(code, 0, "{screen}");
+    let at = |text: &str| screen.find(text).unwrap_or_else(|| panic!("no `{text}`: {screen}"));
+    assert!(at("pager-done") < at("code="), "deploy left before its pager: {screen}");
+    assert_eq!(screen.matches("taken").count(), 2, "{screen}");
+}
+
+#[test]
+fn a_second_ctrl_c_before_the_pager_leaves_with_what_was_seen() {
+    let folder = folder(
+        "- hosts: here\n  gather_facts: false\n  tasks:\n    - copy: {content: \"a line\\n\", dest: \"{{ here }}/x\"}\n    \
+         - {name: slow, check_mode: false, shell: \"touch {{ here }}/begun; sleep 4; touch {{ here }}/ended\"}\n",
+    );
+    let (deploy, here) = (env!("CARGO_BIN_EXE_deploy"), folder.path().display());
+    let line = format!(
+        "trap : INT; stty rows 24 cols 80; DEPLOY_PAGER='sed s/^/paged:/' {deploy} -i hosts.yml play.yml -e here={here} \
+         -e deploy_agent_dir={here}/agent --check --diff; echo \"code=$?\"; stty -a"
+    );
+    let mut session = Session::shell(folder.path(), &line);
+    wait_for(&folder.path().join("begun"));
+    session.types("\u{3}");
+    std::thread::sleep(Duration::from_millis(500));
+    session.types("\u{3}");
+    let (code, screen) = session.end();
+    assert_eq!(code, 130, "{screen}");
+    assert!(screen.contains("+a line") && !screen.contains("paged:"), "{screen}");
+    wait_for(&folder.path().join("ended"));
+}
+
 const SLOW: &str = r#"
 - hosts: here
   gather_facts: false

@@ -41,6 +41,21 @@ impl Write for Page {
 }
 
 impl Page {
+    /// A text that is whole.
+    pub fn of(text: &str) -> Page {
+        Page(Arc::new(Mutex::new(text.as_bytes().to_vec())))
+    }
+
+    /// Shows what there is so far without a pager: nobody waits for the rest.
+    pub fn leave(&self) {
+        if std::io::stderr().is_terminal() {
+            // Where the line was that said how far it is.
+            let _ = std::io::stderr().write_all(b"\r\x1b[2K");
+        }
+        let bytes = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        super::show(&String::from_utf8_lossy(&bytes));
+    }
+
     /// Shows it: by the pager where it is longer than the screen, and as it is where there is no pager.
     pub fn show(&self, pager: &str) {
         let bytes = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
@@ -60,7 +75,9 @@ fn paged(text: &str, pager: &str) -> bool {
         runtime.block_on(async { tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).ok() })
     });
     let mut command = Command::new("sh");
-    command.args(["-c", pager]).stdin(Stdio::piped());
+    // The shell waits for the pager, whatever is typed there: who is left alone with the terminal leaves it as a pager has it.
+    let pager = format!("trap : INT QUIT\n{pager}");
+    command.args(["-c", &pager]).stdin(Stdio::piped());
     for (name, value) in [("LESS", "FRX"), ("LV", "-c")] {
         if std::env::var_os(name).is_none() {
             command.env(name, value);

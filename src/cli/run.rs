@@ -321,6 +321,7 @@ pub(super) async fn play(
     });
     let kept = record::begin(&id, &arguments, &mut sources.inventory, &sources.playbooks, order, &redactor)?;
     let mut reporters = watching.reporters;
+    let page = watching.page.clone();
     if !watching.silent {
         let diffs = arguments.display.diffs();
         let to_user = match watching.page {
@@ -352,7 +353,7 @@ pub(super) async fn play(
         });
     }
     let remarks: Vec<String> = kept.remarks.into_iter().chain(untraceable).collect();
-    let code = drive(&run, &playbooks, names, &arguments, &remarks, colour, watching.after).await;
+    let code = drive(&run, &playbooks, names, &arguments, &remarks, colour, page, watching.after).await;
     if let Some(tracer) = tracer
         && let Err(why) = tracer.send().await
     {
@@ -394,10 +395,11 @@ pub(super) fn to_user(
     }
 }
 
-/// Events to a page that is shown at the end; until then a line on the terminal says how far it is.
+/// Events to a page that is shown at the end; until then a line on the terminal, if there is one, says how far it is.
 pub(super) fn on_page(page: Page, verbosity: u8, mask: Mask, colour: bool, diffs: DiffOptions) -> Box<dyn Reporter> {
     let shown = Terminal::new(page, mask.clone(), Style::new(colour), verbosity, false).with_diffs(diffs);
-    Box::new(Behind::new(shown, std::io::stderr(), mask))
+    let line = std::io::stderr().is_terminal().then(std::io::stderr);
+    Box::new(Behind::new(shown, line, mask))
 }
 
 /// Runs all plays; the exit code.
@@ -408,6 +410,7 @@ async fn drive(
     arguments: &RunArguments,
     remarks: &[String],
     colour: bool,
+    page: Option<Page>,
     after: Option<Box<dyn FnOnce(Arc<Run>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>>,
 ) -> u8 {
     let sink = &run.sink;
@@ -419,7 +422,7 @@ async fn drive(
         report_preflight(run, &found, colour);
         return EXIT_PARSE;
     }
-    let interrupted = tokio::spawn(interrupts(run.clone()));
+    let interrupted = tokio::spawn(interrupts(run.clone(), page));
     let mut broken = false;
     let mut number = 0;
     'playbooks: for playbook in playbooks {
@@ -486,8 +489,8 @@ async fn drive(
 }
 
 /// Ctrl-C, the end of a terminal, a service manager's stop: the first lets hosts finish what they are at, the second leaves
-/// at once (the hosts still finish it).
-async fn interrupts(run: Arc<Run>) {
+/// at once (the hosts still finish it), with what a pager would have been given.
+async fn interrupts(run: Arc<Run>, page: Option<Page>) {
     let listen = |kind| tokio::signal::unix::signal(kind).ok();
     let mut terminated = listen(SignalKind::terminate());
     let mut hung_up = listen(SignalKind::hangup());
@@ -500,6 +503,7 @@ async fn interrupts(run: Arc<Run>) {
             else => return,
         };
         if asked {
+            page.iter().for_each(Page::leave);
             std::process::exit(code);
         }
         asked = true;

@@ -11,31 +11,31 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Hands events on, and says how far they are.
 pub struct Behind<R: Reporter, W: Write> {
     inner: R,
-    line: Masked<W>,
+    line: Option<Masked<W>>,
     last: Option<Instant>,
     shown: bool,
 }
 
 impl<R: Reporter, W: Write> Behind<R, W> {
-    /// Hands events to `inner`; the line goes to `out`, a terminal.
-    pub fn new(inner: R, out: W, mask: Mask) -> Self {
-        Behind { inner, line: Masked::new(out, mask), last: None, shown: false }
+    /// Hands events to `inner`; the line goes to `out`, where that is a terminal: in a file it would be nothing but escapes.
+    pub fn new(inner: R, out: Option<W>, mask: Mask) -> Self {
+        Behind { inner, line: out.map(|out| Masked::new(out, mask)), last: None, shown: false }
     }
 
     fn say(&mut self, text: &str) {
-        if self.last.is_some_and(|last| last.elapsed() < PAUSE) {
+        let Some(line) = self.line.as_mut().filter(|_| self.last.is_none_or(|last| last.elapsed() >= PAUSE)) else {
             return;
-        }
+        };
         self.last = Some(Instant::now());
         self.shown = true;
         let text: String = text.chars().filter(|c| !c.is_control()).take(78).collect();
         // Who cannot be told how far it is still is told everything at the end.
-        let _ = self.line.text(&format!("\r\x1b[2K{text}"));
+        let _ = line.text(&format!("\r\x1b[2K{text}"));
     }
 
     fn clear(&mut self) {
         if std::mem::take(&mut self.shown) {
-            let _ = self.line.text("\r\x1b[2K");
+            let _ = self.line.as_mut().map(|line| line.text("\r\x1b[2K"));
         }
         self.last = None;
     }
