@@ -329,6 +329,14 @@ fn drift_is_a_list_and_a_code_of_its_own() {
     let document: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!((code, document["drift"].as_array().unwrap().len()), (10, 4), "{text}");
     assert!(!text.contains("battery"), "{text}");
+    let (code, text) = drift(&["--diff", "--report", "drift.html", "--report", "drift.md"]);
+    assert!(code == 10 && text.contains("+port 1"), "{text}");
+    let (page, ticket) = (play.read("drift.html"), play.read("drift.md"));
+    assert!(page.contains("nothing was changed on any host") && page.contains("a file"), "{page}");
+    assert!(ticket.contains("# Check of") && ticket.contains("+port 1") && !ticket.contains("battery"), "{ticket}");
+    assert_eq!(drift(&["--report", "drift.pdf"]).0, 1);
+    assert_eq!(drift(&["--report", "no/such/folder/drift.md"]).0, 1);
+    assert_eq!(drift(&["--check", "--out", "x.plan"]).0, 5, "a drift is no plan, and says so");
     assert_eq!(play.run(&[]).code, 0);
     let (code, text) = drift(&[]);
     assert_eq!((code, text.as_str()), (0, "1 of 1 hosts are as the playbooks say\n"));

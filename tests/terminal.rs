@@ -230,6 +230,31 @@ fn a_preview_that_fills_more_than_the_screen_goes_through_the_pager() {
 }
 
 #[test]
+fn drift_and_what_moved_since_a_plan_go_through_the_pager_too() {
+    let lines: String = (0..40).map(|n| format!("line {n}\\n")).collect();
+    let folder = folder(&format!(
+        "- hosts: here\n  gather_facts: false\n  tasks:\n    - copy: {{content: \"{lines}\", dest: \"{{{{ here }}}}/x\"}}\n"
+    ));
+    let (deploy, here) = (env!("CARGO_BIN_EXE_deploy"), folder.path().display());
+    let run = |words: &str| {
+        let line = format!(
+            "stty rows 24 cols 80; export DEPLOY_PAGER='sed s/^/paged:/' DEPLOY_PLAN_KEY={here}/key; {deploy} {words}; \
+             echo \"code=$?\"; stty -a"
+        );
+        let (code, screen) = Session::shell(folder.path(), &line).end();
+        (code, screen.contains("+line 39"), screen.contains("paged:"))
+    };
+    let common = format!("-i hosts.yml play.yml -e here={here} -e deploy_agent_dir={here}/agent --diff");
+    assert_eq!(run(&format!("drift {common}")), (10, true, true));
+    assert_eq!(run(&format!("drift {common} --no-pager")), (10, true, false));
+    assert_eq!(run(&format!("drift {common} | cat")), (0, true, false), "never in pipes");
+    assert_eq!(run(&format!("{common} --check --out p.plan --no-pager")), (0, true, false));
+    std::fs::write(folder.path().join("x"), "other\n".repeat(40)).unwrap();
+    assert_eq!(run("apply p.plan"), (12, true, true));
+    assert_eq!(run("apply p.plan --no-pager"), (12, true, false));
+}
+
+#[test]
 fn what_is_redirected_gets_no_escapes() {
     let lines: String = (0..40).map(|n| format!("line {n}\\n")).collect();
     let folder = folder(&format!(

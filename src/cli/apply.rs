@@ -1,8 +1,9 @@
 //! `deploy apply FILE`: a plan is carried out, exactly as it was shown, or not at all.
 
 use super::applied::Applied;
-use super::arguments::{ApplyArguments, Arguments, Colour, OnMoved, RunArguments};
+use super::arguments::{ApplyArguments, Arguments, Colour, Format, OnMoved, RunArguments};
 use super::assemble::{Passwords, passwords};
+use super::pager::{self, Page};
 use super::planning::variables;
 use super::record::{self, Order, moment};
 use super::run::{Sources, Watching, masking, play, read, runtime, wants_colour};
@@ -68,8 +69,15 @@ fn apply(arguments: &ApplyArguments) -> Result<u8, Refused> {
     let style = Style::new(wants_colour(arguments.color, std::io::stderr().is_terminal()));
     let recording = plan.recording();
     let moved = compare(&recording, &now);
-    for (host, text) in told(&moved, &masking(&redactor), style, arguments.display.diffs()) {
-        eprint!("{}", redactor.mask(&format!("{host} is not as the plan saw it:\n{text}")));
+    let told: String = told(&moved, &masking(&redactor), style, arguments.display.diffs())
+        .into_iter()
+        .map(|(host, text)| format!("{host} is not as the plan saw it:\n{text}"))
+        .collect();
+    // Nobody is asked to read what a program reads; there it stands with the other reasons.
+    let by_people = arguments.format == Format::Text && std::io::stderr().is_terminal();
+    match pager::wanted(arguments.display.no_pager).filter(|_| by_people && !told.is_empty()) {
+        Some(pager) => Page::of(&redactor.mask(&told)).show(&pager),
+        None => eprint!("{}", redactor.mask(&told)),
     }
     let hosts = refused(&recording, &moved);
     for host in hosts.iter().filter(|host| !moved.contains_key(*host)) {

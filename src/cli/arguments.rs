@@ -82,6 +82,39 @@ pub fn subcommands() -> Vec<String> {
     Arguments::command().get_subcommands().map(|command| command.get_name().to_string()).collect()
 }
 
+/// Options of a run that a subcommand takes over with the others, and that would mean nothing there.
+const MEANINGLESS: &[(&str, &[&str])] = &[
+    ("drift", &["out", "sign", "list_tasks", "list_hosts", "list_tags", "syntax_check", "step", "verbose"]),
+    ("rollback", &["out", "sign"]),
+];
+
+/// Reads the command line.
+///
+/// # Errors
+/// It cannot be read, help was asked for, or an option has no meaning for its subcommand: that is never passed over in silence.
+pub fn parse<W: Into<std::ffi::OsString> + Clone>(
+    words: impl IntoIterator<Item = W>,
+) -> Result<Arguments, clap::Error> {
+    use clap::{CommandFactory, FromArgMatches, parser::ValueSource};
+    let hidden = |command: clap::Command, ids: &[&'static str]| {
+        ids.iter().fold(command, |command, id| {
+            command.mut_arg(*id, |arg| arg.hide(true).requires(clap::builder::Resettable::Reset))
+        })
+    };
+    let mut command = MEANINGLESS
+        .iter()
+        .fold(Arguments::command(), |command, (name, ids)| command.mut_subcommand(*name, |sub| hidden(sub, ids)));
+    let matches = command.try_get_matches_from_mut(words)?;
+    if let Some((name, given)) = matches.subcommand()
+        && let Some((_, ids)) = MEANINGLESS.iter().find(|(other, _)| *other == name)
+        && let Some(id) = ids.iter().find(|id| given.value_source(id) == Some(ValueSource::CommandLine))
+    {
+        let message = format!("`--{}` has no meaning for `deploy {name}`", id.replace('_', "-"));
+        return Err(command.error(clap::error::ErrorKind::UnknownArgument, message));
+    }
+    Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
 fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "it must be a number, and at least 1".into())
 }
@@ -200,7 +233,8 @@ pub struct DisplayArguments {
     /// How diffs are set
     #[arg(long = "diff-style", value_name = "STYLE", default_value = "auto")]
     pub diff_style: DiffStyle,
-    /// Show no pager (DEPLOY_PAGER, PAGER or less), which --check --diff uses on a terminal when it fills more than a screen
+    /// Show no pager (DEPLOY_PAGER, PAGER or less): on a terminal, previews (--check --diff), plans, drift and what has moved
+    /// since a plan go through it when they fill more than a screen
     #[arg(long = "no-pager")]
     pub no_pager: bool,
 }
@@ -582,4 +616,36 @@ pub struct DocArguments {
     /// Write a page for each module into this folder
     #[arg(long, value_name = "DIR")]
     pub pages: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_meaning_for_a_subcommand_is_refused() {
+        for (line, expected) in [
+            ("drift --out x", Some("`--out` has no meaning for `deploy drift`")),
+            ("drift --check --out x", Some("`--out` has no meaning for `deploy drift`")),
+            ("drift site.yml --list-tasks", Some("`--list-tasks` has no meaning")),
+            ("drift --syntax-check", Some("`--syntax-check`")),
+            ("drift --step", Some("`--step`")),
+            ("drift -vv", Some("`--verbose`")),
+            ("rollback last --check --out x", Some("`--out` has no meaning for `deploy rollback`")),
+            ("apply x --out y", Some("unexpected argument '--out'")),
+            ("show x --report r.html", Some("unexpected argument '--report'")),
+            ("drift site.yml --check --diff --report r.html --no-pager --limit db1 --format json", None),
+            ("rollback last --check --report r.md -v", None),
+            ("apply x --no-pager --report r.html", None),
+            ("--check --out x -v", None),
+        ] {
+            let told = parse(std::iter::once("deploy").chain(line.split(' '))).map_err(|error| error.to_string());
+            match expected {
+                Some(expected) => assert!(told.as_ref().is_err_and(|why| why.contains(expected)), "{line}: {told:?}"),
+                None => assert!(told.is_ok(), "{line}: {told:?}"),
+            }
+        }
+        let help = parse(["deploy", "drift", "--help"]).unwrap_err().to_string();
+        assert!(help.contains("--report") && !help.contains("--list-tasks"), "{help}");
+    }
 }

@@ -26,8 +26,7 @@ mod table;
 mod unlock;
 mod vault;
 
-use arguments::{Arguments, Command};
-use clap::Parser;
+use arguments::Command;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -41,7 +40,7 @@ pub const EXIT_INTERRUPTED: i32 = 99;
 /// Runs the command line.
 pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = words.collect();
-    let arguments = match Arguments::try_parse_from(&words) {
+    let arguments = match arguments::parse(&words) {
         Ok(arguments) => arguments,
         Err(error) => {
             let help = !error.use_stderr();
