@@ -5,6 +5,7 @@
 
 mod accuracy;
 mod certificates;
+mod checks;
 mod cluster;
 mod failures;
 mod faults;
@@ -52,6 +53,7 @@ fn scenarios() {
         turns::SCENARIOS,
         runs::SCENARIOS,
         rotation::SCENARIOS,
+        checks::SCENARIOS,
         accuracy::SCENARIOS,
     ];
     // The long ones are a suite of their own.

@@ -126,6 +126,9 @@ impl Machine {
             return Ok(Report::default());
         }
         self.require_root("install or remove packages")?;
+        if self.predicted() && self.no_fetch {
+            refuse_downloads(&words, options)?;
+        }
         let verbs: &[&str] = match action {
             DnfAction::Install => &["install"],
             // `upgrade` alone does not install; `install` alone does not upgrade everything that is named by a pattern.
@@ -141,6 +144,9 @@ impl Machine {
         }
         if self.predicted() {
             argv.push("--assumeno".into());
+            if self.no_fetch {
+                argv.push("--cacheonly".into());
+            }
             argv.extend(verbs.iter().map(|v| v.to_string()));
             argv.extend(words.iter().cloned());
             let output = self.run_process(&command(argv))?;
@@ -149,6 +155,12 @@ impl Machine {
             let complaint = output.stderr_text();
             // With --assumeno dnf always ends with a failure when there is something to do.
             if steps.is_empty() && !output.success() && !complaint.contains("Operation aborted") {
+                if self.no_fetch {
+                    return Err(MachineError::unknown(format!(
+                        "dnf could not tell by what it has kept of its repositories, and --no-fetch forbids to download them: {}",
+                        complaint.trim()
+                    )));
+                }
                 return Err(MachineError::failed(format!("dnf: {}", complaint.trim())));
             }
             self.record_steps(&steps);
@@ -156,6 +168,11 @@ impl Machine {
                 self.predictions.packages.rpm.insert(word.clone(), action != DnfAction::Remove);
             }
             self.predictions.packages.opaque |= !steps.is_empty();
+            let brought: Vec<&str> =
+                steps.iter().filter(|s| s.after.is_some()).map(|s| s.name.as_str()).take(4).collect();
+            if self.no_fetch && !brought.is_empty() {
+                self.leave_unread(&brought.join(", "));
+            }
             return Ok(Report { changed: !steps.is_empty(), ..Report::default() });
         }
         let before = self.rpm_packages()?;
@@ -195,6 +212,19 @@ impl Machine {
     pub fn foresees_opaque_packages(&self) -> bool {
         self.predicted() && self.predictions.packages.opaque
     }
+}
+
+/// Under `--no-fetch`, what could only be told after a download is unknown.
+fn refuse_downloads(words: &[String], options: &DnfOptions) -> Result<()> {
+    if let Some(word) = words.iter().find(|word| word.contains("://")) {
+        let why = format!("{word} would have to be downloaded to be looked into, and --no-fetch forbids it");
+        return Err(MachineError::unknown(why));
+    }
+    if options.refresh {
+        let why = "the repositories' metadata would be brought up to date first, and --no-fetch forbids to download it";
+        return Err(MachineError::unknown(why));
+    }
+    Ok(())
 }
 
 fn command(argv: Vec<String>) -> Command {
@@ -327,5 +357,49 @@ Install  2 Packages
                 ("nano".to_string(), true, None),
             ]
         );
+    }
+
+    #[test]
+    fn no_fetch_asks_the_cache_alone_and_downloads_nothing() {
+        use crate::machine::Mode;
+        use std::os::unix::fs::PermissionsExt;
+        if !rustix::process::geteuid().is_root() {
+            return; // whoever is not root is told so before anything else
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let asked = folder.path().join("asked");
+        let stub = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        stub("rpm", "exit 1");
+        stub(
+            "dnf",
+            &format!(
+                "echo \"$*\" >> {}\necho 'Installing:'\necho ' nano x86_64 5.6.1-5.el9 baseos 1 M'\nexit 1",
+                asked.display()
+            ),
+        );
+        let dnf = |no_fetch: bool, name: &str, refresh: bool| {
+            let _ = std::fs::remove_file(&asked);
+            let mut machine = Machine::new(Mode::Predicted);
+            machine.no_fetch = no_fetch;
+            machine.environment.insert("PATH".into(), format!("{}:/usr/bin:/bin", folder.path().display()));
+            let options = DnfOptions { refresh, ..DnfOptions::default() };
+            let name = Specification { text: name.into(), name: name.into(), version: None, release: None };
+            let said = machine.dnf(DnfAction::Install, &[name], &options, &mut |_| {}).map(|report| report.changed);
+            let unknown = matches!(&said, Err(MachineError::Unknown { why }) if why.contains("--no-fetch"));
+            (said.ok(), unknown, std::fs::read_to_string(&asked).unwrap_or_default().trim().to_string())
+        };
+        let words = |text: &str| text.to_string();
+        assert_eq!(dnf(false, "nano", false), (Some(true), false, words("-q --assumeno install nano")));
+        assert_eq!(dnf(true, "nano", false), (Some(true), false, words("-q --assumeno --cacheonly install nano")));
+        assert_eq!(dnf(false, "nano", true).2, "-q --refresh --assumeno install nano");
+        assert_eq!(dnf(true, "nano", true), (None, true, words("")), "nothing is refreshed");
+        assert_eq!(dnf(true, "https://example.com/x.rpm", false), (None, true, words("")));
+        stub("dnf", "echo 'Error: Cache-only enabled but no cache for baseos' >&2; exit 1");
+        assert_eq!(dnf(true, "nano", false), (None, true, words("")));
+        assert_eq!(dnf(false, "nano", false), (None, false, words("")), "without it, that is a failure");
     }
 }

@@ -46,7 +46,8 @@ crate::arguments! {
     ///
     /// UNVERIFIED: this module was written from dnf's documentation and tested with samples of its output, not yet
     /// against a real host of the RedHat family. In a check the set of packages is resolved by dnf itself, but not
-    /// what they bring: services and files of a package that is not installed yet are unknown.
+    /// what they bring: services and files of a package that is not installed yet are unknown. With `--no-fetch` dnf is
+    /// asked for what it has kept of its repositories alone (`--cacheonly`).
     pub struct Dnf {
         /// Packages, package files or URLs.
         #[serde(default, alias = "pkg")]
