@@ -353,7 +353,7 @@ pub(super) async fn play(
         });
     }
     let remarks: Vec<String> = kept.remarks.into_iter().chain(untraceable).collect();
-    let code = drive(&run, &playbooks, names, &arguments, &remarks, colour, page, watching.after).await;
+    let code = drive(&run, &playbooks, &arguments, &remarks, colour, page, watching.after).await;
     if let Some(tracer) = tracer
         && let Err(why) = tracer.send().await
     {
@@ -406,14 +406,14 @@ pub(super) fn on_page(page: Page, verbosity: u8, mask: Mask, colour: bool, diffs
 async fn drive(
     run: &Arc<Run>,
     playbooks: &[Playbook],
-    names: Vec<String>,
     arguments: &RunArguments,
     remarks: &[String],
     colour: bool,
     page: Option<Page>,
-    after: Option<Box<dyn FnOnce(Arc<Run>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>>,
+    after: Option<After>,
 ) -> u8 {
     let sink = &run.sink;
+    let names = playbooks.iter().map(|playbook| playbook.path.display().to_string()).collect();
     sink.emit(Event::RunStarted { playbooks: names, check: arguments.check });
     remarks.iter().for_each(|remark| run.warn(remark));
     unknown_tags(playbooks, &run.tags).into_iter().for_each(|remark| run.warn(remark));
