@@ -86,7 +86,8 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
         group: call.group,
         timeout,
         detach,
-        label: call.info.name.clone(),
+        // It is written down on the host.
+        label: call.on.play.run.redactor.mask(&call.info.name).into_owned(),
         run: String::new(), // the link knows it
         turn: call.on.batch.turn,
         unlocked: false,

@@ -64,8 +64,13 @@ impl Machine {
             return Err(MachineError::unknown(format!("{shown} is not run in a check")));
         }
         let name = command.argv.first().cloned().unwrap_or_default();
-        // Before it runs: it may not come back. Its arguments may be secret.
-        self.log(Entry::Step { domain: Domain::Command, name: name.clone(), what: "ran".into() });
+        // Before it runs: it may not come back. Its arguments may be secret, and so may be what is no program.
+        let place = match &command.chdir {
+            Some(directory) if name.contains('/') && !name.starts_with('/') => format!("{directory}/{name}"),
+            _ => name.clone(),
+        };
+        let shown = if self.has_program(&place) { name.clone() } else { "a program".to_string() };
+        self.log(Entry::Step { domain: Domain::Command, name: shown, what: "ran".into() });
         let output = self.run_process(command)?;
         self.record(Change::effect(
             Subject::new(Domain::Command, name),
