@@ -1,18 +1,25 @@
 //! Forty secrets of awkward shapes, planted wherever a value can stand: none of them may be found in anything that is shown
 //! or kept.
 
-use super::lab::{Lab, Ran, lab};
-use super::secrets::{forms, logs};
+use super::lab::{Lab, Ran, lab, script};
+use super::secrets::forms;
 use deploy::redact::Redactor;
 use deploy::secret::Secret;
 use deploy::vars::vault::Vault;
 use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 /// The scenarios of this file.
 pub const SCENARIOS: &[(&str, fn())] = &[("forty secrets of awkward shapes are found nowhere", nowhere)];
 
 const HOST: &str = "box1";
+
+/// The secret that is the login user's password, which sudo asks for.
+const BECOME: usize = 2;
 
 /// Shapes around a core that no other text has. The core itself has no character that any encoding changes.
 fn shapes() -> Vec<String> {
@@ -207,6 +214,7 @@ fn variables(secrets: &[String], vault: &Vault) -> (String, String) {
     }
     text += &list;
     text += "one_secret: \"{{ app4_password }}\"\n";
+    extra.insert("ansible_become_password".into(), json!(secrets[BECOME]));
     text += &format!("applications: [{{name: a, password: {}}}]\n", serde_json::to_string(&nested()).unwrap());
     (text, Value::Object(extra).to_string())
 }
@@ -228,24 +236,35 @@ fn nowhere() {
     let play = lab.file("forty-play.yml", &playbook());
     let sealed = lab.file("vault-password", password);
     let extra = lab.file("extra.json", &extra);
-    secrets.extend([nested(), password.into()]);
+    let token = "the collector's tk66vK7wTk token";
+    secrets.extend([nested(), password.into(), token.into()]);
+    let encoded = base64_of(&format!("deploy:{}\n", secrets[BECOME]));
+    lab.ssh(HOST, &format!("echo {encoded} | base64 -d | chpasswd"));
+    lab.ssh(HOST, "echo 'deploy ALL=(ALL:ALL) ALL' > /etc/sudoers.d/deploy");
+    let refused = lab.ssh(HOST, "runuser -u deploy -- sudo -n true 2>&1");
+    assert!(refused.contains("password"), "sudo asks for none: {refused}");
     // What is on the host already is shown by a diff, too. (Not by heredoc: its log is looked at later.)
     lab.ssh(HOST, &format!("printf %s {} | base64 -d > /srv/before", base64_of(&secrets[..36].join("\n"))));
     let runs = lab.file("forty-runs/.keep", "").parent().unwrap().to_path_buf();
     let out = |name: &str| lab.file(&format!("forty-out/{name}"), "");
     let (plan, key) = (out("forty.plan"), lab.file("forty-key/.keep", "").with_file_name("key"));
     let (html, xml, markdown) = (out("r.html"), out("r.xml"), out("r.md"));
+    let (endpoint, traces) = collector();
+    let token: String = token.bytes().map(|b| format!("%{b:02X}")).collect();
     let deploy = |words: &[&str]| -> Ran {
         // A subcommand comes first.
         let (first, words) = words.split_at(usize::from(words[0] == "drift"));
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_deploy"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_deploy"));
         command.args(first).arg("-i").arg(&lab.inventory).args(words).env("NO_COLOR", "1");
-        command.stdin(std::process::Stdio::null());
+        command.stdin(Stdio::null());
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint);
+        command.env("OTEL_EXPORTER_OTLP_HEADERS", format!("Authorization=Bearer%20{token}"));
         command.env("DEPLOY_RUNS_DIR", &runs).env("DEPLOY_PLAN_KEY", &key);
         Ran::of(command.output().unwrap())
     };
     let secret_words = ["--vault-password-file", sealed.to_str().unwrap(), "-e", &format!("@{}", extra.display())];
     let mut leaks = Vec::new();
+    let processes = Processes::watch(HOST);
     let mut run = |name: &str, words: &[&str], code: i32| {
         let ran = deploy(&[words, &secret_words[..]].concat());
         if ran.code != code {
@@ -267,12 +286,29 @@ fn nowhere() {
     let reports = ["--report", &path(&html), "--report", &path(&xml), "--report", &path(&markdown)];
     run("run", &[&[play, "--diff", "-vvv"], &reports[..]].concat(), 0);
     run("run, JSON", &[play, "--diff", "--format", "json", "-vvv"], 0);
+    let processes = processes.stop();
+    if !(processes.contains("/agent-") && processes.contains("printf %s")) {
+        let lines: Vec<&str> = processes.lines().filter(|line| line.contains("cmdline")).collect();
+        leaks.push(format!("the commands were not seen among the processes: {}", lines.join("\n  ")));
+    }
+    leaks.extend(found("a process", &without_what_was_asked_for(&processes), &secrets));
+    let traces = traces.lock().unwrap().clone();
+    let sent = traces.matches("\"resourceSpans\"").count();
+    if sent < 6 {
+        leaks.push(format!("{sent} traces were sent, which is not one of each run"));
+    }
+    leaks.extend(found("a trace", &traces, &secrets));
     for words in
         [&["show", plan.to_str().unwrap(), "-vvv"][..], &["runs", "last"], &["runs", "last", "--format", "json"]]
     {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_deploy"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_deploy"));
         command.args(words).env("DEPLOY_RUNS_DIR", &runs).env("DEPLOY_PLAN_KEY", &key).env("NO_COLOR", "1");
-        leaks.extend(found(words[0], &Ran::of(command.output().unwrap()).all(), &secrets));
+        let ran = Ran::of(command.output().unwrap());
+        if ran.code != 0 || ran.out.len() < 200 {
+            let end: Vec<&str> = ran.err.lines().rev().take(3).collect();
+            leaks.push(format!("{words:?}: exit code {} with {} bytes: {end:?}", ran.code, ran.out.len()));
+        }
+        leaks.extend(found(words[0], &ran.all(), &secrets));
     }
     for folder in [&runs, plan.parent().unwrap()] {
         let mut names = Vec::new();
@@ -287,8 +323,10 @@ fn nowhere() {
     if !secrets[..3].iter().all(|secret| files.contains(secret)) {
         leaks.push("the secrets were not written".into());
     }
-    leaks.extend(found("the host's logs", &logs_without_before_images(&lab), &secrets));
+    leaks.extend(found("the host's files", &written(&lab), &secrets));
     assert!(leaks.is_empty(), "{} leaks:\n{}", leaks.len(), leaks.join("\n"));
+    // Others become root here without a password.
+    lab.reset(HOST);
 }
 
 fn base64_of(text: &str) -> String {
@@ -305,14 +343,113 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Before-images are the host's own files, kept for a rollback where only root can read them: they are no log.
-fn logs_without_before_images(lab: &Lab) -> String {
-    let places = "/var/lib/deploy/runs /var/lib/deploy/before";
+/// Everything that the host might have written down of what was done to it: its journal, its logs, what is kept of runs (the
+/// lists of changes, too). Before-images alone are left out: they are the host's own files, kept for a rollback where only root
+/// can read them.
+fn written(lab: &Lab) -> String {
     let open = lab.ssh(
         HOST,
-        &format!("find {places} -maxdepth 0 -perm /077 2>/dev/null; find /var/lib/deploy -type f -perm /077"),
+        "find /var/lib/deploy/runs /var/lib/deploy/before -maxdepth 0 -perm /077 2>/dev/null; find /var/lib/deploy -type f -perm /077",
     );
-    assert_eq!(open, "", "before-images are for root alone");
-    lab.ssh(HOST, &format!("rm -rf {places}"));
-    logs(lab, HOST)
+    assert_eq!(open, "", "what is kept of runs is for root alone");
+    let changes = lab.ssh(HOST, "cat /var/lib/deploy/runs/*/changes | wc -l");
+    assert!(changes.parse::<u32>().is_ok_and(|lines| lines > 50), "the lists of changes have {changes} lines");
+    let text = lab.ssh(
+        HOST,
+        "journalctl --no-pager -q -o export 2>/dev/null | grep -av '^__'; \
+         find /var/log /var/lib/deploy /var/lib/deploy-agent /home/deploy /root /run /var/tmp /tmp -xdev -type f -size -8M \
+         -not -name 'agent-*' -not -path '*/journal/*' -not -path '/run/systemd/*' \
+         -not -regex '/var/lib/deploy/before/[0-9a-f]*' -exec grep -aH '' {} + 2>/dev/null",
+    );
+    // A search that looks at nothing finds nothing.
+    for place in ["/var/lib/deploy/runs/", "/changes:", "/var/log/", "MESSAGE="] {
+        assert!(text.contains(place), "{place} was not looked at");
+    }
+    text
+}
+
+/// A collector of traces that takes everything: its address, and what it was sent.
+fn collector() -> (String, Arc<Mutex<String>>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let taken: Arc<Mutex<String>> = Arc::default();
+    let sent = taken.clone();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let mut length = 0;
+            let mut line = String::new();
+            while reader.read_line(&mut line).is_ok_and(|n| n > 2) {
+                let header = line.to_lowercase();
+                length = header.strip_prefix("content-length: ").map_or(length, |text| text.trim().parse().unwrap());
+                line.clear();
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).unwrap();
+            // In lines, as everything else that is searched.
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            sent.lock().unwrap().push_str(&serde_json::to_string_pretty(&body).unwrap());
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+        }
+    });
+    (address, taken)
+}
+
+/// Looks at all processes of a host, fifty times a second: their programs, command lines and environments.
+struct Processes {
+    child: Child,
+    seen: JoinHandle<String>,
+}
+
+impl Processes {
+    fn watch(host: &str) -> Processes {
+        // Ends with its input.
+        let look = r##"
+            $| = 1;
+            my %seen;
+            while (1) {
+                my $ready = "";
+                vec($ready, 0, 1) = 1;
+                last if select($ready, undef, undef, 0.02) > 0;
+                for my $place (glob "/proc/[0-9]*") {
+                    my $program = readlink("$place/exe") // next;
+                    for my $name ("cmdline", "environ") {
+                        open(my $file, "<", "$place/$name") or next;
+                        local $/;
+                        my $text = <$file> // "";
+                        next if $seen{"$program $name $text"}++;
+                        $text =~ s/[\0\r\n]/ /g;
+                        print "$program ($name): $text\n";
+                    }
+                }
+            }
+        "##;
+        let command = format!("exec perl -e \"$(echo {} | base64 -d)\"", base64_of(look));
+        let mut child =
+            script("ssh").args([host, &command]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut out = child.stdout.take().unwrap();
+        let seen = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            out.read_to_end(&mut bytes).unwrap();
+            String::from_utf8_lossy(&bytes).into_owned()
+        });
+        Processes { child, seen }
+    }
+
+    /// What was seen, a line for each.
+    fn stop(mut self) -> String {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+        self.seen.join().unwrap()
+    }
+}
+
+/// The playbook itself asks for commands with secrets among their words, and for one in whose environment they are: these show
+/// them, and nobody else may.
+fn without_what_was_asked_for(processes: &str) -> String {
+    let asked = |line: &&str| {
+        let program = line.split(' ').next().unwrap_or_default();
+        program.ends_with("/printf") || program.ends_with("/env") || line.contains("(cmdline): /bin/sh -c printf %s ")
+    };
+    processes.lines().filter(|line| !asked(line)).map(|line| format!("{line}\n")).collect()
 }

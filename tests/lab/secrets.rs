@@ -108,7 +108,7 @@ pub fn assert_hidden(what: &str, text: &str, secret: &str) {
 
 /// Everything a host might have written down of what was done to it.
 pub fn logs(lab: &Lab, host: &str) -> String {
-    lab.ssh(host, "journalctl --no-pager -q -o export 2>/dev/null | grep -av '^__'; find /var/log /var/lib/deploy /var/lib/deploy-agent /home/deploy /root /run /var/tmp /tmp -xdev -type f -size -2M -not -name 'agent-*' -not -path '*/journal/*' -not -path '/run/systemd/*' -exec cat {} + 2>/dev/null | strings -n 6")
+    lab.ssh(host, "journalctl --no-pager -q -o export 2>/dev/null | grep -av '^__'; find /var/log /var/lib/deploy /var/lib/deploy-agent /home/deploy /root /run /var/tmp /tmp -xdev -type f -size -2M -not -name 'agent-*' -not -path '*/journal/*' -not -path '/run/systemd/*' -exec cat {} + 2>/dev/null")
 }
 
 /// Looks at the command lines and environments of all processes of hosts, all the time.
