@@ -20,6 +20,8 @@ pub(super) struct Edit<'a> {
     pub common: Common<'a>,
     pub backup: bool,
     pub validate: Option<&'a str>,
+    /// What a link points to is edited; otherwise a file takes the link's place.
+    pub follow: bool,
 }
 
 impl<'a> Edit<'a> {
@@ -39,7 +41,7 @@ impl<'a> Edit<'a> {
             Some(_) => Some(machine.read_file(&path, LIMIT)?),
             None => None,
         };
-        Ok(Edit { path, before, common, backup, validate })
+        Ok(Edit { path, before, common, backup, validate, follow: true })
     }
 
     /// Makes the directories above a file that is about to be made.
@@ -80,7 +82,7 @@ impl<'a> Edit<'a> {
             Some(bytes) => {
                 let options = WriteOptions {
                     attributes,
-                    follow: true,
+                    follow: self.follow,
                     backup: self.backup,
                     unsafe_writes: self.common.unsafe_writes,
                     sensitive: false,

@@ -13,6 +13,7 @@ mod fetch;
 mod file;
 mod file_time;
 mod find;
+mod ini_file;
 mod lineinfile;
 mod place;
 mod replace;
@@ -35,6 +36,7 @@ pub const MODULES: &[&Module] = &[
     &fetch::FETCH,
     &file::FILE,
     &find::FIND,
+    &ini_file::INI_FILE,
     &lineinfile::LINEINFILE,
     &replace::REPLACE,
     &slurp::SLURP,
