@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// Result of a module's step.
-pub(super) type Step<T> = Result<T, ModuleError>;
+pub(in crate::modules) type Step<T> = Result<T, ModuleError>;
 
 /// Wraps a struct of arguments and adds the attributes that all of Ansible's file modules take, with
 /// `Self::common()` to read them.
@@ -60,11 +60,11 @@ macro_rules! file_arguments {
         }
     };
 }
-pub(super) use file_arguments;
+pub(in crate::modules) use file_arguments;
 
 /// Mode, owner, group and the like as they were written.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Common<'a> {
+pub(in crate::modules) struct Common<'a> {
     pub mode: Option<&'a FileMode>,
     pub owner: Option<&'a Text>,
     pub group: Option<&'a Text>,
@@ -130,13 +130,13 @@ fn resolve(machine: &Machine, what: &str, name: &str, id: crate::machine::Result
 }
 
 /// Starts a module's host half: contents are kept or not, as the task says.
-pub(super) fn begin(machine: &mut Machine, context: &Context<'_>) {
+pub(in crate::modules) fn begin(machine: &mut Machine, context: &Context<'_>) {
     machine.diff = context.diff;
     machine.no_log = context.no_log;
 }
 
 /// A path as a user wrote it: `~` and `$VARIABLES` expanded, made absolute, a trailing slash kept.
-pub(super) fn expand(machine: &Machine, path: &str) -> Step<PathBuf> {
+pub(in crate::modules) fn expand(machine: &Machine, path: &str) -> Step<PathBuf> {
     if path.is_empty() {
         return Err(ModuleError::Failed("a path is empty".into()));
     }
@@ -160,12 +160,12 @@ pub(super) fn expand(machine: &Machine, path: &str) -> Step<PathBuf> {
 }
 
 /// Whether a path was written with a slash at its end.
-pub(super) fn ends_with_slash(path: &Path) -> bool {
+pub(in crate::modules) fn ends_with_slash(path: &Path) -> bool {
     path.to_string_lossy().ends_with('/')
 }
 
 /// Ansible's word for what is at a path: `absent`, `file`, `hard`, `directory`, `link`.
-pub(super) fn state_of(stat: Option<&Stat>) -> &'static str {
+pub(in crate::modules) fn state_of(stat: Option<&Stat>) -> &'static str {
     match stat {
         None => "absent",
         Some(s) if s.is_link() => "link",
@@ -211,7 +211,7 @@ pub(in crate::modules) fn describe(machine: &Machine, path: &Path, outcome: &mut
 }
 
 /// A path in a return value.
-pub(super) fn show(path: &Path) -> Value {
+pub(in crate::modules) fn show(path: &Path) -> Value {
     Value::from(path.to_string_lossy())
 }
 

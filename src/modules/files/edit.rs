@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const LIMIT: u64 = 64 * 1024 * 1024;
 
 /// A file to be edited.
-pub(super) struct Edit<'a> {
+pub(in crate::modules) struct Edit<'a> {
     pub path: PathBuf,
     /// Its contents, if it exists.
     pub before: Option<Vec<u8>>,
@@ -119,22 +119,22 @@ impl<'a> Edit<'a> {
 }
 
 /// A pattern given as the argument `name`, for text in bytes.
-pub(super) fn pattern(name: &str, text: &str, flags: Flags) -> Step<Pattern> {
+pub(in crate::modules) fn pattern(name: &str, text: &str, flags: Flags) -> Step<Pattern> {
     Pattern::of_bytes(text, flags).map_err(|e| ModuleError::argument(name, e.to_string()))
 }
 
 /// A search that was given up.
-pub(super) fn given_up(error: PatternError) -> ModuleError {
+pub(in crate::modules) fn given_up(error: PatternError) -> ModuleError {
     ModuleError::Failed(error.to_string())
 }
 
 /// Lines with their ends; a line ends at `\n`.
-pub(super) fn lines(bytes: &[u8]) -> Vec<Vec<u8>> {
+pub(in crate::modules) fn lines(bytes: &[u8]) -> Vec<Vec<u8>> {
     bytes.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect()
 }
 
 /// A line without its end.
-pub(super) fn without_end(line: &[u8]) -> &[u8] {
+pub(in crate::modules) fn without_end(line: &[u8]) -> &[u8] {
     let end = line.iter().rposition(|b| !matches!(b, b'\r' | b'\n')).map_or(0, |at| at + 1);
     line.get(..end).unwrap_or_default()
 }

@@ -3,18 +3,18 @@
 #[cfg(all(test, feature = "controller"))]
 mod action_tests;
 mod blockinfile;
-mod common;
+pub(super) mod common;
 mod copy;
 #[cfg(feature = "controller")]
 mod copy_action;
 mod delivery;
-mod edit;
+pub(super) mod edit;
 mod fetch;
 mod file;
 mod file_time;
 mod find;
 mod ini_file;
-mod lineinfile;
+pub(super) mod lineinfile;
 mod place;
 mod replace;
 mod slurp;
