@@ -1,9 +1,10 @@
-//! Accounts: users and groups.
+//! Accounts: users, groups, and who may log in with which key.
 
+mod authorized_key;
 mod group;
 mod user;
 
 use super::Module;
 
 /// The modules of this family.
-pub const MODULES: &[&Module] = &[&group::GROUP, &user::USER];
+pub const MODULES: &[&Module] = &[&authorized_key::AUTHORIZED_KEY, &group::GROUP, &user::USER];
