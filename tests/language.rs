@@ -166,7 +166,11 @@ fn a_role_is_checked_against_the_entry_point_it_is_entered_by() {
         "{}",
         ran.all()
     );
-    assert!(ran.all().contains("`number` is not of the type int"), "{}", ran.all());
+    assert!(
+        ran.all().contains("argument 'number' is of type str and we were unable to convert to int"),
+        "{}",
+        ran.all()
+    );
 }
 
 #[test]

@@ -89,6 +89,7 @@ pub async fn run(walker: &Walker, call: &Call, module: &'static Module) -> Resul
         "add_host" => add_host(call, arguments).map(Prepared::Done),
         "group_by" => group_by(call, typed(arguments)?).map(Prepared::Done),
         "galera_gate" => super::gate::task(call, arguments).await.map(Prepared::Done),
+        "validate_argument_spec" => Ok(Prepared::Done(super::role_spec::task(call, typed(arguments)?).await)),
         "include_vars" => super::include::vars(call, typed(arguments)?).await.map(Prepared::Done),
         other => Err(Trouble::Failed(format!("the engine does not know how to carry out `{other}`"))),
     }

@@ -5,6 +5,7 @@
 //! [`load_role`]. Nothing is templated here: keywords and arguments stay [`Node`](crate::source::Node)s.
 
 mod action;
+mod argument_spec;
 mod free_form;
 mod index;
 mod keywords;
@@ -20,6 +21,7 @@ mod task;
 
 pub use crate::window::Window;
 pub use action::{as_written, wrong_value};
+pub use argument_spec::violations;
 pub use free_form::{join_args, parse_kv, split_args, unquote};
 pub use index::{ModuleArgument, ModuleIndex, ModuleInfo, RegisteredModules};
 pub use keywords::{Keywords, Place};

@@ -9,6 +9,7 @@ mod include;
 mod meta;
 mod pause;
 mod set_fact;
+mod validate_argument_spec;
 
 pub use add_host::AddHost;
 pub use assert::Assert;
@@ -19,6 +20,7 @@ pub use include::{IncludeRole, IncludeTasks, IncludeVars};
 pub use meta::{Meta, MetaAction};
 pub use pause::Pause;
 pub use set_fact::SetFact;
+pub use validate_argument_spec::ValidateArgumentSpec;
 
 use super::Module;
 
@@ -37,6 +39,7 @@ pub const MODULES: &[&Module] = &[
     &meta::MODULE,
     &pause::MODULE,
     &set_fact::MODULE,
+    &validate_argument_spec::MODULE,
 ];
 
 /// A module of this family.
