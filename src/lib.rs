@@ -18,6 +18,8 @@ pub mod ask;
 #[cfg(feature = "controller")]
 pub mod cli;
 #[cfg(feature = "controller")]
+pub mod config;
+#[cfg(feature = "controller")]
 pub mod connection;
 #[cfg(feature = "controller")]
 pub mod credential;

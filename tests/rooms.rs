@@ -19,7 +19,7 @@ const ORDER: &[&[&str]] = &[
     &["modules"],
     &["machine", "galera", "source"],
     &["credential"],
-    &["secret", "ask", "window"],
+    &["secret", "ask", "window", "config"],
 ];
 
 /// Uses that look upward and are known: each with its reason.

@@ -3,6 +3,7 @@
 use super::EXIT_PARSE;
 use super::arguments::{AccessArguments, RunArguments};
 use super::assemble::{About, assemble, passwords};
+use super::settings::settings;
 use super::{record, run};
 use crate::engine::event::{Event, Sink};
 use crate::engine::{PlayRun, Respondent, Run, host_variables, open_play};
@@ -43,7 +44,9 @@ impl Sink for Remarks {
 
 /// Reads the inventory. An error is what to say, and the exit code.
 pub fn open(access: AccessArguments, doing: &str) -> Result<Access, (String, u8)> {
-    let arguments = RunArguments::from(access);
+    let mut arguments = RunArguments::from(access);
+    settings().fill_access(&mut arguments.access);
+    arguments.forks = settings().forks;
     let redactor = Redactor::new();
     let mut diags = Diags::new();
     let sources = run::read(&arguments, &redactor, &mut diags);

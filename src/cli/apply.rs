@@ -158,6 +158,9 @@ fn ordered(plan: &Plan, arguments: &ApplyArguments) -> Result<RunArguments, Refu
     }
     run.access.sources.inventory = order.inventory.clone();
     run.roles_path = order.roles_path.clone();
+    let settings = super::settings::load().map_err(Refused)?;
+    settings.fill_run(&mut run);
+    settings.fill_tags(&mut run);
     run.check = false;
     (run.out, run.sign) = (None, None);
     run.lock_wait = arguments.lock_wait.or(run.lock_wait);

@@ -329,8 +329,8 @@ pub struct RunArguments {
     /// Check the playbooks without connecting to any host
     #[arg(long = "syntax-check")]
     pub syntax_check: bool,
-    /// Where else roles are looked for, with colons between
-    #[arg(long = "roles-path", value_name = "PATHS", env = "ANSIBLE_ROLES_PATH")]
+    /// Where else roles are looked for, with colons between [env: ANSIBLE_ROLES_PATH]
+    #[arg(long = "roles-path", value_name = "PATHS")]
     pub roles_path: Option<String>,
     /// How to write what happens
     #[arg(long, value_name = "FORMAT", default_value = "text")]

@@ -3,6 +3,7 @@
 use super::arguments::{ProbesWanted, RunArguments};
 use super::record;
 use super::run::{Sources, name_templar};
+use super::settings::settings;
 use super::{inventory, vault};
 use crate::connection::agent::AgentOptions;
 use crate::connection::{ConnectionOptions, Connector, TerminalPrompter};
@@ -86,10 +87,8 @@ pub fn assemble(
         timeout: arguments.access.timeout.map(Duration::from_secs),
         ssh_common_args: arguments.access.ssh_common_args.clone(),
         ssh_extra_args: arguments.access.ssh_extra_args.clone(),
-        ssh_args: std::env::var("ANSIBLE_SSH_ARGS").ok(),
-        host_key_checking: std::env::var("ANSIBLE_HOST_KEY_CHECKING")
-            .ok()
-            .and_then(|text| crate::modules::scalars::Flag::parse(&text.into())),
+        ssh_args: settings().ssh_args.clone(),
+        host_key_checking: settings().host_key_checking,
         batch: !std::io::stdin().is_terminal(),
         ..ConnectionOptions::default()
     };
@@ -117,6 +116,9 @@ pub fn assemble(
         no_fetch: arguments.no_fetch,
         force_handlers: arguments.force_handlers,
         if_locked: arguments.if_locked(),
+        gathering: settings().gathering,
+        any_errors_fatal: settings().any_errors_fatal,
+        strategy: settings().strategy.clone(),
         become_: BecomeOptions {
             become_: arguments.become_,
             user: arguments.become_user.clone(),

@@ -4,6 +4,7 @@ use super::arguments::{Format, RunArguments};
 use super::pager::{self, Page};
 use super::record::Order;
 use super::run::{Watching, masking, play, read, runtime, wants_colour};
+use super::settings::settings;
 use crate::redact::Redactor;
 use crate::report::{Drift, Reporter, Reports, Style};
 use crate::source::Diags;
@@ -11,7 +12,9 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// Runs the command.
-pub fn run(arguments: RunArguments) -> ExitCode {
+pub fn run(mut arguments: RunArguments) -> ExitCode {
+    settings().fill_run(&mut arguments);
+    settings().fill_tags(&mut arguments);
     let redactor = Redactor::new();
     let mut diags = Diags::new();
     let sources = read(&arguments, &redactor, &mut diags);

@@ -11,7 +11,9 @@ use std::process::ExitCode;
 /// Runs the command.
 pub fn run(arguments: &InventoryArguments) -> ExitCode {
     let redactor = Redactor::new();
-    let vault = match super::vault::open(&arguments.sources, &redactor) {
+    let mut given = arguments.sources.clone();
+    super::settings::settings().fill_sources(&mut given);
+    let vault = match super::vault::open(&given, &redactor) {
         Ok(vault) => vault,
         Err(why) => {
             eprintln!("error: {why}");
@@ -24,7 +26,7 @@ pub fn run(arguments: &InventoryArguments) -> ExitCode {
     }
     let mut diags = Diags::new();
     let hook = |bytes: &[u8], _: &std::path::Path| vault.decrypt(bytes).map_err(|e| e.to_string());
-    let mut inventory = Inventory::load(&sources(&arguments.sources.inventory), &hook, &mut diags);
+    let mut inventory = Inventory::load(&sources(&given.inventory), &hook, &mut diags);
     let default = PathBuf::from("playbooks");
     let directory = arguments.playbook_dir.clone().or_else(|| default.is_dir().then_some(default));
     inventory.load_vars(directory.as_deref(), &hook, &mut diags);
@@ -50,11 +52,5 @@ pub fn run(arguments: &InventoryArguments) -> ExitCode {
 
 /// The inventory sources, the default when none is named.
 pub fn sources(named: &[String]) -> Vec<String> {
-    if !named.is_empty() {
-        return named.to_vec();
-    }
-    match std::env::var("ANSIBLE_INVENTORY") {
-        Ok(list) if !list.is_empty() => list.split(',').map(str::to_string).collect(),
-        _ => vec!["inventory/".to_string()],
-    }
+    if named.is_empty() { vec!["inventory/".to_string()] } else { named.to_vec() }
 }

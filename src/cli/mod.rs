@@ -20,6 +20,7 @@ mod rollback;
 mod run;
 mod runs;
 mod schedule;
+mod settings;
 mod show;
 mod status;
 mod table;
@@ -53,6 +54,16 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
             return if help { ExitCode::SUCCESS } else { ExitCode::from(5) }; // Ansible's code for bad options
         }
     };
+    // The documentation and plans that are only shown have nothing to do with it; what goes on in another directory reads that
+    // directory's.
+    if !matches!(
+        arguments.command,
+        Some(Command::Doc(_) | Command::Show(_) | Command::Runs(_) | Command::Resume(_) | Command::Apply(_))
+    ) && let Err(why) = settings::load()
+    {
+        eprintln!("error: {why}");
+        return ExitCode::from(EXIT_PARSE);
+    }
     match arguments.command {
         Some(Command::Inventory(inventory)) => inventory::run(&inventory),
         Some(Command::Doc(doc)) => doc::run(&doc),
@@ -73,7 +84,11 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
         Some(Command::Vault(vault)) => vault::run(&vault),
         Some(Command::Unlock(unlock)) => unlock::run(unlock),
         Some(Command::Rollback(rollback)) => rollback::rollback(*rollback, spoken(&words)),
-        None => run::run(arguments.run, record::Order { words: spoken(&words), ..Default::default() }),
+        None => {
+            let mut run = arguments.run;
+            settings::settings().fill_tags(&mut run);
+            run::run(run, record::Order { words: spoken(&words), ..Default::default() })
+        }
     }
 }
 

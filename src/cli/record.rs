@@ -258,6 +258,7 @@ pub fn moment(seconds: i64) -> String {
 pub(super) fn source_files(arguments: &RunArguments, inventory: &Inventory, playbooks: &[Playbook]) -> Vec<PathBuf> {
     let named = arguments.access.extra_vars.iter().filter_map(|text| text.strip_prefix('@'));
     let mut files: BTreeSet<PathBuf> = named.map(PathBuf::from).collect();
+    files.extend(super::settings::settings().file.clone());
     let beside = |directory: PathBuf, files: &mut BTreeSet<PathBuf>| {
         files.insert(directory.join("group_vars"));
         files.insert(directory.join("host_vars"));

@@ -36,6 +36,7 @@ fn prepare(arguments: &ResumeArguments) -> Result<(super::arguments::RunArgument
     // What the environment said then counts, and not what it says now.
     run.access.sources.inventory = kept.meta.inventory.clone();
     run.roles_path = kept.meta.roles_path.clone();
+    super::settings::load()?.fill_tags(&mut run);
     run.access.extra_vars.extend(arguments.extra_vars.iter().cloned());
     if arguments.if_locked.is_some() || arguments.lock_wait.is_some() {
         (run.if_locked, run.lock_wait) = (arguments.if_locked, arguments.lock_wait);

@@ -6,6 +6,7 @@ use super::assemble::{About, Passwords, assemble, passwords};
 use super::pager::{self, Page};
 use super::planning::Planning;
 use super::record::{self, Order};
+use super::settings::settings;
 use super::{extra_vars, inventory, preflight, vault};
 use crate::engine::event::{Event, Sink};
 use crate::engine::{Next, Run, run_play};
@@ -47,7 +48,8 @@ pub(super) struct Sources {
 }
 
 /// Runs playbooks.
-pub fn run(arguments: RunArguments, order: Order) -> ExitCode {
+pub fn run(mut arguments: RunArguments, order: Order) -> ExitCode {
+    settings().fill_run(&mut arguments);
     let colour = wants_colour(arguments.color, std::io::stdout().is_terminal());
     let redactor = Redactor::new();
     let mut diags = Diags::new();
@@ -172,6 +174,7 @@ pub(super) fn read(arguments: &RunArguments, redactor: &Redactor, diags: &mut Di
         redactor: redactor.clone(),
         // Only a plan asks what was read.
         reads: if arguments.out.is_some() { Reads::kept() } else { Reads::default() },
+        ansible_managed: settings().ansible_managed.clone(),
         ..TemplarOptions::default()
     });
     let roles_path: Vec<PathBuf> = match &arguments.roles_path {

@@ -4,6 +4,7 @@ use super::call::{Call, Known, Trouble};
 use super::frame::Frame;
 use super::position::Position;
 use super::walker::{Flow, HostRun, Walker};
+use crate::config::Gathering;
 use crate::playbook::Task;
 use crate::source::{Diag, Node};
 use crate::template::{Layer, Raw};
@@ -16,7 +17,7 @@ pub async fn gather(walker: &Walker, frame: &Frame, position: &Position) -> Flow
     let task = setup_task(play);
     let call = Call::new(&walker.this, &task, frame, position);
     let wanted = match &play.gather_facts {
-        None => true,
+        None => this.play.run.options.gathering != Gathering::Explicit,
         Some(node) => match node.as_bool() {
             Some(literal) => literal,
             None => match call.known(node).await {
@@ -25,6 +26,10 @@ pub async fn gather(walker: &Walker, frame: &Frame, position: &Position) -> Flow
             },
         },
     };
+    let known = || this.host.layers().facts.contains_key("ansible_facts");
+    if wanted && this.play.run.options.gathering == Gathering::Smart && known() {
+        return Flow::GoOn;
+    }
     if !wanted || !this.play.run.tags.selects(&["always".to_string()]) {
         return Flow::GoOn;
     }

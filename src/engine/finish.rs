@@ -423,7 +423,7 @@ fn take_over(call: &Call, finished: Arc<Finished>, notified: Vec<String>) {
         TaskStatus::Failed if !ignored => {
             let once = literal(call, |k| k.run_once.as_ref()).unwrap_or(false);
             on.fail(finished);
-            if literal(call, |k| k.any_errors_fatal.as_ref()).unwrap_or(false) && !once {
+            if literal(call, |k| k.any_errors_fatal.as_ref()).unwrap_or(on.play.any_errors_fatal) && !once {
                 on.batch.end(super::play::Ending::Fatal);
             }
         }

@@ -312,6 +312,7 @@ pub fn open_play(run: &Arc<Run>, play: &Arc<Play>, number: usize, quietly: bool)
         role_vars.extend(layers.vars.iter().map(|(k, v)| (k.clone(), v.clone())));
     }
     let strategy = play.strategy.as_ref().map(|node| text(&bare, node)).transpose()?;
+    let strategy = strategy.or_else(|| run.options.strategy.clone());
     let free = match strategy.as_deref().map(|s| s.rsplit('.').next().unwrap_or(s)) {
         None | Some("linear") => false,
         Some("free" | "host_pinned") => true,
@@ -347,7 +348,10 @@ pub fn open_play(run: &Arc<Run>, play: &Arc<Play>, number: usize, quietly: bool)
         play: play.clone(),
         number,
         magic: play_magic(play, &name, &hosts),
-        any_errors_fatal: truth(&play.keywords.any_errors_fatal)?,
+        any_errors_fatal: match &play.keywords.any_errors_fatal {
+            None => run.options.any_errors_fatal,
+            said => truth(said)?,
+        },
         hosts: hosts.clone(),
         prompts: super::prompts::ask(run, prompts, &bare)?,
         vars,

@@ -43,6 +43,12 @@ pub struct Options {
     pub force_handlers: bool,
     /// `--if-locked`, or `--lock-wait`; without either a cluster is not waited for, and a host is.
     pub if_locked: Option<IfLocked>,
+    /// When facts are gathered, where a play leaves it open.
+    pub gathering: crate::config::Gathering,
+    /// For plays that do not say it.
+    pub any_errors_fatal: bool,
+    /// For plays that name none.
+    pub strategy: Option<String>,
     /// `--flush-cache`, `--become` and its companions: what the command line says for every play.
     pub become_: BecomeOptions,
 }

@@ -80,6 +80,8 @@ pub struct Vault {
     /// Derivation takes milliseconds: keys by password number and salt.
     keys: Mutex<KeyCache>,
     redactor: Redactor,
+    /// Passwords of other ids than the data's are not tried.
+    match_ids: bool,
 }
 
 impl std::fmt::Debug for Vault {
@@ -108,6 +110,11 @@ impl Vault {
     pub fn add_password(&mut self, id: &str, password: Secret) {
         self.redactor.add(password.expose());
         self.passwords.push((id.to_owned(), password));
+    }
+
+    /// Whether data is tried with passwords of its own id alone (`vault_id_match`).
+    pub fn match_ids(&mut self, only: bool) {
+        self.match_ids = only;
     }
 
     /// Whether there is no password.
@@ -162,9 +169,11 @@ impl Vault {
             return Err(VaultError::NoPassword);
         }
         // Passwords of the id that the header names come first; then all others, as Ansible tries them.
-        let named = |n: &usize| id.is_some() && self.passwords.get(*n).map(|(i, _)| i.as_str()) == id;
+        // Format 1.1 names none, and means the default one.
+        let meant = if self.match_ids { Some(id.unwrap_or(DEFAULT_ID)) } else { id };
+        let named = |n: &usize| meant.is_some() && self.passwords.get(*n).map(|(i, _)| i.as_str()) == meant;
         let all = 0..self.passwords.len();
-        let order: Vec<usize> = all.clone().filter(named).chain(all.filter(|n| !named(n))).collect();
+        let order: Vec<usize> = all.clone().filter(named).chain(all.filter(|n| !named(n) && !self.match_ids)).collect();
         for n in order {
             let Some((_, password)) = self.passwords.get(n) else { continue };
             let keys = self.keys(n, password, &salt);

@@ -61,6 +61,8 @@ fn prepare(args: &RunArgs, shared: &Mutex<Summary>) -> Result<(Vec<String>, RunA
     let (words, mut arguments) = words_of(&args.run)?;
     let calendar = Calendar::parse(&args.job.on_calendar)?;
     shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).job = name_of(args.job.name.as_ref(), &arguments);
+    crate::cli::settings::settings().fill_run(&mut arguments);
+    crate::cli::settings::settings().fill_tags(&mut arguments);
     arguments.if_locked = Some(args.job.if_locked);
     // Whoever says it by himself knows better: what comes later counts.
     arguments.access.extra_vars.insert(0, next_run(&calendar, args.job.delay(&calendar)));

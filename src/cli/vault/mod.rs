@@ -12,6 +12,7 @@ pub use passwords::{ask, from_file, open};
 use self::arguments::{Changed, EncryptString, Passwords, Rekey, VaultArguments, VaultCommand};
 use self::files::{Place, Target};
 use crate::cli::pager::{self, Page};
+use crate::cli::settings::settings;
 use crate::redact::Redactor;
 use crate::vars::vault::{DEFAULT_ID, Vault, VaultError, is_encrypted_bytes};
 use passwords::{Wanted, gather};
@@ -80,7 +81,9 @@ fn carry_out(command: &VaultCommand, redactor: &Redactor) -> Result<(), Fault> {
 }
 
 fn wanted(passwords: &Passwords) -> Wanted {
-    Wanted::of(&passwords.clone().into())
+    let mut given = passwords.clone().into();
+    settings().fill_vault(&mut given);
+    Wanted::of(&given)
 }
 
 /// The passwords that exist; a question where none is named.
@@ -103,8 +106,7 @@ fn for_encryption(passwords: &Passwords, redactor: &Redactor) -> Result<Vault, F
 
 /// The id to encrypt for, where the command line or the environment says one.
 fn encrypt_id(given: Option<&str>) -> Option<String> {
-    let environment = || std::env::var("ANSIBLE_VAULT_ENCRYPT_IDENTITY").ok().filter(|id| !id.is_empty());
-    given.map(str::to_string).or_else(environment)
+    given.map(str::to_string).or_else(|| settings().vault_encrypt_identity.clone())
 }
 
 /// What is read from where, and where it goes.

@@ -2,6 +2,7 @@
 
 use crate::cli::EXIT_INTERRUPTED;
 use crate::cli::arguments::SourceArguments;
+use crate::cli::settings::settings;
 use crate::credential;
 use crate::redact::Redactor;
 use crate::secret::Secret;
@@ -24,19 +25,16 @@ pub struct Wanted {
     pub new: bool,
 }
 
-/// The vault with every password that the command line (or `ANSIBLE_VAULT_PASSWORD_FILE`) names.
+/// The vault with every password that is named.
 pub fn open(arguments: &SourceArguments, redactor: &Redactor) -> Result<Vault, String> {
     gather(&Wanted::of(arguments), redactor)
 }
 
 impl Wanted {
-    /// What the command line, the environment and the service manager name.
+    /// What the command line names, and the configuration where it says nothing.
     pub fn of(arguments: &SourceArguments) -> Wanted {
         let ids = arguments.vault_id.clone();
-        let mut files = arguments.vault_password_file.clone();
-        if files.is_empty() {
-            files.extend(std::env::var_os("ANSIBLE_VAULT_PASSWORD_FILE").filter(|f| !f.is_empty()).map(PathBuf::from));
-        }
+        let files = arguments.vault_password_file.clone();
         Wanted { ids, files, ask: arguments.ask_vault_pass, new: false }
     }
 
@@ -48,9 +46,11 @@ impl Wanted {
 /// A vault with these passwords. What the service manager hands over is for those who name nothing.
 pub fn gather(wanted: &Wanted, redactor: &Redactor) -> Result<Vault, String> {
     let mut vault = Vault::new(redactor.clone());
+    vault.match_ids(settings().vault_id_match);
+    let unnamed = settings().vault_identity.as_deref().unwrap_or(DEFAULT_ID);
     for id in &wanted.ids {
-        let (label, source) = id.split_once('@').unwrap_or((DEFAULT_ID, id));
-        let label = if label.is_empty() { DEFAULT_ID } else { label };
+        let (label, source) = id.split_once('@').unwrap_or((unnamed, id));
+        let label = if label.is_empty() { unnamed } else { label };
         if label.contains([';', '\n']) {
             return Err(VaultError::BadId(label.to_string()).to_string());
         }
@@ -62,8 +62,8 @@ pub fn gather(wanted: &Wanted, redactor: &Redactor) -> Result<Vault, String> {
         add(&mut vault, redactor, label, password);
     }
     for file in &wanted.files {
-        let password = from_file(file, DEFAULT_ID)?;
-        add(&mut vault, redactor, DEFAULT_ID, password);
+        let password = from_file(file, unnamed)?;
+        add(&mut vault, redactor, unnamed, password);
     }
     if wanted.is_empty()
         && let Some(path) = credential::path(credential::VAULT_PASSWORD)
