@@ -94,4 +94,14 @@ fn a_run_takes_its_settings() {
     let said =
         folder.out(&["play.yml", "--skip-tags", "none"], &[("ANSIBLE_GATHERING", "implicit"), ("ANSIBLE_FORKS", "9")]);
     assert!(said.contains("role 9 True by us") && said.contains("never"), "{said}");
+    // Two plays, and facts once.
+    folder.write(
+        "two.yml",
+        "- hosts: all\n  connection: local\n- hosts: all\n  connection: local\n  gather_subset: [min]\n",
+    );
+    for (gathering, count) in [("implicit", 2), ("explicit", 0), ("smart", 1)] {
+        let said = folder.out(&["two.yml", "--format", "json"], &[("ANSIBLE_GATHERING", gathering)]);
+        let done = said.lines().filter(|line| line.contains("\"task_done\"") && line.contains("Gathering Facts"));
+        assert_eq!(done.count(), count, "{gathering}: {said}");
+    }
 }

@@ -367,6 +367,7 @@ fn unused(ini: &Ini, around: &Surroundings<'_>) -> Option<String> {
             names.push(format!("[{}] {}", entry.section, entry.key));
         }
     }
+    let in_file = !names.is_empty();
     for (name, _) in &around.variables {
         let known = name == "ANSIBLE_CONFIG" || TABLE.iter().any(|row| row.0.contains(&name.as_str()));
         if name.starts_with("ANSIBLE_") && !known {
@@ -375,9 +376,9 @@ fn unused(ini: &Ini, around: &Surroundings<'_>) -> Option<String> {
     }
     names.sort();
     names.dedup();
-    let place = match ini.path.as_os_str().is_empty() {
-        true => "the environment".to_string(),
-        false => ini.path.display().to_string(),
+    let place = match in_file {
+        true => ini.path.display().to_string(),
+        false => "the environment".to_string(),
     };
     let verb = if names.len() == 1 { "has" } else { "have" };
     (!names.is_empty()).then(|| format!("{place}: {} {verb} no effect here", names.join(", ")))

@@ -373,7 +373,9 @@ impl Walker {
         let stamp = self.this.stamp(position);
         let task = &failure.finished.task;
         // A task without a name is shown by its action, and has none for who asks.
-        let name = if task.name == task.action { "" } else { &task.name };
+        let unnamed =
+            task.name.strip_prefix(&*task.action).is_some_and(|rest| rest.is_empty() || rest.starts_with(" : "));
+        let name = if unnamed { "" } else { &task.name };
         let task = serde_json::json!({"name": name, "action": task.action});
         self.this.host.set(&stamp, Kind::Assigned, "ansible_failed_task", Raw::Value(from_json(&task)));
         let result = failure.finished.value.clone();

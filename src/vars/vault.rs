@@ -332,6 +332,27 @@ mod tests {
     }
 
     #[test]
+    fn only_the_named_id_is_tried_where_that_is_wanted() {
+        let mut v = vault(&[("other", "another password"), ("prod", "correct horse")]);
+        assert!(v.decrypt(BY_ANSIBLE.as_bytes()).is_ok());
+        v.match_ids(true);
+        assert!(v.decrypt(BY_ANSIBLE_ID.as_bytes()).is_ok());
+        assert!(v.decrypt(BY_ANSIBLE.as_bytes()).is_err(), "it is the default id's, of which there is no password");
+    }
+
+    #[test]
+    fn the_password_to_encrypt_with_is_chosen() {
+        let v = vault(&[("a", "one password"), ("b", "another password")]);
+        assert_eq!(v.choose(Some("b")), Ok((1, "b")));
+        assert_eq!(v.choose(None), Err(VaultError::Ambiguous("a, b".into())));
+        assert_eq!(vault(&[("a", "one password")]).choose(None), Ok((0, "a")));
+        assert_eq!(vault(&[]).choose(None), Err(VaultError::NoPassword));
+        assert_eq!(v.seal(b"x", 0, "a;b"), Err(VaultError::BadId("a;b".into())));
+        let opened = v.open(v.seal(b"x", 1, "else").unwrap_or_default().as_bytes());
+        assert!(opened.is_ok_and(|o| (o.password, o.id.as_deref(), &o.clear[..]) == (1, Some("else"), b"x")));
+    }
+
+    #[test]
     fn says_what_is_wrong() {
         let v = vault(&[("default", "one password")]);
         let other = vault(&[("prod", "another password")]);
