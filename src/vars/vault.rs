@@ -349,7 +349,7 @@ mod tests {
         assert_eq!(vault(&[]).choose(None), Err(VaultError::NoPassword));
         assert_eq!(v.seal(b"x", 0, "a;b"), Err(VaultError::BadId("a;b".into())));
         let opened = v.open(v.seal(b"x", 1, "else").unwrap_or_default().as_bytes());
-        assert!(opened.is_ok_and(|o| (o.password, o.id.as_deref(), &o.clear[..]) == (1, Some("else"), b"x")));
+        assert!(opened.is_ok_and(|o| (o.password, o.id.as_deref(), &o.clear[..]) == (1, Some("else"), &b"x"[..])));
     }
 
     #[test]
