@@ -18,6 +18,8 @@ pub enum Domain {
     Group,
     /// A kernel parameter.
     Sysctl,
+    /// A mount; the name is its point.
+    Mount,
     /// The host's name.
     Hostname,
     /// An entry of a crontab.

@@ -19,6 +19,7 @@ pub mod files;
 pub mod firewall;
 pub mod history;
 pub mod kernel;
+pub mod mounts;
 pub mod packages;
 mod predictions;
 pub(crate) mod process;

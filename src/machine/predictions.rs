@@ -17,6 +17,8 @@ pub(crate) struct Predictions {
     pub cron: super::cron::Cron,
     /// Kernel parameters and the host's name.
     pub kernel: super::kernel::Kernel,
+    /// What is mounted.
+    pub mounts: super::mounts::Mounts,
     /// Packages.
     pub packages: super::packages::Packages,
     /// Units.

@@ -103,6 +103,7 @@ fn reason(domain: Domain) -> &'static str {
         Domain::User | Domain::Group => "files and processes may belong to the account by now",
         Domain::Database | Domain::DatabaseAccount => "the database is not the host's alone",
         Domain::Cluster => "the cluster is not the host's alone",
+        Domain::Mount => "what is mounted may be in use by now",
         _ => "its state before was not kept",
     }
 }

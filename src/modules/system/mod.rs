@@ -1,10 +1,11 @@
-//! The system itself: facts, host name, kernel parameters, crontabs, databases of names.
+//! The system itself: facts, host name, kernel parameters, mounts, crontabs, databases of names.
 
 mod cron;
 mod crontab;
 mod facts;
 mod getent;
 mod hostname;
+mod mount;
 mod package_facts;
 mod rollback;
 mod service_facts;
@@ -17,6 +18,7 @@ use super::Module;
 pub const MODULES: &[&Module] = &[
     &setup::SETUP,
     &hostname::HOSTNAME,
+    &mount::MOUNT,
     &sysctl::SYSCTL,
     &cron::CRON,
     &getent::GETENT,

@@ -258,6 +258,7 @@ fn domain(domain: Domain) -> &'static str {
         Domain::User => "user",
         Domain::Group => "group",
         Domain::Sysctl => "sysctl",
+        Domain::Mount => "mount",
         Domain::Hostname => "hostname",
         Domain::Cron => "cron",
         Domain::Database => "database",

@@ -167,7 +167,7 @@ pub fn mounts(gathered: &mut Gathered) {
         .collect();
     let mut mounts = Vec::new();
     for line in read("/proc/self/mounts").unwrap_or_default().lines() {
-        let fields: Vec<String> = line.split(' ').map(unescape).collect();
+        let fields: Vec<String> = line.split(' ').map(crate::machine::mounts::unescape).collect();
         let [device, mount, kind, options, dump, pass] = fields.as_slice() else {
             continue;
         };
@@ -203,27 +203,6 @@ pub fn mounts(gathered: &mut Gathered) {
         mounts.push(Value::Object(entry));
     }
     gathered.add("mounts", mounts);
-}
-
-/// `\040` and its like in `/proc/mounts`.
-fn unescape(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let octal =
-            after.get(..3).and_then(|d| std::str::from_utf8(d).ok()).and_then(|d| u8::from_str_radix(d, 8).ok());
-        match (first, octal) {
-            (b'\\', Some(byte)) => {
-                bytes.push(byte);
-                rest = after.get(3..).unwrap_or_default();
-            }
-            _ => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Block devices, briefly.
@@ -307,12 +286,6 @@ mod tests {
         assert_eq!((number(&facts, "processor_threads_per_core"), number(&facts, "processor_vcpus")), (2, 8));
         let facts = describe_cpu("processor : 0\n\nprocessor : 1\n", 2);
         assert_eq!((number(&facts, "processor_count"), number(&facts, "processor_vcpus")), (2, 2));
-    }
-
-    #[test]
-    fn escapes_of_mounts_are_undone() {
-        assert_eq!(unescape("/mnt/a\\040b"), "/mnt/a b");
-        assert_eq!(unescape("/plain\\"), "/plain\\");
     }
 
     #[test]
