@@ -2,7 +2,7 @@
 
 use crate::machine::Machine;
 use crate::machine::files::{Attributes, WriteOptions};
-use crate::modules::files::common::{Step, begin, show};
+use crate::modules::files::common::{Step, begin, describe, show};
 use crate::modules::files::lineinfile::State;
 use crate::modules::scalars::{Flag, Text};
 use crate::modules::{Context, FreeForm, Module, ModuleError, Outcome, Reach, decode};
@@ -130,6 +130,10 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
         let switch = matches!(name, "exclusive" | "follow" | "manage_dir" | "validate_certs");
         let value = Flag::parse(&value).filter(|_| switch).map_or(value, Value::from);
         outcome.data.insert(name.into(), value);
+    }
+    if arguments.path.is_some() {
+        // Ansible tells of every path that is returned what is there; `state` is that, then.
+        describe(machine, &path, &mut outcome)?;
     }
     Ok(outcome)
 }

@@ -1,6 +1,6 @@
 //! `ini_file`: one option of one section in a file of sections.
 
-use super::common::{Step, begin, file_arguments, show};
+use super::common::{Step, begin, describe, file_arguments, show};
 use super::edit::Edit;
 use super::lineinfile::State;
 use crate::machine::Machine;
@@ -109,6 +109,7 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
     }
     let mut outcome = edit.finish(machine, after.map(String::into_bytes), "", "backup_file")?;
     outcome.msg = Some(message.into());
+    describe(machine, &path, &mut outcome)?;
     Ok(outcome.with("path", show(&path)))
 }
 
