@@ -53,7 +53,7 @@ impl Machine {
     /// What is mounted at a path, the last one of several.
     pub fn mounted(&self, point: &str) -> Result<Option<Mounted>> {
         if self.predicted()
-            && let Some(foreseen) = self.predictions.mounts.points.get(point)
+            && let Some(foreseen) = self.predictions.mounts.points.get(plain(point))
         {
             return Ok(foreseen.clone());
         }
@@ -65,7 +65,7 @@ impl Machine {
     /// Mounts what `what` names, for the record, at `point`.
     pub fn mount(&mut self, point: &str, what: &Mounted, how: Mounting<'_>) -> Result<()> {
         if self.predicted() {
-            self.predictions.mounts.points.insert(point.to_string(), Some(what.clone()));
+            self.predictions.mounts.points.insert(plain(point).to_string(), Some(what.clone()));
         } else {
             self.call("mount", how.words(), point)?;
         }
@@ -78,7 +78,7 @@ impl Machine {
     pub fn unmount(&mut self, point: &str) -> Result<bool> {
         let Some(before) = self.mounted(point)? else { return Ok(false) };
         if self.predicted() {
-            self.predictions.mounts.points.insert(point.to_string(), None);
+            self.predictions.mounts.points.insert(plain(point).to_string(), None);
         } else {
             self.call("umount", Vec::new(), point)?;
         }
@@ -118,6 +118,14 @@ impl Machine {
     }
 }
 
+/// A mount point as the kernel has it: without a slash at its end.
+fn plain(point: &str) -> &str {
+    match point.trim_end_matches('/') {
+        "" => "/",
+        plain => plain,
+    }
+}
+
 /// The last mount at a path in the kernel's list (proc(5), mountinfo).
 fn find(list: &str, point: &str) -> Option<Mounted> {
     list.lines().rev().find_map(|line| {
@@ -125,7 +133,7 @@ fn find(list: &str, point: &str) -> Option<Mounted> {
         let at = unescape(place.split(' ').nth(4)?);
         let mut what = what.split(' ');
         let (kind, source) = (what.next()?, unescape(what.next()?));
-        (at == point.trim_end_matches('/') || at == point).then(|| Mounted { source, kind: kind.to_string() })
+        (at == plain(point)).then(|| Mounted { source, kind: kind.to_string() })
     })
 }
 

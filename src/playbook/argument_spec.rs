@@ -20,6 +20,9 @@ pub fn violations(options: &Map<String, Value>, given: &Map<String, Value>) -> V
     check.errors
 }
 
+/// In the place of a value that the specification keeps from being shown (`no_log`).
+const HIDDEN: &str = "the value is hidden (no_log)";
+
 #[derive(Default)]
 struct Check {
     errors: Vec<String>,
@@ -137,6 +140,7 @@ impl Check {
         let mut value = match convert(wanted, value) {
             Ok(value) => value,
             Err(why) => {
+                let why = if flag(spec.get("no_log")) { HIDDEN.to_string() } else { why };
                 let is = type_name(value);
                 self.errors.push(format!(
                     "argument '{name}'{within} is of type {is} and we were unable to convert to {wanted}: {why}"
@@ -149,6 +153,7 @@ impl Check {
                 match convert(elements, item) {
                     Ok(converted) => *item = converted,
                     Err(why) => {
+                        let why = if flag(spec.get("no_log")) { HIDDEN.to_string() } else { why };
                         let is = type_name(item);
                         self.errors.push(format!(
                             "Elements value for option '{name}'{within} is of type {is} and we were unable to convert to {elements}: {why}"
@@ -163,6 +168,7 @@ impl Check {
     fn choices(&mut self, name: &str, spec: &Value, value: Option<&Value>, found: &str) {
         let (Some(choices), Some(value)) = (spec.get("choices").and_then(Value::as_array), value) else { return };
         let allowed = choices.iter().map(plain).collect::<Vec<_>>().join(", ");
+        let plain = |value: &Value| if flag(spec.get("no_log")) { HIDDEN.to_string() } else { plain(value) };
         match value {
             Value::Array(items) if spec.get("type").and_then(Value::as_str) == Some("list") => {
                 let strange: Vec<String> = items.iter().filter(|item| !choices.contains(item)).map(plain).collect();
@@ -369,7 +375,8 @@ mod tests {
             "s": {"type": "str", "choices": ["a", "b"], "aliases": ["t"]}, "r": {"required": true},
             "ll": {"type": "list", "elements": "dict", "options": {"x": {"required": true, "type": "path"}}},
             "lc": {"type": "list", "choices": ["p", "q"]}, "by": {"type": "bytes"}, "dd": {"type": "dict"}, "p": {"type": "path"},
-            "js": {"type": "json"}, "yn": {"choices": ["yes", "no", "ask"]},
+            "js": {"type": "json"}, "pin": {"type": "int", "no_log": true}, "word": {"choices": ["x"], "no_log": true},
+            "yn": {"choices": ["yes", "no", "ask"]},
         });
         let int = |is: &str, value: &str| {
             format!(
@@ -437,7 +444,7 @@ mod tests {
             (json!({"r": 1, "dd": "{\"a\":1}"}), vec![]),
             (
                 json!({"r": 1, "zz": 1, "yy": 2}),
-                vec!["yy, zz. Supported parameters include: b, by, d, dd, f, js, l, lc, ll, n, p, r, s, yn (t).".into()],
+                vec!["yy, zz. Supported parameters include: b, by, d, dd, f, js, l, lc, ll, n, p, pin, r, s, word, yn (t).".into()],
             ),
             (json!({"r": 1, "js": {"a": 1}}), vec![]),
             (
@@ -445,6 +452,14 @@ mod tests {
                 vec!["argument 'js' is of type int and we were unable to convert to json: <class 'int'> cannot be converted to a json string".into()],
             ),
             (json!({"r": 1, "yn": true}), vec![]),
+            // Ours: Ansible shows it.
+            (
+                json!({"r": 1, "pin": "geheim", "word": "geheim"}),
+                vec![
+                    "argument 'pin' is of type str and we were unable to convert to int: the value is hidden (no_log)".into(),
+                    "value of word must be one of: x, got: the value is hidden (no_log)".into(),
+                ],
+            ),
         ] {
             let found = violations(spec.as_object().unwrap(), given.as_object().unwrap());
             assert_eq!(found, expected, "{given}");

@@ -5,6 +5,7 @@ pub(super) mod clock;
 mod command;
 mod ping;
 mod raw;
+#[cfg(feature = "controller")]
 mod reading;
 mod run;
 mod script;
@@ -12,8 +13,10 @@ mod shell;
 mod wait_for;
 pub(crate) mod words;
 
+#[cfg(feature = "controller")]
 pub(crate) use reading::{reads, shell_reads};
 pub(super) use run::lines;
+#[cfg(feature = "controller")]
 pub(crate) use words::split;
 
 use super::Module;

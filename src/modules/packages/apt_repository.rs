@@ -96,7 +96,7 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
             // As it was: apt would not work with it either.
             for (path, contents) in old {
                 match contents {
-                    Some(bytes) => drop(machine.write_file(&path, &bytes, &WriteOptions::default())?),
+                    Some(bytes) => drop(machine.write_file(&path, &bytes, &through_links())?),
                     None => drop(machine.remove(&path)?),
                 }
             }
@@ -205,17 +205,18 @@ fn put(
     let mode = mode.filter(|_| before.is_none_or(|before| before.len() < lines.len()));
     let mode =
         mode.map(|mode| mode.resolve(0o644, false, machine.umask()).map_err(|why| ModuleError::argument("mode", why)));
-    let options = WriteOptions {
-        attributes: Attributes { mode: mode.transpose()?, ..Attributes::default() },
-        follow: true,
-        ..WriteOptions::default()
-    };
+    let options =
+        WriteOptions { attributes: Attributes { mode: mode.transpose()?, ..Attributes::default() }, ..through_links() };
     if let Some(parent) = std::path::Path::new(path).parent() {
         machine.make_directories(parent, &Attributes::default())?;
     }
     let text: String = lines.iter().map(Line::write).collect();
     machine.write_file(path, text.as_bytes(), &options)?;
     Ok(())
+}
+
+fn through_links() -> WriteOptions {
+    WriteOptions { follow: true, ..WriteOptions::default() }
 }
 
 fn update(arguments: &AptRepository, machine: &mut Machine, context: &mut Context<'_>) -> Result<(), MachineError> {
@@ -227,7 +228,7 @@ fn update(arguments: &AptRepository, machine: &mut Machine, context: &mut Contex
         match machine.apt_update(60, false, &mut |text| controller.progress(text, None, None)) {
             Ok(()) => return Ok(()),
             Err(error @ MachineError::Unknown { .. }) => return Err(error),
-            Err(error) if tried + 1 >= tries => return Err(error),
+            Err(error) if tried + 1 >= tries || machine.predicted() => return Err(error),
             Err(_) => {}
         }
         std::thread::sleep(std::time::Duration::from_secs(longest.min(1 << tried.min(20))));

@@ -100,7 +100,7 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
     }
     let mut key_file = Value::Null;
     if let Some(key) = &arguments.signed_by {
-        if key.contains("://") {
+        if key.contains("://") && !key.contains('\n') {
             let why = "keys are not fetched from an address yet: give a file on the host, or the key itself";
             return Err(ModuleError::argument("signed_by", why));
         }

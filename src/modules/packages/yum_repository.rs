@@ -107,7 +107,7 @@ file_arguments! {
         pub sslclientkey: Option<Text>,
         /// User name.
         pub username: Option<Text>,
-        /// Password. It stands in the file, which is readable by all unless `mode` says otherwise.
+        /// Password. It stands in the file, which is readable by all unless `mode` says otherwise; no diff shows the file then.
         pub password: Option<Text>,
         /// A proxy's address.
         pub proxy: Option<Text>,
@@ -188,6 +188,10 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
         after.push(Section { name: arguments.name.0.clone(), options: options(&given, &arguments) });
     }
     let changed = sorted(&before) != sorted(&after);
+    // Passwords stand in the file, and would stand in its diff.
+    let secret =
+        |section: &Section| ["password", "proxy_password"].iter().any(|name| section.options.contains_key(*name));
+    machine.no_log |= before.iter().chain(&after).any(secret);
     let outcome = if changed && after.is_empty() {
         machine.remove(&path)?;
         Outcome::ok()
@@ -332,6 +336,9 @@ mod tests {
             assert!(apply_twice("yum_repository", &gone).changed());
         }
         assert!(!file.exists());
+        let hidden = json!({"name": "s", "description": "S", "reposdir": scratch.path(), "baseurl": "https://s", "password": "geheim"});
+        let outcome = apply_twice("yum_repository", &hidden);
+        assert!(outcome.changed() && !serde_json::to_string(&outcome).unwrap().contains("geheim"), "{outcome:?}");
         for wrong in [
             json!({"name": "x", "description": "x", "reposdir": scratch.path()}),
             json!({"name": "x", "baseurl": "https://x", "reposdir": scratch.path()}),

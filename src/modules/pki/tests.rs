@@ -273,6 +273,28 @@ fn what_works_is_left_alone_by_an_authority_that_nobody_knows() {
 }
 
 #[test]
+fn no_certificate_of_an_old_generation_is_cut_off_without_a_word() {
+    let site = Site::new();
+    let live = site.host(false);
+    live.task("pki_ca", json!({"name": "cluster"}));
+    live.task("pki_certificate", site.arguments());
+    let step = |host: &Host, phase: &str| {
+        host.task("pki_rotation", json!({"name": "cluster", "phase": phase, "managed": ["galera1"]}))
+    };
+    for phase in ["trust", "sign"] {
+        assert_eq!(step(&live, phase).status, Status::Ok);
+    }
+    // A check takes the playbook's word for what it would issue.
+    assert_eq!(step(&site.host(true), "untrust").status, Status::Ok);
+    let refused = step(&live, "untrust");
+    assert_eq!(refused.status, Status::Failed);
+    let why = refused.msg.unwrap();
+    assert!(why.contains("no play of this playbook has made a new one for it") && why.contains("galera1"), "{why}");
+    assert!(live.task("pki_certificate", site.arguments()).changed());
+    assert_eq!(step(&live, "untrust").data["phase"], "untrust");
+}
+
+#[test]
 fn a_pair_is_replaced_for_a_reason_and_one_old_set_stays() {
     let site = Site::new();
     let live = site.host(false);

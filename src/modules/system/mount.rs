@@ -1,6 +1,6 @@
 //! `mount`: a file system in `/etc/fstab`, and whether it is mounted.
 
-use crate::machine::files::WriteOptions;
+use crate::machine::files::{NewContent, WriteOptions};
 use crate::machine::mounts::{Mounted, Mounting};
 use crate::machine::{Machine, MachineError};
 use crate::modules::files::common::begin;
@@ -8,6 +8,7 @@ use crate::modules::scalars::{Flag, Text};
 use crate::modules::{Context, FreeForm, Module, ModuleError, Outcome, Reach, decode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use std::path::Path;
 
 /// `ansible.posix.mount`
 pub const MOUNT: Module = Module {
@@ -99,6 +100,14 @@ fn run(
             "hiding the options alone is not supported: set `no_log: true` on the task",
         ));
     }
+    // Only the table may hold what has no directory, as swap has none.
+    let tabled = matches!(arguments.state, State::Present | State::Absent | State::AbsentFromFstab);
+    if !arguments.path.starts_with('/') && !tabled {
+        return Err(ModuleError::argument(
+            "path",
+            format!("`{}` is no absolute path of a directory", &*arguments.path),
+        ));
+    }
     let mut warnings = Vec::new();
     let mut opts = arguments.opts.as_ref().map_or("defaults".to_string(), |opts| opts.0.clone());
     let noauto = opts.split(',').any(|opt| opt == "noauto");
@@ -119,7 +128,8 @@ fn run(
     let table = text(&arguments.fstab, "/etc/fstab");
     let mut backup_file = Value::from("");
     let predicted = machine.predicted();
-    carry_out(&arguments, machine, &line, &table, &mut backup_file)?;
+    let edited = Table { path: &table, backup: arguments.backup.0, backup_file: &mut backup_file };
+    carry_out(&arguments, machine, &line, edited)?;
     let mut outcome = Outcome::ok()
         .with("backup_file", backup_file)
         .with("boot", if arguments.boot.0 || noauto { "yes" } else { "no" })
@@ -152,13 +162,7 @@ fn word(state: State) -> &'static str {
     }
 }
 
-fn carry_out(
-    arguments: &Mount,
-    machine: &mut Machine,
-    line: &Line,
-    table: &str,
-    backup_file: &mut Value,
-) -> Result<(), ModuleError> {
+fn carry_out(arguments: &Mount, machine: &mut Machine, line: &Line, mut table: Table<'_>) -> Result<(), ModuleError> {
     let point = line.point.as_str();
     let how =
         Mounting::Table(arguments.fstab.as_ref().map(|table| table.0.as_str()).filter(|table| *table != "/etc/fstab"));
@@ -168,11 +172,11 @@ fn carry_out(
         other => ModuleError::Failed(format!("Error {verb} {point}: {other}")),
     };
     match arguments.state {
-        State::Present => drop(put(machine, table, line, arguments.backup.0, backup_file)?),
-        State::AbsentFromFstab => drop(take(machine, table, line, arguments.backup.0, backup_file)?),
+        State::Present => drop(table.edit(machine, |text| with(text, line))?),
+        State::AbsentFromFstab => drop(table.edit(machine, |text| without(text, line))?),
         State::Unmounted => drop(machine.unmount(point).map_err(|error| failed("unmounting", error))?),
         State::Absent => {
-            if take(machine, table, line, arguments.backup.0, backup_file)? {
+            if table.edit(machine, |text| without(text, line))? {
                 let was = machine.unmount(point).map_err(|error| failed("unmounting", error))?;
                 if machine.exists(point)? {
                     // What lies below a mount is seen when it is gone.
@@ -212,8 +216,8 @@ fn carry_out(
                 true => Vec::new(),
                 false => machine.make_directories(point, &Default::default())?,
             };
-            let before = machine.read_file_if_exists(table, LIMIT)?;
-            let changed = put(machine, table, line, arguments.backup.0, backup_file)?;
+            let before = machine.read_file_if_exists(table.path, LIMIT)?;
+            let changed = table.edit(machine, |text| with(text, line))?;
             let done = match machine.mounted(point)? {
                 Some(_) if changed => machine.remount(point, None, how),
                 Some(_) => Ok(()),
@@ -222,8 +226,8 @@ fn carry_out(
             if let Err(error) = done {
                 // A line that does not work may keep the host from starting.
                 match before {
-                    Some(bytes) => drop(machine.write_file(table, &bytes, &as_it_is())?),
-                    None => drop(machine.remove(table)?),
+                    Some(bytes) => drop(machine.write_file(table.path, &bytes, &as_it_is())?),
+                    None => drop(machine.remove(table.path)?),
                 }
                 for directory in made.iter().rev() {
                     machine.remove(directory)?;
@@ -242,51 +246,33 @@ fn as_it_is() -> WriteOptions {
     WriteOptions { follow: true, ..WriteOptions::default() }
 }
 
-/// Puts the line into the table. Says whether that changed it.
-fn put(
-    machine: &mut Machine,
-    table: &str,
-    line: &Line,
+/// The table, as it is edited.
+struct Table<'a> {
+    path: &'a str,
     backup: bool,
-    backup_file: &mut Value,
-) -> Result<bool, ModuleError> {
-    let before = machine.read_file_if_exists(table, LIMIT)?;
-    if before.is_none()
-        && let Some(parent) = std::path::Path::new(table).parent()
-    {
-        machine.make_directories(parent, &Default::default())?;
-    }
-    let text = String::from_utf8_lossy(before.as_deref().unwrap_or_default()).into_owned();
-    write(machine, table, with(&text, line), backup, backup_file)
+    /// The copy's name, or nothing.
+    backup_file: &'a mut Value,
 }
 
-/// Takes it out.
-fn take(
-    machine: &mut Machine,
-    table: &str,
-    line: &Line,
-    backup: bool,
-    backup_file: &mut Value,
-) -> Result<bool, ModuleError> {
-    let before = machine.read_file_if_exists(table, LIMIT)?.unwrap_or_default();
-    let text = String::from_utf8_lossy(&before).into_owned();
-    write(machine, table, without(&text, line), backup, backup_file)
-}
-
-fn write(
-    machine: &mut Machine,
-    table: &str,
-    after: Option<String>,
-    backup: bool,
-    backup_file: &mut Value,
-) -> Result<bool, ModuleError> {
-    let Some(after) = after else { return Ok(false) };
-    let options = WriteOptions { backup, ..as_it_is() };
-    let written = machine.write(table, crate::machine::files::NewContent::Bytes(after.as_bytes()), &options, None)?;
-    if let Some(path) = written.backup {
-        *backup_file = path.to_string_lossy().into();
+impl Table<'_> {
+    /// Brings it to what `edit` makes of it. Says whether that changed it.
+    fn edit(&mut self, machine: &mut Machine, edit: impl Fn(&str) -> Option<String>) -> Result<bool, ModuleError> {
+        let before = machine.read_file_if_exists(self.path, LIMIT)?;
+        let Some(after) = edit(&String::from_utf8_lossy(before.as_deref().unwrap_or_default())) else {
+            return Ok(false);
+        };
+        if before.is_none()
+            && let Some(parent) = Path::new(self.path).parent()
+        {
+            machine.make_directories(parent, &Default::default())?;
+        }
+        let options = WriteOptions { backup: self.backup, ..as_it_is() };
+        let written = machine.write(self.path, NewContent::Bytes(after.as_bytes()), &options, None)?;
+        if let Some(path) = written.backup {
+            *self.backup_file = path.to_string_lossy().into();
+        }
+        Ok(true)
     }
-    Ok(true)
 }
 
 /// A line of the table.
