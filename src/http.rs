@@ -1,6 +1,7 @@
 //! Telling by the web (hooks, traces): one POST of JSON, over TLS or not. Nothing else of HTTP is needed: no redirect is
 //! followed, no proxy asked, no connection kept.
 
+use crate::machine::web::{BUNDLES, unescaped};
 use crate::pki::pem;
 use base64::Engine;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -9,14 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-/// Where systems keep the authorities that they trust.
-const BUNDLES: &[&str] = &[
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
 
 /// An answer's head is not longer, nor what is shown of its body.
 const HEAD: usize = 16 * 1024;
@@ -121,26 +114,6 @@ impl Url {
         let target = (self.target != "/").then(|| self.target.trim_start_matches('/').to_string());
         password.into_iter().chain(target).collect()
     }
-}
-
-/// Text in which `%XX` stands for a byte.
-pub fn unescaped(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, behind)) = rest.split_first() {
-        let code = behind.get(..2).and_then(|hex| std::str::from_utf8(hex).ok()).filter(|_| *first == b'%');
-        match code.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = behind.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*first);
-                rest = behind;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn escaped(text: &str) -> String {

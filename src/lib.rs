@@ -32,6 +32,8 @@ pub mod inventory;
 #[cfg(feature = "controller")]
 pub mod journal;
 #[cfg(feature = "controller")]
+pub mod lint;
+#[cfg(feature = "controller")]
 pub mod plan;
 #[cfg(feature = "controller")]
 pub mod playbook;

@@ -29,7 +29,9 @@ pub fn is_secret_name(name: &str) -> bool {
     let ends =
         ["password", "passwd", "passphrase", "pass", "pwd", "secret", "token", "api_key", "apikey", "secret_key"];
     let hit = |end: &&str| name.strip_suffix(*end).is_some_and(|rest| rest.is_empty() || rest.ends_with(['_', '-']));
-    name != "update_password" && ends.iter().any(hit)
+    // nginx's words for where a request is passed to.
+    let passes = ["proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass"];
+    name != "update_password" && !passes.iter().any(|word| name.ends_with(word)) && ends.iter().any(hit)
 }
 
 /// Masks secrets. Cloning shares the secrets.
@@ -624,6 +626,8 @@ mod tests {
             ("update_password", false),
             ("password_file", false),
             ("bypass", false),
+            ("proxy_pass", false),
+            ("nginx_fastcgi_pass", false),
             ("compass", false),
             ("tokens", false),
         ] {

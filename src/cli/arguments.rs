@@ -35,6 +35,15 @@ pub enum Command {
     Inventory(InventoryArguments),
     /// Show what a module does and which arguments it takes.
     Doc(DocArguments),
+    /// Tell everything that is wrong in a tree of playbooks, roles and inventories, at once and without a connection.
+    ///
+    /// `# noqa: RULE` on a line, or on the first line of a task, keeps a rule quiet there. Exit code: 0 for nothing or notes,
+    /// 1 for warnings, 2 for errors, 4 when a path cannot be read. See docs/lint.md.
+    Lint(Box<super::lint::LintArguments>),
+    /// Print a JSON Schema of playbooks, files of tasks, inventories or variables, for editors.
+    ///
+    /// Made from the program's own tables of keywords, modules and arguments. docs/lint.md says how an editor is told.
+    Schema(super::schema::SchemaArguments),
     /// Certificate authorities and certificates.
     Pki(super::pki::PkiArgs),
     /// Encrypt, decrypt, edit, view and rekey files and values, as `ansible-vault` does.
@@ -304,6 +313,9 @@ pub struct RunArguments {
     /// Ask before each task
     #[arg(long)]
     pub step: bool,
+    /// Forget the facts that earlier runs have kept (`fact_caching`)
+    #[arg(long = "flush-cache")]
+    pub flush_cache: bool,
     /// Run notified handlers even of hosts where a task failed
     #[arg(long = "force-handlers")]
     pub force_handlers: bool,
@@ -616,6 +628,9 @@ pub struct DocArguments {
     /// Write a page for each module into this folder
     #[arg(long, value_name = "DIR")]
     pub pages: Option<PathBuf>,
+    /// Print all names that are known, as JSON: keywords of each place, filters, tests, lookups, modules
+    #[arg(long, conflicts_with_all = ["module", "list", "pages"])]
+    pub names: bool,
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::connection::agent::AgentOptions;
 use crate::connection::{ConnectionOptions, Connector, TerminalPrompter};
 use crate::credential;
 use crate::engine::event::Sink;
-use crate::engine::{BecomeOptions, Debts, Fleet, Loader, Options, Parts, Probes, Run};
+use crate::engine::{BecomeOptions, Debts, FactCache, Fleet, Loader, Options, Parts, Probes, Run};
 use crate::inventory::Inventory;
 use crate::journal::{Debt, Journal, Progress};
 use crate::playbook::Playbook;
@@ -116,6 +116,15 @@ pub fn assemble(
         no_fetch: arguments.no_fetch,
         force_handlers: arguments.force_handlers,
         if_locked: arguments.if_locked(),
+        fact_cache: settings().fact_cache.as_ref().map(|(directory, prefix, timeout)| {
+            Arc::new(FactCache::new(
+                directory.clone(),
+                prefix.clone(),
+                *timeout,
+                arguments.flush_cache,
+                arguments.check,
+            ))
+        }),
         gathering: settings().gathering,
         any_errors_fatal: settings().any_errors_fatal,
         strategy: settings().strategy.clone(),
@@ -128,6 +137,7 @@ pub fn assemble(
     };
     let (vault, roles_path) = (sources.vault.clone(), sources.roles_path.clone());
     let (vault_again, inventory_sources) = (vault.clone(), inventory::sources(&arguments.access.sources.inventory));
+    let with = inventory::constructing(&sources.templar, &sources.extra);
     let template = name_templar(&sources.templar, &sources.extra);
     let loader = Loader {
         roles_path,
@@ -135,7 +145,7 @@ pub fn assemble(
         template: Box::new(template),
         inventory: Box::new(move |diags| {
             let hook = |bytes: &[u8], _: &Path| vault_again.decrypt(bytes).map_err(|error| error.to_string());
-            Inventory::load(&inventory_sources, &hook, diags)
+            Inventory::load(&inventory_sources, &hook, &with, diags)
         }),
     };
     let magic = magic(arguments, &sources.inventory, forks);
@@ -170,9 +180,19 @@ fn magic(arguments: &RunArguments, inventory: &Inventory, forks: usize) -> Arc<L
     set("ansible_diff_mode", Value::from(arguments.diff));
     set("ansible_verbosity", Value::from(arguments.verbose));
     set("ansible_forks", Value::from(if forks == 0 { 5 } else { forks }));
-    let tags = if arguments.tags.is_empty() { vec!["all".to_string()] } else { arguments.tags.clone() };
+    let words = |given: &[String]| -> Vec<String> {
+        given
+            .iter()
+            .flat_map(|tags| tags.split(','))
+            .map(|tag| tag.trim().to_string())
+            .filter(|t| !t.is_empty())
+            .collect()
+    };
+    let tags = if arguments.tags.is_empty() { vec!["all".to_string()] } else { words(&arguments.tags) };
     set("ansible_run_tags", list(&tags));
-    set("ansible_skip_tags", list(&arguments.skip_tags));
+    set("ansible_skip_tags", list(&words(&arguments.skip_tags)));
+    // There is no Python here; playbooks say with it which one runs modules on this machine.
+    set("ansible_playbook_python", Value::from("/usr/bin/python3"));
     if !arguments.access.sources.limit.is_empty() {
         set("ansible_limit", Value::from(arguments.access.sources.limit.join(",")));
     }

@@ -2,12 +2,19 @@
 
 use super::arguments::DocArguments;
 use crate::modules::{self, Module, Reach};
+use crate::playbook::Place;
 use crate::source::did_you_mean;
+use crate::template::{filter_names, lookup_names, test_names};
+use serde_json::{Map, Value, json};
 use std::fmt::Write;
 use std::process::ExitCode;
 
 /// Runs the command.
 pub fn run(arguments: &DocArguments) -> ExitCode {
+    if arguments.names {
+        super::show(&format!("{:#}\n", names()));
+        return ExitCode::SUCCESS;
+    }
     if let Some(directory) = &arguments.pages {
         return match pages(directory) {
             Ok(count) => {
@@ -47,6 +54,39 @@ fn all() -> Vec<&'static Module> {
     all.sort_by_key(|module| module.name);
     all.dedup_by_key(|module| module.name);
     all
+}
+
+/// Every name of the language, for `docs/compatibility.md` and for whoever asks whether a role can run.
+fn names() -> Value {
+    let places = [
+        ("play", Place::Play),
+        ("role", Place::Role),
+        ("block", Place::Block),
+        ("task", Place::Task),
+        ("handler", Place::Handler),
+    ];
+    let sorted = |names: Vec<&'static str>| {
+        let mut names = names;
+        names.sort_unstable();
+        names.dedup();
+        names
+    };
+    let keywords: Map<String, Value> =
+        places.into_iter().map(|(name, place)| (name.into(), json!(sorted(place.keywords().collect())))).collect();
+    let modules: Vec<Value> = all()
+        .into_iter()
+        .map(|module| {
+            let unverified = module.arguments.description().to_lowercase().contains("unverified");
+            json!({"name": module.name, "aliases": module.aliases, "unverified": unverified})
+        })
+        .collect();
+    json!({
+        "keywords": keywords,
+        "filters": sorted(filter_names()),
+        "tests": sorted(test_names()),
+        "lookups": sorted(lookup_names()),
+        "modules": modules,
+    })
 }
 
 fn first_sentence(module: &Module) -> String {

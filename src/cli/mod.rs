@@ -1,5 +1,5 @@
 //! One file per command: run (the default), inventory, pki, vault, doc, status, runs, resume, apply, show, drift, unlock,
-//! rollback, schedule.
+//! rollback, schedule, lint, schema.
 
 mod access;
 mod applied;
@@ -10,6 +10,7 @@ mod doc;
 mod drift;
 mod extra_vars;
 mod inventory;
+mod lint;
 mod pager;
 pub mod pki;
 mod planning;
@@ -20,9 +21,11 @@ mod rollback;
 mod run;
 mod runs;
 mod schedule;
+mod schema;
 mod settings;
 mod show;
 mod status;
+mod stored;
 mod table;
 mod unlock;
 mod vault;
@@ -58,7 +61,14 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     // directory's.
     if !matches!(
         arguments.command,
-        Some(Command::Doc(_) | Command::Show(_) | Command::Runs(_) | Command::Resume(_) | Command::Apply(_))
+        Some(
+            Command::Doc(_)
+                | Command::Schema(_)
+                | Command::Show(_)
+                | Command::Runs(_)
+                | Command::Resume(_)
+                | Command::Apply(_)
+        )
     ) && let Err(why) = settings::load()
     {
         eprintln!("error: {why}");
@@ -67,6 +77,8 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     match arguments.command {
         Some(Command::Inventory(inventory)) => inventory::run(&inventory),
         Some(Command::Doc(doc)) => doc::run(&doc),
+        Some(Command::Lint(lint)) => lint::run(&lint),
+        Some(Command::Schema(schema)) => schema::run(&schema),
         Some(Command::Pki(pki)) => match pki::run(&pki, &mut std::io::stdout()) {
             Ok(code) => code,
             Err(error) => {

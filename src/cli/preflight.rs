@@ -1,8 +1,9 @@
-//! What can be known by reading: template syntax in tasks and in template files that are named literally.
+//! What can be known by reading: template syntax in tasks and in template files that are named literally. A filter or
+//! test that does not exist is a mistake where the task runs for certain; behind a condition it may never be needed.
 
 use crate::playbook::{Block, Play, Playbook, Step, Task};
 use crate::source::{Diag, Diags, Node};
-use crate::template::Templar;
+use crate::template::{Templar, TemplateError, TemplateErrorKind};
 use std::path::PathBuf;
 
 /// Checks the templates of all plays without evaluating any.
@@ -16,27 +17,29 @@ pub fn check(playbooks: &[Playbook], templar: &Templar, diags: &mut Diags) {
                 [&rolling.order, &rolling.max_unavailable, &rolling.group, &rolling.window, &rolling.datacenter];
             nodes.into_iter().flatten().chain(&rolling.soak).for_each(|node| values(node, templar, diags));
             rolling.when.iter().for_each(|node| condition(node, templar, diags));
-            rolling.gate.iter().for_each(|gate| walk(&gate.steps, play, templar, diags));
+            rolling.gate.iter().for_each(|gate| walk(&gate.steps, play, true, templar, diags));
         }
         for steps in [&play.pre_tasks, &play.roles, &play.tasks, &play.post_tasks, &play.handlers] {
-            walk(steps, play, templar, diags);
+            walk(steps, play, true, templar, diags);
         }
     }
 }
 
-fn walk(steps: &[Step], play: &Play, templar: &Templar, diags: &mut Diags) {
+/// `certain`: no condition above decides whether these steps are taken.
+fn walk(steps: &[Step], play: &Play, certain: bool, templar: &Templar, diags: &mut Diags) {
     for step in steps {
         match step {
-            Step::Task(task) => check_task(task, play, templar, diags),
-            Step::Block(block) => check_block(block, play, templar, diags),
+            Step::Task(task) => check_task(task, play, certain, templar, diags),
+            Step::Block(block) => check_block(block, play, certain, templar, diags),
         }
     }
 }
 
-fn check_block(block: &Block, play: &Play, templar: &Templar, diags: &mut Diags) {
+fn check_block(block: &Block, play: &Play, certain: bool, templar: &Templar, diags: &mut Diags) {
     keywords(&block.keywords, templar, diags);
+    let certain = certain && block.keywords.when.is_empty();
     for steps in [&block.block, &block.rescue, &block.always] {
-        walk(steps, play, templar, diags);
+        walk(steps, play, certain, templar, diags);
     }
 }
 
@@ -49,27 +52,27 @@ fn keywords(keywords: &crate::playbook::Keywords, templar: &Templar, diags: &mut
     }
 }
 
-fn check_task(task: &Task, play: &Play, templar: &Templar, diags: &mut Diags) {
+fn check_task(task: &Task, play: &Play, certain: bool, templar: &Templar, diags: &mut Diags) {
+    let certain = certain && task.keywords.when.is_empty();
     keywords(&task.keywords, templar, diags);
     let results = task.changed_when.iter().chain(&task.failed_when).flatten();
     for node in task.until.iter().chain(results) {
         condition(node, templar, diags);
     }
-    for (_, node) in &task.action.args {
-        values(node, templar, diags);
-    }
-    for node in task.action.free_form.iter().chain(task.loop_.as_ref().map(|spec| &spec.expr)) {
-        values(node, templar, diags);
+    let written = task.action.args.iter().map(|(_, node)| node).chain(&task.action.free_form);
+    for node in written.chain(task.loop_.as_ref().map(|spec| &spec.expr)) {
+        let counts = |error: &TemplateError| certain || error.kind != TemplateErrorKind::UnknownName;
+        templar.check_node(node).into_iter().filter(counts).for_each(|error| diags.push(error.into_diag()));
     }
     if task.action.is("ansible.builtin.template")
         && let Some(source) = task.action.arg("src").filter(|node| !node.has_template())
     {
-        template_file(task, play, source, templar, diags);
+        template_file(task, play, certain, source, templar, diags);
     }
 }
 
 /// The file of a `template` task, if it is named literally: missing files are the task's affair when it may not run.
-fn template_file(task: &Task, play: &Play, source: &Node, templar: &Templar, diags: &mut Diags) {
+fn template_file(task: &Task, play: &Play, certain: bool, source: &Node, templar: &Templar, diags: &mut Diags) {
     let name = source.scalar_text().unwrap_or_default();
     let mut roots: Vec<PathBuf> = Vec::new();
     roots.extend(task.role.as_ref().map(|role| role.path.clone()));
@@ -82,7 +85,9 @@ fn template_file(task: &Task, play: &Play, source: &Node, templar: &Templar, dia
         return;
     }
     let Ok(text) = std::fs::read_to_string(&path) else { return };
-    if let Err(error) = templar.check_file(&path, &text) {
+    if let Err(error) = templar.check_file(&path, &text)
+        && (certain || error.kind != TemplateErrorKind::UnknownName)
+    {
         let user = match task.name.as_ref().and_then(Node::scalar_text) {
             Some(name) => format!("used by the task `{name}`"),
             None => "used here".to_string(),

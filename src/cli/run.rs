@@ -157,7 +157,6 @@ pub(super) fn read(arguments: &RunArguments, redactor: &Redactor, diags: &mut Di
         }
     };
     let hook = |bytes: &[u8], _: &Path| vault.decrypt(bytes).map_err(|error| error.to_string());
-    let mut inventory = Inventory::load(&inventory::sources(&arguments.access.sources.inventory), &hook, diags);
     let mut extra = Layer::new();
     for text in &arguments.access.extra_vars {
         match extra_vars::parse(text, &hook) {
@@ -175,8 +174,11 @@ pub(super) fn read(arguments: &RunArguments, redactor: &Redactor, diags: &mut Di
         // Only a plan asks what was read.
         reads: if arguments.out.is_some() { Reads::kept() } else { Reads::default() },
         ansible_managed: settings().ansible_managed.clone(),
-        ..TemplarOptions::default()
+        lookup_host: Some(Arc::new(super::stored::Stored::new(arguments.check))),
     });
+    let with = inventory::constructing(&templar, &extra);
+    let named = inventory::sources(&arguments.access.sources.inventory);
+    let mut inventory = Inventory::load(&named, &hook, &with, diags);
     let roles_path: Vec<PathBuf> = match &arguments.roles_path {
         Some(list) => list.split(':').filter(|path| !path.is_empty()).map(PathBuf::from).collect(),
         None => vec![PathBuf::from("roles")],
@@ -472,8 +474,21 @@ async fn drive(
         run.warn(format!("nothing was run: no task is called `{name}` (`--list-tasks` shows their names)"));
         missed = true;
     }
+    if !arguments.check
+        && let Some(place) = &settings().retry_files
+    {
+        retry_file(run, playbooks, number, place.as_deref());
+    }
     run.unknowns.event().into_iter().for_each(|event| sink.emit(event));
-    sink.emit(Event::Recap { hosts: run.recap(), owed: run.owed() });
+    let mut stats = serde_json::Value::Object(run.stats.all());
+    run.redactor.mask_json(&mut stats);
+    let stats = stats.as_object().cloned().unwrap_or_default();
+    sink.emit(Event::Recap {
+        hosts: run.recap(),
+        owed: run.owed(),
+        stats,
+        show_stats: super::settings::settings().show_custom_stats,
+    });
     // Sessions that are given up by a run that gave way tell of lost hosts behind this.
     let verdict = run.verdict();
     run.locks.release_all().await;
@@ -489,6 +504,27 @@ async fn drive(
         return EXIT_PARSE;
     }
     verdict.exit_code(arguments.detailed_exitcode)
+}
+
+/// Writes down the hosts that failed, for `--limit @site.retry`.
+fn retry_file(run: &Run, playbooks: &[Playbook], plays: usize, place: Option<&Path>) {
+    let failed = run.left_behind();
+    // The playbook in which the run ended.
+    let mut seen = 0;
+    let ended = playbooks.iter().find(|playbook| {
+        seen += playbook.plays.len();
+        seen >= plays
+    });
+    let Some(playbook) = ended.filter(|_| !failed.is_empty()) else { return };
+    let directory = place.or(playbook.path.parent()).unwrap_or(Path::new("."));
+    let mut name = playbook.path.file_stem().unwrap_or_default().to_os_string();
+    name.push(".retry");
+    let path = directory.join(name);
+    let lines: String = failed.iter().map(|host| format!("{host}\n")).collect();
+    match std::fs::create_dir_all(directory).and_then(|()| std::fs::write(&path, lines)) {
+        Ok(()) => run.warn(format!("to try the hosts that failed again: --limit @{}", path.display())),
+        Err(error) => run.warn(format!("{} cannot be written: {error}", path.display())),
+    }
 }
 
 /// Ctrl-C, the end of a terminal, a service manager's stop: the first lets hosts finish what they are at, the second leaves

@@ -22,6 +22,7 @@ pub fn load() -> Result<&'static Settings, String> {
     };
     let settings = config::load(&around).map_err(|error| error.to_string())?;
     settings.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    crate::playbook::library_path(settings.library.clone());
     Ok(SETTINGS.get_or_init(|| settings))
 }
 

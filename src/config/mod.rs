@@ -3,12 +3,15 @@
 
 mod find;
 mod ini;
+mod names;
 mod settings;
 #[cfg(test)]
 mod tests;
 
 pub use find::{Found, find};
 pub use ini::{Entry, Ini};
+pub use names::{Setting, named};
+use settings::expand;
 pub use settings::{Gathering, Settings, TABLE};
 
 use std::path::{Path, PathBuf};

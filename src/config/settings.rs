@@ -2,6 +2,7 @@
 
 use super::{ConfigError, Entry, Ini, Surroundings};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// When facts are gathered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Settings {
     pub warnings: Vec<String>,
     pub inventory: Vec<String>,
     pub roles_path: Option<Vec<PathBuf>>,
+    /// `library`: folders of modules of the user's own.
+    pub library: Vec<PathBuf>,
     pub forks: Option<usize>,
     pub remote_user: Option<String>,
     pub private_key_file: Option<PathBuf>,
@@ -48,6 +51,11 @@ pub struct Settings {
     pub vault_id_match: bool,
     pub ask_vault_pass: bool,
     pub gathering: Gathering,
+    /// The directory of facts that are kept, what the files' names begin with, and for how long they hold.
+    pub fact_cache: Option<(PathBuf, String, Duration)>,
+    /// Whether hosts that failed are written down, and where if not beside the playbook.
+    pub retry_files: Option<Option<PathBuf>>,
+    pub show_custom_stats: bool,
     pub any_errors_fatal: bool,
     pub force_handlers: bool,
     pub strategy: Option<String>,
@@ -62,98 +70,131 @@ pub struct Settings {
 }
 
 /// A setting: its variables, its places in the file, and what it means here. Earlier names win.
-type Row = (&'static [&'static str], &'static [(&'static str, &'static str)], &'static str);
+pub(super) type Row = (&'static [&'static str], &'static [(&'static str, &'static str)], &'static str);
 
-const INVENTORY: Row = (&["ANSIBLE_INVENTORY"], &[("defaults", "inventory")], "`-i`; several with commas between");
-const ROLES_PATH: Row =
+pub(super) const INVENTORY: Row =
+    (&["ANSIBLE_INVENTORY"], &[("defaults", "inventory")], "`-i`; several with commas between");
+pub(super) const ROLES_PATH: Row =
     (&["ANSIBLE_ROLES_PATH"], &[("defaults", "roles_path")], "`--roles-path`; several with colons between");
-const FORKS: Row = (&["ANSIBLE_FORKS"], &[("defaults", "forks")], "`--forks`");
-const REMOTE_USER: Row = (&["ANSIBLE_REMOTE_USER"], &[("defaults", "remote_user")], "`--user`");
-const PRIVATE_KEY: Row = (&["ANSIBLE_PRIVATE_KEY_FILE"], &[("defaults", "private_key_file")], "`--private-key`");
-const TIMEOUT: Row = (
+pub(super) const LIBRARY: Row = (
+    &["ANSIBLE_LIBRARY"],
+    &[("defaults", "library")],
+    "folders of modules of your own, behind `library/` beside the playbook and in roles; several with colons between",
+);
+pub(super) const FORKS: Row = (&["ANSIBLE_FORKS"], &[("defaults", "forks")], "`--forks`");
+pub(super) const REMOTE_USER: Row = (&["ANSIBLE_REMOTE_USER"], &[("defaults", "remote_user")], "`--user`");
+pub(super) const PRIVATE_KEY: Row =
+    (&["ANSIBLE_PRIVATE_KEY_FILE"], &[("defaults", "private_key_file")], "`--private-key`");
+pub(super) const TIMEOUT: Row = (
     &["ANSIBLE_SSH_TIMEOUT", "ANSIBLE_TIMEOUT"],
     &[("ssh_connection", "timeout"), ("defaults", "timeout")],
     "`--timeout`",
 );
-const TRANSPORT: Row = (&["ANSIBLE_TRANSPORT"], &[("defaults", "transport")], "`--connection`");
-const HOST_KEYS: Row = (
+pub(super) const TRANSPORT: Row = (&["ANSIBLE_TRANSPORT"], &[("defaults", "transport")], "`--connection`");
+pub(super) const HOST_KEYS: Row = (
     &["ANSIBLE_SSH_HOST_KEY_CHECKING", "ANSIBLE_HOST_KEY_CHECKING"],
     &[("ssh_connection", "host_key_checking"), ("defaults", "host_key_checking")],
     "`no` learns the keys of new hosts; a key that has changed is refused all the same",
 );
-const SSH_ARGS: Row = (&["ANSIBLE_SSH_ARGS"], &[("ssh_connection", "ssh_args")], "options as for ssh");
-const SSH_COMMON: Row = (&["ANSIBLE_SSH_COMMON_ARGS"], &[("ssh_connection", "ssh_common_args")], "`--ssh-common-args`");
-const SSH_EXTRA: Row = (&["ANSIBLE_SSH_EXTRA_ARGS"], &[("ssh_connection", "ssh_extra_args")], "`--ssh-extra-args`");
-const ASK_PASS: Row = (&["ANSIBLE_ASK_PASS"], &[("defaults", "ask_pass")], "`--ask-pass`");
-const PASSWORD_FILE: Row = (
+pub(super) const SSH_ARGS: Row = (&["ANSIBLE_SSH_ARGS"], &[("ssh_connection", "ssh_args")], "options as for ssh");
+pub(super) const SSH_COMMON: Row =
+    (&["ANSIBLE_SSH_COMMON_ARGS"], &[("ssh_connection", "ssh_common_args")], "`--ssh-common-args`");
+pub(super) const SSH_EXTRA: Row =
+    (&["ANSIBLE_SSH_EXTRA_ARGS"], &[("ssh_connection", "ssh_extra_args")], "`--ssh-extra-args`");
+pub(super) const ASK_PASS: Row = (&["ANSIBLE_ASK_PASS"], &[("defaults", "ask_pass")], "`--ask-pass`");
+pub(super) const PASSWORD_FILE: Row = (
     &["ANSIBLE_CONNECTION_PASSWORD_FILE"],
     &[("defaults", "connection_password_file")],
     "`--connection-password-file`",
 );
-const BECOME: Row = (&["ANSIBLE_BECOME"], &[("privilege_escalation", "become")], "`--become`");
-const BECOME_USER: Row = (&["ANSIBLE_BECOME_USER"], &[("privilege_escalation", "become_user")], "`--become-user`");
-const BECOME_METHOD: Row =
+pub(super) const BECOME: Row = (&["ANSIBLE_BECOME"], &[("privilege_escalation", "become")], "`--become`");
+pub(super) const BECOME_USER: Row =
+    (&["ANSIBLE_BECOME_USER"], &[("privilege_escalation", "become_user")], "`--become-user`");
+pub(super) const BECOME_METHOD: Row =
     (&["ANSIBLE_BECOME_METHOD"], &[("privilege_escalation", "become_method")], "`--become-method`");
-const BECOME_ASK: Row =
+pub(super) const BECOME_ASK: Row =
     (&["ANSIBLE_BECOME_ASK_PASS"], &[("privilege_escalation", "become_ask_pass")], "`--ask-become-pass`");
-const BECOME_FILE: Row =
+pub(super) const BECOME_FILE: Row =
     (&["ANSIBLE_BECOME_PASSWORD_FILE"], &[("defaults", "become_password_file")], "`--become-password-file`");
-const VAULT_FILE: Row =
+pub(super) const VAULT_FILE: Row =
     (&["ANSIBLE_VAULT_PASSWORD_FILE"], &[("defaults", "vault_password_file")], "`--vault-password-file`");
-const VAULT_IDS: Row = (
+pub(super) const VAULT_IDS: Row = (
     &["ANSIBLE_VAULT_IDENTITY_LIST"],
     &[("defaults", "vault_identity_list")],
     "`--vault-id`, before those of the command line; several with commas between",
 );
-const VAULT_ID: Row =
+pub(super) const VAULT_ID: Row =
     (&["ANSIBLE_VAULT_IDENTITY"], &[("defaults", "vault_identity")], "the id of a password that is given without one");
-const VAULT_ENCRYPT: Row =
+pub(super) const VAULT_ENCRYPT: Row =
     (&["ANSIBLE_VAULT_ENCRYPT_IDENTITY"], &[("defaults", "vault_encrypt_identity")], "`--encrypt-vault-id`");
-const VAULT_MATCH: Row = (
+pub(super) const VAULT_MATCH: Row = (
     &["ANSIBLE_VAULT_ID_MATCH"],
     &[("defaults", "vault_id_match")],
     "`yes` tries passwords of the id alone that the data names",
 );
-const ASK_VAULT: Row = (&["ANSIBLE_ASK_VAULT_PASS"], &[("defaults", "ask_vault_pass")], "`--ask-vault-pass`");
-const GATHERING: Row =
+pub(super) const ASK_VAULT: Row =
+    (&["ANSIBLE_ASK_VAULT_PASS"], &[("defaults", "ask_vault_pass")], "`--ask-vault-pass`");
+pub(super) const GATHERING: Row =
     (&["ANSIBLE_GATHERING"], &[("defaults", "gathering")], "when facts are gathered: implicit, explicit or smart");
-const FATAL: Row = (&["ANSIBLE_ANY_ERRORS_FATAL"], &[("defaults", "any_errors_fatal")], "for plays that do not say it");
-const FORCE_HANDLERS: Row = (&["ANSIBLE_FORCE_HANDLERS"], &[("defaults", "force_handlers")], "`--force-handlers`");
-const STRATEGY: Row =
+pub(super) const STATS: Row = (
+    &["ANSIBLE_SHOW_CUSTOM_STATS"],
+    &[("defaults", "show_custom_stats")],
+    "`yes` shows what `set_stats` kept, behind the recap",
+);
+pub(super) const FATAL: Row =
+    (&["ANSIBLE_ANY_ERRORS_FATAL"], &[("defaults", "any_errors_fatal")], "for plays that do not say it");
+pub(super) const FORCE_HANDLERS: Row =
+    (&["ANSIBLE_FORCE_HANDLERS"], &[("defaults", "force_handlers")], "`--force-handlers`");
+pub(super) const STRATEGY: Row =
     (&["ANSIBLE_STRATEGY"], &[("defaults", "strategy")], "for plays that name none: linear, free or host_pinned");
-const MANAGED: Row = (&[], &[("defaults", "ansible_managed")], "the text of `ansible_managed`");
-const RUN_TAGS: Row = (&["ANSIBLE_RUN_TAGS"], &[("tags", "run")], "`--tags`, where none are given");
-const SKIP_TAGS: Row = (&["ANSIBLE_SKIP_TAGS"], &[("tags", "skip")], "`--skip-tags`, where none are given");
-const VERBOSITY: Row = (&["ANSIBLE_VERBOSITY"], &[("defaults", "verbosity")], "`-v`, so many times");
-const DIFF: Row = (&["ANSIBLE_DIFF_ALWAYS"], &[("diff", "always")], "`--diff`");
-const DIFF_CONTEXT: Row = (&["ANSIBLE_DIFF_CONTEXT"], &[("diff", "context")], "`--diff-context`");
-const NO_COLOUR: Row = (&["ANSIBLE_NOCOLOR"], &[("defaults", "nocolor")], "`--color never`");
-const FORCE_COLOUR: Row = (&["ANSIBLE_FORCE_COLOR"], &[("defaults", "force_color")], "`--color always`");
-const MERGE: Row = (
+pub(super) const MANAGED: Row = (&[], &[("defaults", "ansible_managed")], "the text of `ansible_managed`");
+pub(super) const RUN_TAGS: Row = (&["ANSIBLE_RUN_TAGS"], &[("tags", "run")], "`--tags`, where none are given");
+pub(super) const SKIP_TAGS: Row = (&["ANSIBLE_SKIP_TAGS"], &[("tags", "skip")], "`--skip-tags`, where none are given");
+pub(super) const VERBOSITY: Row = (&["ANSIBLE_VERBOSITY"], &[("defaults", "verbosity")], "`-v`, so many times");
+pub(super) const DIFF: Row = (&["ANSIBLE_DIFF_ALWAYS"], &[("diff", "always")], "`--diff`");
+pub(super) const DIFF_CONTEXT: Row = (&["ANSIBLE_DIFF_CONTEXT"], &[("diff", "context")], "`--diff-context`");
+pub(super) const NO_COLOUR: Row = (&["ANSIBLE_NOCOLOR"], &[("defaults", "nocolor")], "`--color never`");
+pub(super) const FORCE_COLOUR: Row = (&["ANSIBLE_FORCE_COLOR"], &[("defaults", "force_color")], "`--color always`");
+pub(super) const MERGE: Row = (
     &["ANSIBLE_HASH_BEHAVIOUR"],
     &[("defaults", "hash_behaviour")],
     "`replace`; `merge` is refused, because variables would have other values than it promises",
 );
-const UNDEFINED: Row = (
+pub(super) const UNDEFINED: Row = (
     &["ANSIBLE_ERROR_ON_UNDEFINED_VARS"],
     &[("defaults", "error_on_undefined_vars")],
     "`yes`; `no` is refused: what is undefined is an error here",
 );
-const FACT_CACHE: Row = (
+pub(super) const FACT_CACHE: Row = (
     &["ANSIBLE_CACHE_PLUGIN"],
     &[("defaults", "fact_caching")],
-    "`memory`; others are named in the warning: facts are not kept between runs",
+    "`memory` or `jsonfile`, whose files Ansible can use as well; others are named in the warning",
 );
-const RETRY: Row = (
+const CACHE_CONNECTION: Row =
+    (&["ANSIBLE_CACHE_PLUGIN_CONNECTION"], &[("defaults", "fact_caching_connection")], "the directory of `jsonfile`");
+const CACHE_PREFIX: Row =
+    (&["ANSIBLE_CACHE_PLUGIN_PREFIX"], &[("defaults", "fact_caching_prefix")], "what its files' names begin with");
+const CACHE_TIMEOUT: Row = (
+    &["ANSIBLE_CACHE_PLUGIN_TIMEOUT"],
+    &[("defaults", "fact_caching_timeout")],
+    "after how many seconds facts are forgotten: 86400; 0 is never",
+);
+pub(super) const RETRY: Row = (
     &["ANSIBLE_RETRY_FILES_ENABLED"],
     &[("defaults", "retry_files_enabled")],
-    "`no`; with `yes` the warning says that `deploy resume` takes their place",
+    "`yes` writes the hosts that failed into PLAYBOOK.retry, for `--limit @`; `deploy resume` goes on with the run itself",
+);
+const RETRY_PATH: Row = (
+    &["ANSIBLE_RETRY_FILES_SAVE_PATH"],
+    &[("defaults", "retry_files_save_path")],
+    "where these files go; beside the playbook",
 );
 
 /// Every setting that is read.
 pub const TABLE: &[Row] = &[
     INVENTORY,
     ROLES_PATH,
+    LIBRARY,
     FORKS,
     REMOTE_USER,
     PRIVATE_KEY,
@@ -177,6 +218,7 @@ pub const TABLE: &[Row] = &[
     VAULT_MATCH,
     ASK_VAULT,
     GATHERING,
+    STATS,
     FATAL,
     FORCE_HANDLERS,
     STRATEGY,
@@ -191,7 +233,11 @@ pub const TABLE: &[Row] = &[
     MERGE,
     UNDEFINED,
     FACT_CACHE,
+    CACHE_CONNECTION,
+    CACHE_PREFIX,
+    CACHE_TIMEOUT,
     RETRY,
+    RETRY_PATH,
 ];
 
 /// What was found of a setting.
@@ -203,12 +249,17 @@ struct Given<'a> {
     directory: PathBuf,
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     ini: &'a Ini,
     around: &'a Surroundings<'a>,
 }
 
 impl<'a> Reader<'a> {
+    /// Reads this file and these variables.
+    pub(super) fn new(ini: &'a Ini, around: &'a Surroundings<'a>) -> Self {
+        Reader { ini, around }
+    }
+
     /// The variables come before the file.
     fn given(&self, row: Row) -> Option<Given<'a>> {
         let variable = row.0.iter().find_map(|name| self.around.variables.iter().find(|(known, _)| known == name));
@@ -224,7 +275,7 @@ impl<'a> Reader<'a> {
         format!("{}:{}: {}", self.ini.path.display(), entry.line, entry.key)
     }
 
-    fn text(&self, row: Row) -> Option<String> {
+    pub(super) fn text(&self, row: Row) -> Option<String> {
         self.given(row).map(|given| unquote(given.text).to_string()).filter(|text| !text.is_empty())
     }
 
@@ -238,7 +289,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn flag(&self, row: Row) -> Result<Option<bool>, ConfigError> {
+    pub(super) fn flag(&self, row: Row) -> Result<Option<bool>, ConfigError> {
         self.read(row, "is neither yes nor no", |text| match text.to_ascii_lowercase().as_str() {
             "yes" | "true" | "on" | "1" | "y" | "t" => Some(true),
             "no" | "false" | "off" | "0" | "n" | "f" => Some(false),
@@ -246,7 +297,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn number<T: std::str::FromStr>(&self, row: Row) -> Result<Option<T>, ConfigError> {
+    pub(super) fn number<T: std::str::FromStr>(&self, row: Row) -> Result<Option<T>, ConfigError> {
         self.read(row, "is not a number that can be used", |text| text.parse().ok())
     }
 
@@ -255,7 +306,7 @@ impl<'a> Reader<'a> {
         Some(expand(unquote(given.text.trim()), self.around, &given.directory))
     }
 
-    fn list(&self, row: Row) -> Vec<String> {
+    pub(super) fn list(&self, row: Row) -> Vec<String> {
         let given = self.given(row);
         let words = given.iter().flat_map(|given| given.text.split([',', '\n'])).map(|word| unquote(word.trim()));
         words.filter(|word| !word.is_empty()).map(str::to_string).collect()
@@ -265,7 +316,7 @@ impl<'a> Reader<'a> {
 impl Settings {
     /// What a file and an environment say.
     pub fn of(ini: &Ini, around: &Surroundings<'_>) -> Result<Settings, ConfigError> {
-        let reader = Reader { ini, around };
+        let reader = Reader::new(ini, around);
         let mut settings = Settings {
             forks: reader.read(FORKS, "is not a number from 1 on", |text| text.parse().ok().filter(|n| *n > 0))?,
             remote_user: reader.text(REMOTE_USER),
@@ -288,6 +339,7 @@ impl Settings {
             vault_encrypt_identity: reader.text(VAULT_ENCRYPT),
             vault_id_match: reader.flag(VAULT_MATCH)?.unwrap_or(false),
             ask_vault_pass: reader.flag(ASK_VAULT)?.unwrap_or(false),
+            show_custom_stats: reader.flag(STATS)?.unwrap_or(false),
             any_errors_fatal: reader.flag(FATAL)?.unwrap_or(false),
             force_handlers: reader.flag(FORCE_HANDLERS)?.unwrap_or(false),
             ansible_managed: reader.text(MANAGED),
@@ -315,6 +367,10 @@ impl Settings {
         if let Some(given) = reader.given(ROLES_PATH) {
             let words = given.text.split([':', '\n']).map(str::trim).filter(|word| !word.is_empty());
             settings.roles_path = Some(words.map(|word| expand(unquote(word), around, &given.directory)).collect());
+        }
+        if let Some(given) = reader.given(LIBRARY) {
+            let words = given.text.split([':', '\n']).map(str::trim).filter(|word| !word.is_empty());
+            settings.library = words.map(|word| expand(unquote(word), around, &given.directory)).collect();
         }
         if let Some(given) = reader.given(VAULT_IDS) {
             settings.vault_identity_list =
@@ -344,15 +400,24 @@ impl Settings {
                     .into(),
             });
         }
-        if let Some(kind) =
-            reader.text(FACT_CACHE).filter(|kind| !matches!(kind.as_str(), "memory" | "ansible.builtin.memory"))
-        {
-            settings.warnings.push(format!("fact_caching = {kind} has no effect: facts are not kept between runs"));
+        match reader.text(FACT_CACHE).as_deref().map(|kind| kind.strip_prefix("ansible.builtin.").unwrap_or(kind)) {
+            None | Some("memory") => {}
+            Some("jsonfile") => {
+                let seconds = reader.read(CACHE_TIMEOUT, "is not a number of seconds", |text| text.parse().ok())?;
+                let Some(directory) = reader.path(CACHE_CONNECTION) else {
+                    let from = reader.given(FACT_CACHE).map(|given| given.from).unwrap_or_default();
+                    let what = "needs a directory: fact_caching_connection".into();
+                    return Err(ConfigError::Value { from, value: "jsonfile".into(), what });
+                };
+                let prefix = reader.text(CACHE_PREFIX).unwrap_or_default();
+                settings.fact_cache = Some((directory, prefix, Duration::from_secs(seconds.unwrap_or(86400))));
+            }
+            Some(kind) => {
+                let why = format!("fact_caching = {kind} has no effect: facts are kept in memory or in a jsonfile");
+                settings.warnings.push(why);
+            }
         }
-        if reader.flag(RETRY)? == Some(true) {
-            let why = "retry_files_enabled has no effect: `deploy resume last` goes on with a run that failed";
-            settings.warnings.push(why.into());
-        }
+        settings.retry_files = reader.flag(RETRY)?.unwrap_or(false).then(|| reader.path(RETRY_PATH));
         settings.warnings.extend(unused(ini, around));
         Ok(settings)
     }

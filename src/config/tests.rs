@@ -151,6 +151,7 @@ fn wrong_values_are_errors_with_their_place() {
         ("[defaults]\nforks = many\n", &[][..], "/srv/ops/ansible.cfg:2: forks: `many` is not a number from 1 on"),
         ("[defaults]\nforks = 0\n", &[], "forks: `0` is not"),
         ("", &[("ANSIBLE_BECOME", "perhaps")], "ANSIBLE_BECOME: `perhaps` is neither yes nor no"),
+        ("[defaults]\nfact_caching = jsonfile\n", &[], "`jsonfile` needs a directory: fact_caching_connection"),
         ("[defaults]\ngathering = often\n", &[], "`often` is not implicit, explicit or smart"),
         ("[defaults]\nstrategy = debug\n", &[], "`debug` is not linear"),
         ("[defaults]\nhash_behaviour = merge\n", &[], "`merge` is not supported here"),
@@ -163,13 +164,13 @@ fn wrong_values_are_errors_with_their_place() {
 
 #[test]
 fn what_has_no_effect_is_named_in_one_sentence() {
-    let text = "[defaults]\nforks = 5\nlibrary = x\nfact_caching = jsonfile\n[ssh_connection]\npipelining = yes\nlibrary = y\n";
+    let text = "[defaults]\nforks = 5\ninject_facts = x\nfact_caching = redis\n[ssh_connection]\npipelining = yes\nlibrary = y\n";
     let found = settings(text, &[("ANSIBLE_LOG_PATH", "x"), ("ANSIBLE_FORKS", "3"), ("HOME", "/root")]).unwrap();
     assert_eq!(
         found.warnings,
         [
-            "fact_caching = jsonfile has no effect: facts are not kept between runs",
-            "/srv/ops/ansible.cfg: ANSIBLE_LOG_PATH, [defaults] library, [ssh_connection] library, [ssh_connection] \
+            "fact_caching = redis has no effect: facts are kept in memory or in a jsonfile",
+            "/srv/ops/ansible.cfg: ANSIBLE_LOG_PATH, [defaults] inject_facts, [ssh_connection] library, [ssh_connection] \
              pipelining have no effect here",
         ]
     );

@@ -15,7 +15,10 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long a connection that is given up may take to end.
+const GOOD_BYE: Duration = Duration::from_secs(3);
 
 /// How a controller half ended.
 pub enum ActionEnd {
@@ -30,8 +33,8 @@ pub enum ActionEnd {
 /// A task in the hands of its controller half.
 pub struct TaskAction {
     call: Call,
-    /// Nothing for what runs on the controller alone.
-    link: Option<Arc<Link>>,
+    /// Nothing for what runs on the controller alone, until it asks for a connection.
+    link: Mutex<Option<Arc<Link>>>,
     request: TaskRequest,
     delegated_to: Option<Arc<str>>,
     state: Mutex<State>,
@@ -51,11 +54,15 @@ struct State {
 impl TaskAction {
     /// A task whose request is ready but for its arguments.
     pub fn new(call: Call, link: Option<Arc<Link>>, request: TaskRequest, delegated_to: Option<Arc<str>>) -> Self {
-        TaskAction { call, link, request, delegated_to, state: Mutex::default() }
+        TaskAction { call, link: Mutex::new(link), request, delegated_to, state: Mutex::default() }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|p| p.into_inner())
+    }
+
+    fn link(&self) -> Option<Arc<Link>> {
+        self.link.lock().unwrap_or_else(|p| p.into_inner()).clone()
     }
 
     /// Runs the controller half, if there is one, and sends the request.
@@ -99,7 +106,7 @@ impl TaskAction {
     }
 
     async fn send(&self, arguments: Map<String, Value>) -> Result<ActionEnd, Trouble> {
-        let Some(link) = &self.link else {
+        let Some(link) = self.link() else {
             return Err(Trouble::Failed(format!("`{}` has nothing to run on a host", self.request.module)));
         };
         let request = TaskRequest { arguments, ..self.request.clone() };
@@ -266,7 +273,7 @@ impl ActionHost for TaskAction {
                 detach: None,
                 ..self.request.clone()
             };
-            let Some(link) = &self.link else {
+            let Some(link) = self.link() else {
                 return Err(ActionError::Failed(format!("`{module}` needs a host, and this task has none")));
             };
             let answer = link.submit(request, self.blobs(), Some(self.progress())).await;
@@ -292,21 +299,55 @@ impl ActionHost for TaskAction {
 
     fn reconnect<'a>(&'a self) -> ActionFuture<'a, ()> {
         Box::pin(async move {
-            let Some(link) = &self.link else {
+            let Some(link) = self.link() else {
                 return Err(ActionError::Failed("this task has no host to connect to".into()));
             };
-            self.call.on.play.run.fleet.reconnect(link).await.map_err(ActionError::Failed)
+            self.call.on.play.run.fleet.reconnect(&link).await.map_err(ActionError::Failed)
         })
+    }
+
+    fn connect_anew<'a>(&'a self, limit: Option<Duration>) -> ActionFuture<'a, ()> {
+        Box::pin(async move {
+            self.hang_up().await?;
+            let run = &self.call.on.play.run;
+            let name = self.delegated_to.as_ref().unwrap_or(&self.call.on.host.name);
+            let connecting = prepare::link_within(&self.call, self.delegated_to.as_deref(), limit);
+            match connecting.await {
+                Ok(link) => {
+                    self.link.lock().unwrap_or_else(|p| p.into_inner()).replace(link);
+                    Ok(())
+                }
+                Err(none) => {
+                    // The next attempt, whoever makes it, is a new one.
+                    run.fleet.reset(name).await;
+                    Err(ActionError::Unreachable(none.why))
+                }
+            }
+        })
+    }
+
+    fn hang_up<'a>(&'a self) -> ActionFuture<'a, ()> {
+        Box::pin(async move {
+            self.link.lock().unwrap_or_else(|p| p.into_inner()).take();
+            let name = self.delegated_to.as_ref().unwrap_or(&self.call.on.host.name);
+            // A host that is down does not say good-bye.
+            let _ = tokio::time::timeout(GOOD_BYE, self.call.on.play.run.fleet.reset(name)).await;
+            Ok(())
+        })
+    }
+
+    fn is_local(&self) -> bool {
+        self.link().is_some_and(|link| link.is_local())
     }
 
     fn relay<'a>(&'a self, address: &'a str, port: u16) -> ActionFuture<'a, Box<dyn Wire>> {
         Box::pin(async move {
-            let Some(link) = &self.link else {
+            let Some(link) = self.link() else {
                 return Err(ActionError::Failed("this task has no host to connect from".into()));
             };
             let told =
                 |error: std::io::Error| ActionError::Failed(format!("{address}:{port} from {}: {error}", self.host()));
-            let wire = link.relay(address, port, std::time::Duration::from_secs(4)).await.map_err(told)?;
+            let wire = link.relay(address, port, Duration::from_secs(4)).await.map_err(told)?;
             Ok(Box::new(wire) as Box<dyn Wire>)
         })
     }

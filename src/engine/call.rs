@@ -68,7 +68,7 @@ pub enum Known<T> {
 impl Call {
     /// A call of `task` at `position`.
     pub fn new(on: &Arc<HostRun>, task: &Arc<Task>, frame: &Frame, position: &Position) -> Call {
-        let module = modules::find(&task.action.name);
+        let module = modules::find(task.action.canonical.unwrap_or(&task.action.name));
         let mut call = Call {
             on: on.clone(),
             task: task.clone(),

@@ -85,6 +85,7 @@ pub async fn run(walker: &Walker, call: &Call, module: &'static Module) -> Resul
             Ok(Prepared::Done(Outcome::failed(msg)))
         }
         "meta" => meta(walker, call, &arguments).await,
+        "set_stats" => super::stats::set(call, typed(arguments)?).map(Prepared::Done),
         "pause" => super::prompts::pause(call, typed::<Pause>(arguments)?).await.map(Prepared::Done),
         "add_host" => add_host(call, arguments).map(Prepared::Done),
         "group_by" => group_by(call, typed(arguments)?).map(Prepared::Done),
@@ -113,6 +114,9 @@ async fn debug(call: &Call) -> Result<Outcome, Trouble> {
     if verbosity > call.on.play.run.options.verbosity {
         return Ok(Outcome::skipped("Verbosity threshold not met."));
     }
+    if argument(call, &["var"]).is_some() && argument(call, &["msg"]).is_some() {
+        return Err(Trouble::Failed("parameters are mutually exclusive: msg|var".into()));
+    }
     if let Some(node) = argument(call, &["var"]) {
         let text = node.scalar_text().unwrap_or_default();
         let inner = text.trim().trim_start_matches("{{").trim_end_matches("}}").trim().to_string();
@@ -128,6 +132,8 @@ async fn debug(call: &Call) -> Result<Outcome, Trouble> {
     }
     let msg = match argument(call, &["msg"]) {
         Some(node) => match call.value(node).await? {
+            // An omitted argument has its default.
+            Known::Value(value) if crate::template::is_omit(&value) => json!("Hello world!"),
             Known::Value(value) => to_json(&value),
             Known::Unknown(touches) => return Ok(depends("it shows", &touches)),
         },
@@ -246,6 +252,9 @@ async fn set_fact(call: &Call) -> Result<Outcome, Trouble> {
     }
     if cacheable {
         whose.set_facts(&stamp, &shown);
+        if !call.flag(|k| k.no_log.as_ref()).await?.unwrap_or(false) {
+            call.on.play.run.keep_facts(&whose.name, &shown);
+        }
     }
     if let Some(outcome) = unknown {
         return Ok(outcome);
@@ -272,6 +281,7 @@ async fn meta(walker: &Walker, call: &Call, arguments: &Map<String, Value>) -> R
         MetaAction::ClearFacts => {
             on.batch.board.settle(on.index, call.position()).await;
             on.host.clear_facts();
+            on.play.run.forget_facts(&on.host.name);
             silent(Flow::GoOn)
         }
         MetaAction::ClearHostErrors => {
@@ -382,7 +392,9 @@ fn group_by(call: &Call, arguments: GroupBy) -> Result<Outcome, Trouble> {
         let span = Span::generated();
         inventory.add_host(&host, Some(&group), &span);
         for parent in above.iter().filter(|parent| *parent != "all") {
-            inventory.add_child(&parent.replace(' ', "-"), &group, &span)?;
+            let parent = parent.replace(' ', "-");
+            inventory.add_group(&parent, &span);
+            inventory.add_child(&parent, &group, &span)?;
         }
         Ok(())
     });

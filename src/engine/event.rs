@@ -326,6 +326,12 @@ pub enum Event {
         /// Handlers that were notified and not run, by host.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         owed: Vec<(Arc<str>, Vec<String>)>,
+        /// What tasks kept with `set_stats`: by host, and for the run under `_run`.
+        #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+        stats: serde_json::Map<String, serde_json::Value>,
+        /// Whether the terminal shows that (`show_custom_stats`).
+        #[serde(skip)]
+        show_stats: bool,
     },
 }
 

@@ -26,14 +26,33 @@ pub async fn gather(walker: &Walker, frame: &Frame, position: &Position) -> Flow
             },
         },
     };
-    let known = || this.host.layers().facts.contains_key("ansible_facts");
+    // Not what other modules or `set_fact` have put there.
+    let known = || this.host.layers().facts.contains_key("module_setup");
     if wanted && this.play.run.options.gathering == Gathering::Smart && known() {
         return Flow::GoOn;
     }
     if !wanted || !this.play.run.tags.selects(&["always".to_string()]) {
         return Flow::GoOn;
     }
+    early_vars_files(&call).await;
     walker.task(&task, frame, position).await
+}
+
+/// What of the play's `vars_files` can be read before there are facts: `ansible_become_password` may be among it. What cannot
+/// be read is no error yet.
+async fn early_vars_files(call: &Call) {
+    let play = &call.on.play.play;
+    let base = call.on.play.base(&call.on.host.name);
+    if base.files().is_some() {
+        return;
+    }
+    let mut layer = Layer::new();
+    for entry in &play.vars_files {
+        if let Ok(vars) = file(call, entry).await {
+            layer.extend(vars);
+            base.set_early_files(Arc::new(layer.clone()));
+        }
+    }
 }
 
 /// The task that Ansible calls `Gathering Facts`.

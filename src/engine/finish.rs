@@ -365,7 +365,13 @@ fn register(call: &Call, finished: &Finished, stamp: &super::host::Stamp) {
     }
     let delegated = call.frame.keyword(&call.task.keywords, |k| k.delegate_facts.as_ref()).and_then(Node::as_bool);
     if !finished.facts.is_empty() && finished.status != TaskStatus::Failed {
-        facts_of(call, finished, delegated).set_facts(stamp, &finished.facts);
+        let host = facts_of(call, finished, delegated);
+        host.set_facts(stamp, &finished.facts);
+        // One that is a template may hide it: then nothing is kept.
+        let hides = call.frame.keyword(&call.task.keywords, |k| k.no_log.as_ref());
+        if hides.is_none_or(|node| node.as_bool() == Some(false)) {
+            call.on.play.run.keep_facts(&host.name, &finished.facts);
+        }
     }
     if !finished.unknown_facts.is_empty() {
         let reason = finished.msg.as_deref().unwrap_or("a check does not know it");
@@ -405,6 +411,11 @@ fn take_over(call: &Call, finished: Arc<Finished>, notified: Vec<String>) {
     }
     let on = &call.on;
     let stamp = on.stamp(call.position());
+    // What a task hides is not kept for the end, either; one whose `no_log` is a template may hide it.
+    let hides = call.frame.keyword(&call.task.keywords, |k| k.no_log.as_ref());
+    if finished.status != TaskStatus::Failed && hides.is_none_or(|node| node.as_bool() == Some(false)) {
+        on.play.run.stats.gather(&on.host.name, &finished.json);
+    }
     register(call, &finished, &stamp);
     // A `meta` that its condition leaves out is shown, and counted as nothing.
     if !(finished.status == TaskStatus::Skipped && call.module.is_some_and(|m| m.name == "ansible.builtin.meta")) {
@@ -477,13 +488,12 @@ pub fn notify_now(call: &Call, finished: &Finished) -> Vec<String> {
     let mut notified = Vec::new();
     for name in names {
         let mut found = false;
-        let mut named = false;
+        let named = of_name(&handlers, &name, &scope);
         for (index, handler) in handlers.iter().enumerate().rev() {
             let listens = handler.task.listen.iter().any(|topic| topic_matches(topic, &name, &scope));
-            // Of handlers with one name the last defined wins; every listener of a topic is notified.
-            let is_named = !named && handler_matches(handler, &name, &scope);
+            // Every listener of a topic is notified, and one handler of a name.
+            let is_named = named == Some(index);
             if is_named || listens {
-                named |= is_named;
                 found = true;
                 if call.on.host.notify(index, certainly) && certainly {
                     call.on.play.run.note_notified(&call.on.host.name, handler);
@@ -499,6 +509,15 @@ pub fn notify_now(call: &Call, finished: &Finished) -> Vec<String> {
     notified
 }
 
+/// The handler of a name: the last that was defined, and of several in one list the first, as Ansible looks for them.
+fn of_name(handlers: &[Arc<super::play::Handler>], name: &str, scope: &Scope) -> Option<usize> {
+    let mut named = handlers.iter().enumerate().rev().filter(|(_, handler)| handler_matches(handler, name, scope));
+    let (last, handler) = named.next()?;
+    // One file is one list; what is loaded twice is two.
+    let same = |other: &super::play::Handler| Arc::ptr_eq(&other.task.file, &handler.task.file);
+    Some(named.rfind(|(_, other)| same(other)).map_or(last, |(first, _)| first))
+}
+
 fn topic_matches(topic: &Node, name: &str, scope: &Scope) -> bool {
     match topic.as_seq() {
         Some(items) => items.iter().any(|item| topic_matches(item, name, scope)),
@@ -508,7 +527,7 @@ fn topic_matches(topic: &Node, name: &str, scope: &Scope) -> bool {
 
 fn handler_matches(handler: &super::play::Handler, name: &str, scope: &Scope) -> bool {
     let Some(own) = handler.task.name.as_ref().and_then(|node| shown(node, scope)) else { return false };
-    let role = handler.frame.role.as_ref();
+    let role = handler.task.role.as_ref().or(handler.frame.role.as_ref());
     own == name || role.is_some_and(|role| format!("{} : {own}", role.name) == name)
 }
 

@@ -57,6 +57,8 @@ pub struct ConnectionKeywords {
     pub remote_user: Option<String>,
     /// `port`
     pub port: Option<String>,
+    /// How long connecting may take, where a module says it (`connect_timeout`).
+    pub limit: Option<Duration>,
 }
 
 /// A host with its agent running.
@@ -69,6 +71,20 @@ pub struct Link {
     under_way: Arc<AtomicUsize>,
     permit: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
     gate: tokio::sync::Mutex<()>,
+}
+
+/// The place of a request among those of its host; it is left with the answer, and when nobody waits for one any more.
+struct Place {
+    under_way: Arc<AtomicUsize>,
+    permit: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.under_way.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.permit.lock().unwrap_or_else(|p| p.into_inner()).take();
+        }
+    }
 }
 
 type Slot = Arc<OnceCell<Result<Arc<Link>, NoLink>>>;
@@ -151,7 +167,8 @@ impl Fleet {
         options.connection = keywords.connection.or(options.connection);
         options.user = keywords.remote_user.or(options.user);
         options.port = keywords.port.and_then(|port| port.trim().parse().ok()).or(options.port);
-        let target = self.resolver.target_with(host, &variables, &options)?;
+        let mut target = self.resolver.target_with(host, &variables, &options)?;
+        target.timeouts.connect = keywords.limit.unwrap_or(target.timeouts.connect);
         if let Some(why) = wrong.into_inner().unwrap_or_else(|p| p.into_inner()) {
             return Err(NoLink::setting(format!("a connection variable cannot be evaluated: {why}")));
         }
@@ -251,19 +268,21 @@ impl Link {
         }
         self.under_way.fetch_add(1, Ordering::SeqCst);
         let pending = self.session.submit(AgentCall { request, blobs, progress });
-        let (under_way, permit) = (self.under_way.clone(), self.permit.clone());
+        let place = Place { under_way: self.under_way.clone(), permit: self.permit.clone() };
         Box::pin(async move {
-            let answer = pending.await.map_err(|lost| lost.to_string());
-            if under_way.fetch_sub(1, Ordering::SeqCst) == 1 {
-                permit.lock().unwrap_or_else(|p| p.into_inner()).take();
-            }
-            answer
+            let _place = place;
+            pending.await.map_err(|lost| lost.to_string())
         })
     }
 
     /// Connects from the host to a port and hangs up. An error is what the host said.
     pub async fn try_port(&self, target: &str, port: u16, patience: Duration) -> Result<(), String> {
         self.session.relay(target, port, patience).await.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Whether it leads to the controller itself, without SSH.
+    pub fn is_local(&self) -> bool {
+        self.connection.target().transport == crate::connection::Transport::Local
     }
 
     async fn close(&self) {

@@ -134,7 +134,8 @@ impl Host {
             let value = crate::template::from_json(value);
             let short = name.strip_prefix("ansible_").unwrap_or(name);
             all.insert(short.to_string(), value.clone());
-            self.set(stamp, Kind::Fact, &injected(short), Raw::Value(value));
+            // As a variable it has the name that the module has given it.
+            self.set(stamp, Kind::Fact, name, Raw::Value(value));
         }
         self.set(
             stamp,

@@ -217,6 +217,7 @@ impl Walker {
                 params: Variables::new(),
                 parents: call.task.role.iter().flat_map(|role| role.parents.iter().chain([role]).cloned()).collect(),
                 allow_duplicates: Some(include.allow_duplicates.0),
+                rolespec_validate: include.rolespec_validate.0,
                 keywords: call.task.keywords.clone(),
             };
             let context = TaskContext {
@@ -229,7 +230,11 @@ impl Walker {
             let loaded = loaded.map_err(Trouble::from)?;
             for role in &loaded.all_roles {
                 self.this.play.run.templar.reads().note(&role.path);
-                frame.included_roles.push((layer_of(&role.defaults), layer_of(&role.vars)));
+                let layers = (layer_of(&role.defaults), layer_of(&role.vars));
+                if include.public.0 {
+                    self.this.play.base(&self.this.host.name).show_role(layers.clone());
+                }
+                frame.included_roles.push(layers);
             }
             frame.directories.clear();
             (loaded.steps, loaded.handlers)
@@ -318,11 +323,23 @@ pub async fn vars(call: &Call, arguments: IncludeVars) -> Result<Outcome, Troubl
             };
             files.retain(|path| {
                 let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-                let extension = path.extension().map(|e| e.to_string_lossy().into_owned()).unwrap_or_default();
-                extensions.iter().any(|known| known.trim_start_matches('.') == extension)
-                    && !arguments.ignore_files.0.contains(&name)
+                !arguments.ignore_files.0.contains(&name)
                     && matching.as_ref().is_none_or(|regex| regex.is_match(&name).unwrap_or(false))
             });
+            let known = |path: &PathBuf| {
+                let extension = path.extension().map(|e| e.to_string_lossy().into_owned()).unwrap_or_default();
+                extensions.iter().any(|known| known.trim_start_matches('.') == extension)
+            };
+            if let Some(other) =
+                files.iter().find(|path| !known(path)).filter(|_| !arguments.ignore_unknown_extensions.0)
+            {
+                let text = format!("{} does not have a valid extension: {}", other.display(), extensions.join(", "));
+                return Ok(Outcome::failed(text.clone())
+                    .with("message", text)
+                    .with("ansible_facts", Value::Object(Map::new()))
+                    .with("ansible_included_var_files", serde_json::json!([])));
+            }
+            files.retain(known);
         }
         _ => return Err(Trouble::Failed("include_vars needs either a file or `dir`".into())),
     }

@@ -27,7 +27,7 @@ pub async fn items(call: &Call) -> Result<Result<Vec<Item>, Outcome>, Trouble> {
     let Some(spec) = &call.task.loop_ else { return Ok(Ok(Vec::new())) };
     let templar = &call.on.play.run.templar;
     let evaluated = async {
-        let list = match list(call, &spec.expr).await? {
+        let list = match list(call, &spec.expr, &spec.kind).await? {
             Known::Value(list) => list,
             Known::Unknown(touches) => return Ok(Known::Unknown(touches)),
         };
@@ -39,7 +39,10 @@ pub async fn items(call: &Call) -> Result<Result<Vec<Item>, Outcome>, Trouble> {
             return Ok(Known::Unknown(unknown));
         }
         match &spec.kind {
-            LoopKind::With(lookup) => call.evaluate(|scope| templar.loop_items(lookup, &list, scope)).await,
+            LoopKind::With(lookup) => {
+                let action = &*call.task.action.name;
+                call.evaluate(|scope| templar.loop_items(lookup, &list, action, scope)).await
+            }
             LoopKind::Loop => plain(&list, call).map(Known::Value),
         }
     };
@@ -104,14 +107,21 @@ pub async fn items(call: &Call) -> Result<Result<Vec<Item>, Outcome>, Trouble> {
 
 /// What stands behind `loop`. Items of which a check knows only a part, or nothing, are items all the same: each says
 /// for itself what it needs.
-async fn list(call: &Call, written: &Node) -> Result<Known<Value>, Trouble> {
+async fn list(call: &Call, written: &Node, kind: &LoopKind) -> Result<Known<Value>, Trouble> {
     let templar = &call.on.play.run.templar;
     let Some(nodes) = written.as_seq() else {
         return call.evaluate(|scope| templar.template_node_keep_unknown(written, scope)).await;
     };
     let mut items = Vec::with_capacity(nodes.len());
     for node in nodes {
-        match call.evaluate(|scope| templar.template_node_keep_unknown(node, scope)).await? {
+        let item = call.evaluate(|scope| templar.template_node_keep_unknown(node, scope)).await;
+        let first_found = matches!(kind, LoopKind::With(name) if name.rsplit('.').next() == Some("first_found"));
+        let item = match item {
+            // A file whose name needs a variable that there is not is not found, no more.
+            Err(Trouble::Template(error)) if first_found && error.is_undefined() => continue,
+            other => other?,
+        };
+        match item {
             Known::Value(item) if is_omit(&item) => {}
             Known::Value(item) => items.push(item),
             Known::Unknown(touches) => items.push(match touches.first() {

@@ -595,6 +595,14 @@ fn play_magic(play: &Play, name: &str, hosts: &[Arc<Host>]) -> Arc<Layer> {
     let names = || play.all_roles.iter().map(|role| Value::from(&*role.name)).collect::<Value>();
     set("ansible_role_names", names());
     set("role_names", names());
+    // A dependency is here because another role names it in its `meta`.
+    let needed = |role: &Role| role.parents.iter().any(|parent| parent.dependency_names.contains(&role.name));
+    let some = |wanted: bool| -> Value {
+        let roles = play.all_roles.iter().filter(|role| needed(role) == wanted);
+        roles.map(|role| Value::from(&*role.name)).collect()
+    };
+    set("ansible_play_role_names", some(false));
+    set("ansible_dependent_role_names", some(true));
     Arc::new(layer)
 }
 

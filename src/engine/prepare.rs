@@ -144,19 +144,31 @@ async fn left_running(call: &Call, module: &modules::Module, timeout: u64) -> Re
 
 /// The connection to the host, or to the one it is delegated to.
 pub async fn link(call: &Call, target: Option<&str>) -> Result<Arc<super::fleet::Link>, super::fleet::NoLink> {
+    link_within(call, target, None).await
+}
+
+/// The same; a new connection is to be made within `limit`, where one is given.
+pub async fn link_within(
+    call: &Call,
+    target: Option<&str>,
+    limit: Option<std::time::Duration>,
+) -> Result<Arc<super::fleet::Link>, super::fleet::NoLink> {
     let run = &call.on.play.run;
     match target {
         None => {
             let scope = call.scope();
-            run.fleet.link(run, &call.on.host.name, &scope, connection_keywords(call).await).await
+            let keywords = super::fleet::ConnectionKeywords { limit, ..connection_keywords(call).await };
+            run.fleet.link(run, &call.on.host.name, &scope, keywords).await
         }
         Some(host) => {
             let scope = call.scope();
             let other = scope.hostvars().and_then(|hostvars| hostvars.scope(host));
             // A host that is in no inventory has the variables of nobody. The controller is reached without a connection.
             let keywords = match other.is_none() && crate::inventory::LOCALHOST.contains(&host) {
-                true => super::fleet::ConnectionKeywords { connection: Some("local".into()), ..Default::default() },
-                false => Default::default(),
+                true => {
+                    super::fleet::ConnectionKeywords { connection: Some("local".into()), limit, ..Default::default() }
+                }
+                false => super::fleet::ConnectionKeywords { limit, ..Default::default() },
             };
             let other =
                 other.unwrap_or_else(|| crate::template::Scope::from_layers(&run.templar, vec![run.extra.clone()]));
@@ -171,6 +183,7 @@ async fn connection_keywords(call: &Call) -> super::fleet::ConnectionKeywords {
         connection: call.text(|k| k.connection.as_ref()).await.ok().flatten(),
         remote_user: call.text(|k| k.remote_user.as_ref()).await.ok().flatten(),
         port: call.text(|k| k.port.as_ref()).await.ok().flatten(),
+        limit: None,
     }
 }
 

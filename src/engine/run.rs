@@ -1,8 +1,9 @@
 //! A run: what all plays share.
 
 use super::event::{Counters, Event, Sink};
+use super::fact_cache::FactCache;
 use super::fleet::Fleet;
-use super::host::{Gone, Host};
+use super::host::{Gone, Host, Stamp};
 use super::if_locked::{GaveWay, IfLocked};
 use super::include::Loader;
 use super::owed::Debts;
@@ -43,6 +44,8 @@ pub struct Options {
     pub force_handlers: bool,
     /// `--if-locked`, or `--lock-wait`; without either a cluster is not waited for, and a host is.
     pub if_locked: Option<IfLocked>,
+    /// Where facts are kept between runs, if they are.
+    pub fact_cache: Option<Arc<FactCache>>,
     /// When facts are gathered, where a play leaves it open.
     pub gathering: crate::config::Gathering,
     /// For plays that do not say it.
@@ -117,6 +120,8 @@ pub struct Run {
     pub locks: super::cluster_lock::Locks,
     /// The controller's own machine: CA stores, fetched files, password files.
     pub controller: Mutex<Machine>,
+    /// What tasks keep for its end.
+    pub stats: super::stats::Stats,
     /// What a check could not tell.
     pub unknowns: super::unknown::Unknowns,
     hosts: Mutex<IndexMap<Arc<str>, Arc<Host>>>,
@@ -218,6 +223,7 @@ impl Run {
             debts: parts.debts,
             locks: Default::default(),
             controller: Mutex::new(Machine::new(mode)),
+            stats: Default::default(),
             unknowns: Default::default(),
             hosts: Mutex::default(),
             owed: Mutex::default(),
@@ -241,7 +247,34 @@ impl Run {
             return host.clone();
         }
         let name: Arc<str> = name.into();
-        hosts.entry(name.clone()).or_insert_with(|| Arc::new(Host::new(name))).clone()
+        let host = Arc::new(Host::new(name.clone()));
+        match self.options.fact_cache.as_ref().map(|cache| cache.open(&name)) {
+            Some(Ok(facts)) if !facts.is_empty() => {
+                host.set_facts(&Stamp { play: 0, position: Position::start() }, &facts);
+            }
+            Some(Err(error)) => self.warn(error.to_string()),
+            _ => {}
+        }
+        hosts.insert(name, host.clone());
+        host
+    }
+
+    /// Keeps facts of a host for later runs, where that is wanted. A check keeps none: it changes nothing.
+    pub fn keep_facts(&self, host: &str, facts: &serde_json::Map<String, serde_json::Value>) {
+        if let Some(cache) = &self.options.fact_cache
+            && let Err(error) = cache.add(host, facts)
+        {
+            self.warn(error.to_string());
+        }
+    }
+
+    /// Forgets what is kept of a host's facts.
+    pub fn forget_facts(&self, host: &str) {
+        if let Some(cache) = &self.options.fact_cache
+            && let Err(error) = cache.forget(host)
+        {
+            self.warn(error.to_string());
+        }
     }
 
     /// A new epoch for a host's requests.
@@ -361,6 +394,12 @@ impl Run {
     /// Handlers that were notified and not run, by host.
     pub fn owed(&self) -> Vec<(Arc<str>, Vec<String>)> {
         self.owed.lock().unwrap_or_else(|p| p.into_inner()).clone()
+    }
+
+    /// Hosts that failed or were not reached: who is tried again.
+    pub fn left_behind(&self) -> Vec<Arc<str>> {
+        let hosts = self.hosts.lock().unwrap_or_else(|p| p.into_inner());
+        hosts.values().filter(|host| host.gone().is_some()).map(|host| host.name.clone()).collect()
     }
 
     /// How it ended.

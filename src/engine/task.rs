@@ -365,7 +365,10 @@ impl Walker {
                 return Ok(finished);
             }
             if left == 0 {
-                finished.status = TaskStatus::Failed;
+                // Where the task says when it has failed, its word stands (Ansible looks at `failed_when_result` first).
+                if call.task.failed_when.is_none() {
+                    finished.status = TaskStatus::Failed;
+                }
                 finish::remember(&mut finished, "failed", true.into());
                 // Ansible counts retries here, and the first attempt is none.
                 finish::remember(&mut finished, "attempts", attempts.saturating_sub(1).max(1).into());

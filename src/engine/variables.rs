@@ -41,6 +41,10 @@ pub struct HostBase {
     inventory: Vec<Arc<Layer>>,
     /// `vars_files`, resolved for this host.
     files: Mutex<Option<Arc<Layer>>>,
+    /// What of them could be read before there were facts.
+    early: Mutex<Option<Arc<Layer>>>,
+    /// Defaults and variables of roles that were included with `public: true`: what comes after sees them.
+    public: Mutex<Vec<(Arc<Layer>, Arc<Layer>)>>,
 }
 
 impl HostBase {
@@ -63,12 +67,31 @@ impl HostBase {
             .map(|layer| Arc::new(layer.vars.iter().map(|(k, v)| (k.clone(), Raw::Node(v.clone()))).collect::<Layer>()))
             .chain([Arc::new(owed)])
             .collect();
-        HostBase { inventory: layers, files: Mutex::new(None) }
+        HostBase { inventory: layers, files: Mutex::default(), early: Mutex::default(), public: Mutex::default() }
     }
 
     /// The layer of `vars_files`, or nothing as long as it was not resolved.
     pub fn files(&self) -> Option<Arc<Layer>> {
         self.files.lock().unwrap_or_else(|p| p.into_inner()).clone()
+    }
+
+    /// What of `vars_files` serves the gathering of facts.
+    pub fn early_files(&self) -> Option<Arc<Layer>> {
+        self.early.lock().unwrap_or_else(|p| p.into_inner()).clone()
+    }
+
+    /// Sets what serves the gathering of facts.
+    pub fn set_early_files(&self, layer: Arc<Layer>) {
+        *self.early.lock().unwrap_or_else(|p| p.into_inner()) = Some(layer);
+    }
+
+    /// Shows a role's defaults and variables to the rest of the play.
+    pub fn show_role(&self, layers: (Arc<Layer>, Arc<Layer>)) {
+        self.public.lock().unwrap_or_else(|p| p.into_inner()).push(layers);
+    }
+
+    fn public_roles(&self) -> Vec<(Arc<Layer>, Arc<Layer>)> {
+        self.public.lock().unwrap_or_else(|p| p.into_inner()).clone()
     }
 
     /// Sets the layer of `vars_files`.
@@ -103,6 +126,8 @@ pub fn scope(at: At<'_>) -> Scope {
     let mut all: Vec<Arc<Layer>> = Vec::with_capacity(24);
     // Lowest first; the numbers are those of Ansible's list of precedence.
     all.push(play.role_defaults.clone()); // 2 role defaults: all roles of the play …
+    let public = base.public_roles();
+    all.extend(public.iter().map(|(defaults, _)| defaults.clone()));
     all.extend(at.frame.included_roles.iter().map(|(defaults, _)| defaults.clone()));
     if let Some(role) = role {
         all.push(play.layer_of_role(role).defaults.clone()); // … and the task's own role before them
@@ -111,8 +136,9 @@ pub fn scope(at: At<'_>) -> Scope {
     all.push(layers.facts.clone()); // 11 facts
     all.push(play.vars.clone()); // 12 play vars
     all.push(play.prompts.clone()); // 13 vars_prompt
-    all.extend(base.files()); // 14 vars_files
+    all.extend(base.files().or_else(|| base.early_files())); // 14 vars_files
     all.push(play.role_vars.clone()); // 15 role vars
+    all.extend(public.iter().map(|(_, vars)| vars.clone()));
     all.extend(at.frame.included_roles.iter().map(|(_, vars)| vars.clone()));
     if let Some(role) = role {
         all.push(play.layer_of_role(role).vars.clone());
@@ -166,8 +192,12 @@ fn magic(at: At<'_>) -> Arc<Layer> {
     if let Some(role) = at.task.and_then(|task| task.role.as_ref()).or(at.frame.role.as_ref()) {
         set("role_name", Value::from(&*role.name));
         set("ansible_role_name", Value::from(&*role.name));
-        set("ansible_parent_role_names", role.parents.iter().map(|role| Value::from(&*role.name)).collect());
-        set("ansible_dependent_role_names", role.dependency_names.iter().map(|name| Value::from(&**name)).collect());
+        // Not there for a role that no other has brought.
+        if !role.parents.is_empty() {
+            set("ansible_parent_role_names", role.parents.iter().map(|role| Value::from(&*role.name)).collect());
+        }
+        let paths = role.parents.iter().map(|role| Value::from(crate::template::absolute(&role.path)));
+        set("ansible_parent_role_paths", paths.collect());
         set("role_path", Value::from(crate::template::absolute(&role.path)));
     }
     match at.batch {

@@ -236,7 +236,7 @@ impl Inventory {
         self.set_depths();
     }
 
-    fn set_depths(&mut self) {
+    pub(super) fn set_depths(&mut self) {
         // The graph has no loops, so walking in an order in which parents come first sets each depth once.
         let mut waiting: HashMap<Arc<str>, usize> =
             self.groups.values().map(|group| (group.name.clone(), group.parents.len())).collect();

@@ -160,10 +160,14 @@ fn host_line(inventory: &mut Inventory, group: &str, span: &Span, diags: &mut Di
         return;
     }
     let mut vars = Vars::new();
+    let mut told = false;
     for (token, from, to) in tokens {
         let span = span.part(from, to);
         let Some((key, value)) = token.split_once('=') else {
-            diags.push(Diag::error(format!("behind a host stand `name=value` pairs, not `{token}`")).at(&span));
+            // One for a line: each shows it whole, and where the first is wrong the others seldom say more.
+            if !std::mem::replace(&mut told, true) {
+                diags.push(Diag::error(format!("behind a host stand `name=value` pairs, not `{token}`")).at(&span));
+            }
             continue;
         };
         let shift = span.text().find('=').map_or(0, |at| at + 1);

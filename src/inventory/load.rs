@@ -4,32 +4,44 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::vars_files::VarsDir;
-use super::{Inventory, ini, script, yaml};
-use crate::source::{Diag, Diags, SourceFile, VAULT_HEADER, VaultHook, load_yaml, read_maybe_vaulted};
+use super::{Constructing, Inventory, constructed, ini, script, yaml};
+use crate::source::{Diag, Diags, SourceFile, VAULT_HEADER, VaultHook, load_yaml, no_vault, read_maybe_vaulted};
 
 /// Endings that are never inventories inside a directory of them.
-const IGNORED_ENDINGS: [&str; 13] =
+pub(crate) const IGNORED_ENDINGS: [&str; 13] =
     [".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry", ".ini"];
+
+/// What sources are read with.
+struct Hooks<'a> {
+    vault: &'a VaultHook<'a>,
+    with: &'a Constructing,
+}
 
 impl Inventory {
     /// Loads all sources, in order; what several of them say is merged, the later one wins.
     ///
     /// A source is a file (YAML, INI or JSON), an executable, a directory of them, or a list `host1,host2,`.
-    /// Problems go to `diags`; the inventory holds what could be read.
-    pub fn load(sources: &[String], vault: &VaultHook, diags: &mut Diags) -> Inventory {
+    /// Problems go to `diags`; the inventory holds what could be read. `with` evaluates what constructed sources say.
+    pub fn load(sources: &[String], vault: &VaultHook, with: &Constructing, diags: &mut Diags) -> Inventory {
+        let hooks = Hooks { vault, with };
         let mut inventory = Inventory::new();
         for source in sources {
             let path = Path::new(source);
             if source.contains(',') && !path.exists() {
                 host_list(&mut inventory, source, diags);
             } else {
-                load_path(&mut inventory, path, vault, diags);
-                let dir = match path.is_dir() {
-                    true => path,
-                    false => path.parent().unwrap_or(Path::new("")),
+                // A constructed source in a directory sees the variables beside it, but a file only those of earlier sources.
+                let (dir, is_dir) = match path.is_dir() {
+                    true => (path, true),
+                    false => (path.parent().unwrap_or(Path::new("")), false),
                 };
-                inventory.inventory_dirs.retain(|known| known.dir() != dir);
-                inventory.inventory_dirs.push(VarsDir::new(dir, "inventory"));
+                if is_dir {
+                    inventory.add_vars_dir(dir);
+                }
+                load_path(&mut inventory, path, &hooks, diags);
+                if !is_dir {
+                    inventory.add_vars_dir(dir);
+                }
             }
             inventory.sources.push(source.clone());
         }
@@ -41,11 +53,17 @@ impl Inventory {
     /// Loads an inventory from a text, as if it stood in a file of that name.
     pub fn from_text(name: &str, text: &str, diags: &mut Diags) -> Inventory {
         let mut inventory = Inventory::new();
-        load_text(&mut inventory, &SourceFile::new(name, text), diags);
+        let hooks = Hooks { vault: &no_vault, with: &Constructing::default() };
+        load_text(&mut inventory, &SourceFile::new(name, text), &hooks, diags);
         inventory.sources.push(name.to_owned());
         inventory.reconcile();
         inventory.warn_of_namesakes(diags);
         inventory
+    }
+
+    fn add_vars_dir(&mut self, dir: &Path) {
+        self.inventory_dirs.retain(|known| known.dir() != dir);
+        self.inventory_dirs.push(VarsDir::new(dir, "inventory"));
     }
 
     /// A name that is both a group and a host is the host in patterns; few people mean that.
@@ -74,7 +92,7 @@ fn host_list(inventory: &mut Inventory, source: &str, diags: &mut Diags) {
     }
 }
 
-fn load_path(inventory: &mut Inventory, path: &Path, vault: &VaultHook, diags: &mut Diags) {
+fn load_path(inventory: &mut Inventory, path: &Path, hooks: &Hooks, diags: &mut Diags) {
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) => {
@@ -88,20 +106,20 @@ fn load_path(inventory: &mut Inventory, path: &Path, vault: &VaultHook, diags: &
         }
     };
     if metadata.is_dir() {
-        load_directory(inventory, path, vault, diags);
+        load_directory(inventory, path, hooks, diags);
         return;
     }
     if metadata.permissions().mode() & 0o111 != 0 && script::is_program(path) {
         script::run(inventory, path, diags);
         return;
     }
-    match read_maybe_vaulted(path, vault) {
-        Ok(file) => load_text(inventory, &file, diags),
+    match read_maybe_vaulted(path, hooks.vault) {
+        Ok(file) => load_text(inventory, &file, hooks, diags),
         Err(diag) => diags.push(diag),
     }
 }
 
-fn load_directory(inventory: &mut Inventory, path: &Path, vault: &VaultHook, diags: &mut Diags) {
+fn load_directory(inventory: &mut Inventory, path: &Path, hooks: &Hooks, diags: &mut Diags) {
     let entries = match std::fs::read_dir(path) {
         Ok(entries) => entries,
         Err(error) => {
@@ -117,13 +135,13 @@ fn load_directory(inventory: &mut Inventory, path: &Path, vault: &VaultHook, dia
             || matches!(&*text, "group_vars" | "host_vars" | "vars_plugins")
             || IGNORED_ENDINGS.iter().any(|ending| text.ends_with(ending));
         if !skip {
-            load_path(inventory, &path.join(&name), vault, diags);
+            load_path(inventory, &path.join(&name), hooks, diags);
         }
     }
 }
 
 /// YAML or INI, by the ending, otherwise by the look of it.
-fn load_text(inventory: &mut Inventory, file: &std::sync::Arc<SourceFile>, diags: &mut Diags) {
+fn load_text(inventory: &mut Inventory, file: &std::sync::Arc<SourceFile>, hooks: &Hooks, diags: &mut Diags) {
     let ending = file.path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     let is_yaml = match ending {
         "yml" | "yaml" | "json" => true,
@@ -136,6 +154,8 @@ fn load_text(inventory: &mut Inventory, file: &std::sync::Arc<SourceFile>, diags
         if let Some(root) = load_yaml(file, diags) {
             if root.as_map().is_some_and(|map| map.get("_meta").is_some()) {
                 script::parse(inventory, &root, None, diags);
+            } else if root.as_map().and_then(|map| map.get("plugin")).is_some_and(constructed::is_constructed) {
+                constructed::apply(inventory, &root, hooks.with, hooks.vault, diags);
             } else {
                 yaml::parse(inventory, &root, diags);
             }
@@ -145,14 +165,17 @@ fn load_text(inventory: &mut Inventory, file: &std::sync::Arc<SourceFile>, diags
     }
 }
 
-/// The first line that says anything: `---`, `{` or `key:` is YAML.
+/// The first line that says anything: `---`, `{`, `key:` or the name of a plugin is YAML.
 fn looks_like_yaml(text: &str) -> bool {
     let first = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
     match first {
         None => false,
         Some(line) => {
             let code = line.split(" #").next().unwrap_or_default().trim_end();
-            line.starts_with("---") || line.starts_with('{') || code.ends_with(':') && !code.starts_with('[')
+            line.starts_with("---")
+                || line.starts_with('{')
+                || line.starts_with("plugin:")
+                || code.ends_with(':') && !code.starts_with('[')
         }
     }
 }

@@ -4,11 +4,12 @@
 //! and beside the playbook, [`Inventory::select`] applies host patterns, and [`Inventory::variable_layers`] hands
 //! out a host's variables in Ansible's order of precedence, not yet templated.
 
+mod constructed;
 mod data;
 mod ini;
 mod layers;
 mod literal;
-mod load;
+pub(crate) mod load;
 mod pattern;
 mod print;
 mod range;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::source::{Node, Span};
 
+pub use constructed::{Constructing, KnownFacts};
 pub use data::LOCALHOST;
 pub use layers::NamedLayer;
 pub use literal::python_literal;

@@ -22,7 +22,7 @@ fn yaml(source: &str) -> Inventory {
 fn load(dir: &Path, sources: &[&str]) -> (Inventory, Diags) {
     let mut diags = Diags::new();
     let sources: Vec<String> = sources.iter().map(|s| dir.join(s).display().to_string()).collect();
-    let inventory = Inventory::load(&sources, &no_vault, &mut diags);
+    let inventory = Inventory::load(&sources, &no_vault, &Constructing::default(), &mut diags);
     (inventory, diags)
 }
 
@@ -474,7 +474,7 @@ fn many_sources_merge() {
     assert_eq!(diags.render(false), "");
     assert_eq!(format!("{:?}", inventory.merged_vars("w1", None)), r#"{"x": 2, "y": 1, "z": 3}"#);
     let mut diags = Diags::new();
-    let lists = Inventory::load(&["h1,h[2:3]:22,".into()], &no_vault, &mut diags);
+    let lists = Inventory::load(&["h1,h[2:3]:22,".into()], &no_vault, &Constructing::default(), &mut diags);
     assert_eq!(lists.group_hosts("ungrouped").len(), 3);
     assert_eq!(lists.variable("h3", "ansible_port", None).unwrap().as_int(), Some(22));
 }
@@ -543,7 +543,7 @@ fn errors_as_users_see_them() {
         ("hosts.yml", "a:\n  host:\n    h1:\n"),
         ("hosts.yml", "a:\n  hosts:\n    h1: 3\n"),
         ("hosts.yml", "- h1\n"),
-        ("hosts.yml", "plugin: constructed\n"),
+        ("hosts.yml", "plugin: amazon.aws.aws_ec2\n"),
         ("hosts.yml", "my-group:\n  hosts:\n    db[1-3]:\n"),
         ("hosts.yml", "a: {hosts: {h: {my-var: 1}}}\n"),
         ("hosts.yml", "a: {hosts: {a: }}\n"),

@@ -23,7 +23,7 @@ pub(super) fn parse(inventory: &mut Inventory, root: &Node, diags: &mut Diags) {
     if let Some((key, plugin)) = map.get_entry("plugin") {
         diags.push(
             Diag::error(format!(
-                "the inventory plugin `{}` is not available yet",
+                "the inventory plugin `{}` is not available",
                 plugin.scalar_text().unwrap_or_default()
             ))
             .at(&key.span)
@@ -182,6 +182,7 @@ pub(super) fn variable_name(key: &Node, diags: &mut Diags) -> Option<Arc<str>> {
     if !valid || key.as_str().is_none() {
         diags.push(
             Diag::warning(format!("`{}` is no name of a variable: no expression can use it", key.raw()))
+                .coded("variable-name")
                 .at(&key.span)
                 .with_note("names are made of letters, digits and underscores, and do not begin with a digit"),
         );

@@ -38,6 +38,8 @@ pub enum Domain {
     Pki,
     /// A cluster (bootstrap, join).
     Cluster,
+    /// A setting that a program of the host keeps: the time zone, an answer for debconf, SELinux.
+    Setting,
 }
 
 /// What was changed: `File /etc/hosts`, `Unit mariadb.service`.

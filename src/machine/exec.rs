@@ -90,6 +90,18 @@ impl Machine {
         Ok(output)
     }
 
+    /// Runs a program that says itself whether it changed anything; in a check, too: it was told that this is one.
+    pub fn exec_judged(&mut self, name: &str, command: &Command) -> Result<Output> {
+        if self.predicted() {
+            // Nobody knows what it would have done.
+            self.predictions.commands = true;
+        } else {
+            // Before it runs: it may not come back.
+            self.log(Entry::Step { domain: Domain::Command, name: name.to_owned(), what: "ran".into() });
+        }
+        self.run_process(command)
+    }
+
     /// A task was started and left running.
     pub fn note_started(&mut self, module: &str, job: &str) {
         let subject = Subject::new(Domain::Command, module);
@@ -115,6 +127,11 @@ impl Machine {
     /// The same with a time limit and progress: for steps that may take minutes.
     pub(crate) fn run_watched(&self, command: &Command, watch: process::Watch<'_>) -> Result<Output> {
         process::run(command, &self.environment, self.deadline, Some(watch))
+    }
+
+    /// Where the host has this program.
+    pub fn find_program(&self, program: &str) -> Option<String> {
+        process::find_program(program, &process::search_path(&self.environment))
     }
 
     /// Whether the host has this program, in PATH or in the system's own directories.

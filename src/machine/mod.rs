@@ -9,10 +9,12 @@
 pub mod accounts;
 mod balancer;
 pub mod before;
+mod boot;
 mod certificates;
 mod change;
 mod cluster;
 pub mod cron;
+pub mod dialogue;
 mod error;
 mod exec;
 pub mod files;
@@ -25,8 +27,11 @@ mod predictions;
 pub(crate) mod process;
 pub(crate) mod resolve;
 mod scratch;
+pub mod settings;
 pub mod sql;
+mod tools;
 pub mod units;
+pub mod web;
 
 pub use change::{Change, ChangeKind, Domain, Facet, Subject, Undo};
 pub use error::MachineError;

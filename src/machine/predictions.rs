@@ -27,6 +27,8 @@ pub(crate) struct Predictions {
     pub firewall: super::firewall::Firewall,
     /// The membership in a Galera cluster.
     pub cluster: super::cluster::Cluster,
+    /// What programs of the host keep.
+    pub settings: super::settings::Settings,
     /// The database server.
     pub sql: super::sql::Sql,
     /// Files, directories and links.

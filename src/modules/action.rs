@@ -103,6 +103,19 @@ pub trait ActionHost: Send + Sync {
     /// Opens and closes a fresh connection to the host: proof that new connections are let in, where an existing one
     /// proves nothing (a firewall lets established connections pass).
     fn reconnect<'a>(&'a self) -> ActionFuture<'a, ()>;
+    /// Gives the connection to the host up and makes a new one, agent and all: the host was booted, or is not there yet.
+    /// One attempt, which may take `limit` to connect; whatever comes later in the play uses the new connection.
+    fn connect_anew<'a>(&'a self, _limit: Option<std::time::Duration>) -> ActionFuture<'a, ()> {
+        Box::pin(async { Err(ActionError::Failed("no new connection can be made from here".into())) })
+    }
+    /// Gives the connection to the host up, after a `call` or `connect_anew` that was not waited for to its end.
+    fn hang_up<'a>(&'a self) -> ActionFuture<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+    /// Whether the host is the controller itself, without SSH.
+    fn is_local(&self) -> bool {
+        false
+    }
     /// Connects from the host to a port, so that it is seen as the host sees it.
     fn relay<'a>(&'a self, address: &'a str, port: u16) -> ActionFuture<'a, Box<dyn Wire>> {
         let why = format!("no connection to {address}:{port} can be made from here");

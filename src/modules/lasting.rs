@@ -17,6 +17,11 @@ const LASTING: &[(&str, &str)] = &[
     ("ansible.builtin.tempfile", "a temporary file stays where it is"),
     ("community.mysql.mysql_db", SQL),
     ("community.mysql.mysql_query", SQL),
+    ("community.mysql.mysql_replication", SQL),
+    ("community.general.ufw", PROGRAMS),
+    ("ansible.builtin.iptables", PROGRAMS),
+    ("ansible.builtin.debconf", PROGRAMS),
+    ("ansible.posix.firewalld", PROGRAMS),
     ("community.mysql.mysql_user", SQL),
     ("deploy.builtin.galera_bootstrap", CLUSTER),
     ("deploy.builtin.galera_recover", CLUSTER),
@@ -27,6 +32,7 @@ const PACKAGES: &str = "packages are never rolled back";
 const COMMANDS: &str = "what a command does is not known";
 const ACCOUNTS: &str = "files and processes may belong to an account as soon as it is there";
 const SQL: &str = "what is executed in the database is there for all members of its cluster";
+const PROGRAMS: &str = "what a program of the host keeps for itself is not put back";
 const CLUSTER: &str = "a cluster's first start cannot be taken back";
 
 /// Why what a module does with these arguments cannot be undone; nothing where it can, or where it changes nothing.
@@ -36,6 +42,10 @@ pub fn lasting(module: &Module, arguments: &Map<String, Value>) -> Option<&'stat
     let is = |name: &str, value: &str| arguments.get(name).and_then(Value::as_str) == Some(value);
     let only_looks = match module.name {
         "community.mysql.mysql_db" => is("state", "dump"),
+        "community.mysql.mysql_replication" => {
+            ["getprimary", "getreplica", "getmaster", "getslave"].iter().any(|mode| is("mode", mode))
+                || !arguments.contains_key("mode")
+        }
         // A statement that only reads; the module itself decides more exactly.
         "community.mysql.mysql_query" => arguments.get("query").is_some_and(reads),
         _ => false,

@@ -6,10 +6,12 @@
 //! `controller` feature.
 
 mod accounts;
+mod archives;
 #[macro_use]
 mod arguments;
 pub(crate) mod commands;
 pub mod control;
+mod crypto;
 #[macro_use]
 mod database;
 mod files;
@@ -20,6 +22,7 @@ mod outcome;
 mod packages;
 pub mod pattern;
 mod pki;
+mod programs;
 mod registry;
 pub mod scalars;
 mod services;
@@ -37,6 +40,7 @@ pub use galera::{GaleraGate, leaf::tls_wish};
 pub use pki::{has_preflight, preflight};
 
 pub use arguments::{Argument, Arguments, RawField, WrongValue, decode};
+pub use commands::OwnStyle;
 pub use lasting::lasting;
 pub use outcome::{Dependency, ModuleError, Outcome, Status};
 pub use registry::{find, names};

@@ -8,8 +8,10 @@ use std::sync::LazyLock;
 #[rustfmt::skip] // one a line, so that families can be added side by side
 const FAMILIES: &[&[&Module]] = &[
     super::accounts::MODULES,
+    super::archives::MODULES,
     super::commands::MODULES,
     super::control::MODULES,
+    super::crypto::MODULES,
     super::packages::MODULES,
     super::pki::MODULES,
     super::files::MODULES,

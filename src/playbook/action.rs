@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::free_form::parse_kv;
-use super::index::ModuleInfo;
+use super::index::{ModuleInfo, OWN_MODULE};
 use super::keywords::Place;
-use super::load::Loader;
+use super::load::{Loader, TaskContext};
 use super::model::Action;
+use super::own::OWN_ARGUMENT;
 use crate::modules::WrongValue;
 use crate::source::{Diag, Node, NodeValue, Span, did_you_mean};
 
@@ -58,6 +59,7 @@ const META_ACTIONS: [&str; 11] = [
 
 impl Loader<'_> {
     /// The action of a task, and what is wrong with it but matters only if it runs.
+    #[allow(clippy::too_many_arguments, reason = "each is a thing of its own that the task's reader knows")]
     pub(super) fn action(
         &mut self,
         task: &Node,
@@ -65,14 +67,15 @@ impl Loader<'_> {
         args: Option<&Node>,
         place: Place,
         conditional: bool,
+        context: &TaskContext,
         defaults: bool,
     ) -> Option<(Action, Option<Box<Diag>>)> {
-        let (chosen, info) = self.choose(task, candidates, place)?;
+        let (chosen, info) = self.choose(task, candidates, place, context)?;
         let (name, name_span, value) = match chosen.spelled_out {
             false => (chosen.key.as_arc_str()?, chosen.key.span.clone(), chosen.value),
             true => self.spelled_out(&chosen)?,
         };
-        let info = info.or_else(|| self.options.modules.resolve(&name));
+        let info = info.or_else(|| self.resolve(&name, context));
         let mut late = None;
         if info.is_none() {
             let diag = self.unknown_module(&name, &name_span, place);
@@ -84,6 +87,18 @@ impl Loader<'_> {
         let mut written = self.arguments(&name, info.as_deref(), &value);
         if let Some(more) = args {
             self.add_args(&mut written, more);
+        }
+        if info.as_ref().is_some_and(|info| info.canonical == OWN_MODULE)
+            && let Some(path) = self.own_module(&name, context)
+        {
+            if let Some(diag) = self.foreign(&name, &path, &name_span) {
+                match conditional {
+                    true => late = Some(Box::new(diag)),
+                    false => self.error(diag),
+                }
+            }
+            let file = |text: &str| Node::string(name_span.clone(), text);
+            written.args.push((file(OWN_ARGUMENT), file(&path.to_string_lossy())));
         }
         let action = Action {
             name,
@@ -112,11 +127,12 @@ impl Loader<'_> {
         task: &Node,
         candidates: Vec<Candidate>,
         place: Place,
+        context: &TaskContext,
     ) -> Option<(Candidate, Option<Arc<ModuleInfo>>)> {
         let mut known = Vec::new();
         let mut unknown = Vec::new();
         for candidate in candidates {
-            let info = candidate.key.as_str().and_then(|word| self.options.modules.resolve(word));
+            let info = candidate.key.as_str().and_then(|word| self.resolve(word, context));
             match info.is_some() || candidate.spelled_out {
                 true => known.push((candidate, info)),
                 false => unknown.push(candidate),
@@ -146,21 +162,15 @@ impl Loader<'_> {
             let word = candidate.key.as_str().unwrap_or_default();
             !word.contains('.') && did_you_mean(word, keywords.iter().copied()).is_some()
         };
+        let names = self.options.modules.names();
+        let near = |c: &Candidate| did_you_mean(c.key.as_str().unwrap_or_default(), names.iter().copied()).is_some();
         let at = unknown
             .iter()
             .position(|candidate| candidate.key.as_str().is_some_and(|word| word.contains('.')))
-            .or_else(|| {
-                let near = |c: &Candidate| {
-                    did_you_mean(c.key.as_str().unwrap_or_default(), self.options.modules.names()).is_some()
-                };
-                unknown.iter().position(|c| near(c) && !misspelt(c))
-            })
+            .or_else(|| unknown.iter().position(|c| near(c) && !misspelt(c)))
             .or_else(|| unknown.iter().position(|candidate| !misspelt(candidate)))
-            .or(match unknown.len() {
-                // One word alone, near to a keyword and to a module: the module's absence is the error.
-                1 if !unknown.iter().all(misspelt) => Some(0),
-                _ => None,
-            });
+            // One word alone, near to a keyword and to a module: the module's absence is the error.
+            .or_else(|| (unknown.len() == 1 && unknown.iter().any(near)).then_some(0));
         let chosen = at.map(|at| unknown.remove(at));
         for candidate in &unknown {
             self.error(place.unknown(&candidate.key));
@@ -173,7 +183,7 @@ impl Loader<'_> {
     }
 
     fn unknown_module(&self, name: &str, span: &Span, place: Place) -> Diag {
-        let diag = Diag::error(format!("unknown module `{name}`")).at(span);
+        let diag = Diag::error(format!("unknown module `{name}`")).coded("unknown-module").at(span);
         let names = self.options.modules.names();
         if let Some(near) = did_you_mean(name, names.iter().copied()) {
             return diag.with_help(format!("did you mean `{near}`?"));
@@ -352,6 +362,7 @@ fn check_arguments(action: &Action, info: &ModuleInfo, defaults: bool) -> Vec<Di
     {
         found.push(
             Diag::error(format!("`{}` is nothing that meta can do", text.trim()))
+                .coded("wrong-value")
                 .at(&word.span)
                 .suggest(did_you_mean(text.trim(), &META_ACTIONS)),
         );
@@ -365,7 +376,8 @@ fn check_arguments(action: &Action, info: &ModuleInfo, defaults: bool) -> Vec<Di
         if names().any(|name| name == word) || word.starts_with("_ansible") {
             continue;
         }
-        let mut diag = Diag::error(format!("`{}` has no argument `{word}`", action.name)).at(&key.span);
+        let mut diag =
+            Diag::error(format!("`{}` has no argument `{word}`", action.name)).coded("unknown-argument").at(&key.span);
         match did_you_mean(word, names()) {
             Some(near) => {
                 diag = diag.with_help(format!("did you mean `{near}`?"));
@@ -392,7 +404,11 @@ fn check_arguments(action: &Action, info: &ModuleInfo, defaults: bool) -> Vec<Di
         let by_text = info.free_form && action.free_form.is_some();
         if !given(&arg.name) && !arg.aliases.iter().any(|alias| given(alias)) && !by_text {
             let name = if arg.name == "_raw_params" { "its text" } else { arg.name.as_str() };
-            found.push(Diag::error(format!("`{}` needs the argument `{name}`", action.name)).at(&action.span));
+            found.push(
+                Diag::error(format!("`{}` needs the argument `{name}`", action.name))
+                    .coded("missing-argument")
+                    .at(&action.span),
+            );
         }
     }
     found
@@ -423,7 +439,7 @@ fn check_values(
 
 /// The mistake that a value is, at its place, with the nearest right one.
 pub fn wrong_value(wrong: &WrongValue, node: &Node) -> Diag {
-    let diag = Diag::error(wrong.message.as_str()).at(&node.span);
+    let diag = Diag::error(wrong.message.as_str()).coded("wrong-value").at(&node.span);
     if wrong.choices.is_empty() {
         return diag;
     }

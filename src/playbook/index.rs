@@ -43,8 +43,11 @@ pub struct ModuleArgument {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RegisteredModules;
 
+/// What runs a file out of `library/`.
+pub(super) const OWN_MODULE: &str = "deploy.builtin.own_module";
+
 /// Modules whose arguments are variables of the user's own.
-const ANY_ARGUMENTS: [&str; 2] = ["ansible.builtin.set_fact", "ansible.builtin.add_host"];
+const ANY_ARGUMENTS: [&str; 3] = ["ansible.builtin.set_fact", "ansible.builtin.add_host", OWN_MODULE];
 
 static REGISTERED: LazyLock<HashMap<&'static str, Arc<ModuleInfo>>> = LazyLock::new(|| {
     let mut known: HashMap<&'static str, Arc<ModuleInfo>> = HashMap::new();

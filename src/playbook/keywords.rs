@@ -157,7 +157,7 @@ impl Place {
             Place::Handler => "a handler",
             Place::Import => "an import_playbook",
         };
-        let diag = Diag::error(format!("`{word}` is no keyword of {what}")).at(&key.span);
+        let diag = Diag::error(format!("`{word}` is no keyword of {what}")).coded("unknown-keyword").at(&key.span);
         let all: Vec<&str> = self.keywords().collect();
         match did_you_mean(&word, all) {
             Some(near) => diag.with_help(format!("did you mean `{near}`?")),
@@ -280,14 +280,41 @@ fn without_meaning(word: &str, value: &Node) -> Option<String> {
     }
 }
 
+/// What a keyword takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// A boolean.
+    Truth,
+    /// A number without a fraction.
+    Whole,
+    /// A number, perhaps a percentage.
+    Number,
+    /// A string.
+    Text,
+    /// Something that is looked at elsewhere.
+    Other,
+}
+
+/// What the keyword takes, as far as that is one scalar.
+pub fn takes(word: &str) -> Takes {
+    match word {
+        "any_errors_fatal" | "become" | "check_mode" | "delegate_facts" | "diff" | "ignore_errors"
+        | "ignore_unreachable" | "no_log" | "run_once" | "gather_facts" | "force_handlers" => Takes::Truth,
+        "port" | "throttle" | "timeout" | "retries" | "async" | "poll" | "gather_timeout" => Takes::Whole,
+        "delay" | "max_fail_percentage" => Takes::Number,
+        "become_user" | "become_method" | "become_exe" | "become_flags" | "connection" | "delegate_to"
+        | "remote_user" | "user" | "debugger" | "strategy" | "order" | "fact_path" => Takes::Text,
+        _ => Takes::Other,
+    }
+}
+
 /// Booleans and numbers that are written out are checked here; templates are checked when they are known.
 pub(super) fn check_literal(word: &str, value: &Node, diags: &mut Diags) {
     if value.has_template() {
         return;
     }
-    let expected = match word {
-        "any_errors_fatal" | "become" | "check_mode" | "delegate_facts" | "diff" | "ignore_errors"
-        | "ignore_unreachable" | "no_log" | "run_once" | "gather_facts" | "force_handlers" => {
+    let expected = match takes(word) {
+        Takes::Truth => {
             let good = match &value.value {
                 NodeValue::Bool(_) => true,
                 NodeValue::Int(int) => matches!(int, 0 | 1),
@@ -296,7 +323,7 @@ pub(super) fn check_literal(word: &str, value: &Node, diags: &mut Diags) {
             };
             (!good).then_some("true or false")
         }
-        "port" | "throttle" | "timeout" | "retries" | "async" | "poll" | "gather_timeout" => {
+        Takes::Whole => {
             let good = match &value.value {
                 NodeValue::Int(int) => *int >= 0,
                 NodeValue::Str(text) => text.trim().parse::<u32>().is_ok(),
@@ -305,7 +332,7 @@ pub(super) fn check_literal(word: &str, value: &Node, diags: &mut Diags) {
             };
             (!good).then_some("a whole number")
         }
-        "delay" | "max_fail_percentage" => {
+        Takes::Number => {
             let good = match &value.value {
                 NodeValue::Int(_) | NodeValue::Float(_) => true,
                 NodeValue::Str(text) => text.trim().trim_end_matches('%').parse::<f64>().is_ok(),
@@ -313,14 +340,15 @@ pub(super) fn check_literal(word: &str, value: &Node, diags: &mut Diags) {
             };
             (!good).then_some("a number")
         }
-        "become_user" | "become_method" | "become_exe" | "become_flags" | "connection" | "delegate_to"
-        | "remote_user" | "user" | "debugger" | "strategy" | "order" | "fact_path" => {
-            (!value.is_scalar()).then_some("a string")
-        }
-        _ => None,
+        Takes::Text => (!value.is_scalar()).then_some("a string"),
+        Takes::Other => None,
     };
     if let Some(expected) = expected {
-        diags.push(Diag::error(format!("`{word}` must be {expected}, and this is {}", shown(value))).at(&value.span));
+        diags.push(
+            Diag::error(format!("`{word}` must be {expected}, and this is {}", shown(value)))
+                .coded("wrong-value")
+                .at(&value.span),
+        );
     }
 }
 
@@ -399,6 +427,7 @@ pub(super) fn variables(value: &Node, word: &str, diags: &mut Diags) -> Variable
             if !is_variable_name(&name) || key.as_str().is_none() {
                 diags.push(
                     Diag::error(format!("`{}` cannot be the name of a variable", key.raw()))
+                        .coded("variable-name")
                         .at(&key.span)
                         .with_note("names are made of letters, digits and underscores, and do not begin with a digit"),
                 );

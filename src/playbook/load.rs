@@ -92,13 +92,22 @@ pub(super) struct Loader<'a> {
     pub(super) importing: Vec<PathBuf>,
     /// Roles found in the play at hand, in order.
     pub(super) roles: Vec<Arc<Role>>,
+    /// What the folders of modules hold, by folder; read once.
+    pub(super) libraries: super::own::Libraries,
     /// Handlers of these roles.
     pub(super) role_handlers: Vec<Step>,
 }
 
 impl<'a> Loader<'a> {
     pub(super) fn new(options: &'a LoadOptions<'a>, diags: &'a mut Diags) -> Self {
-        Loader { options, diags, importing: Vec::new(), roles: Vec::new(), role_handlers: Vec::new() }
+        Loader {
+            options,
+            diags,
+            importing: Vec::new(),
+            roles: Vec::new(),
+            libraries: Default::default(),
+            role_handlers: Vec::new(),
+        }
     }
 
     pub(super) fn error(&mut self, diag: Diag) {
@@ -154,7 +163,7 @@ impl<'a> Loader<'a> {
         match (self.options.template)(&text, vars) {
             Ok(name) => Some(name),
             Err(why) => {
-                let diag = Diag::error(format!("the name of a static import must be known before the play runs: {why}"))
+                let diag = Diag::error(format!("the name of a static import must be known before the play runs: {why}")).coded("static-name")
                     .at(&node.span)
                     .with_note("extra variables and the variables of the play and its roles are known by then; facts and inventory variables are not");
                 self.error(match what {

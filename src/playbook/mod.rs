@@ -12,6 +12,7 @@ mod keywords;
 mod listing;
 mod load;
 mod model;
+mod own;
 mod play;
 mod role;
 mod rolling;
@@ -24,15 +25,17 @@ pub use action::{as_written, wrong_value};
 pub use argument_spec::violations;
 pub use free_form::{join_args, parse_kv, split_args, unquote};
 pub use index::{ModuleArgument, ModuleIndex, ModuleInfo, RegisteredModules};
-pub use keywords::{Keywords, Place};
+pub use keywords::{Keywords, Place, Takes, takes};
 pub use listing::{ListOptions, list, unknown_tags};
 pub use load::{LoadOptions, TaskContext, find_tasks_file, load_playbook, load_tasks, no_templates};
 pub use model::{
     Action, Block, BlockKind, LoadedRole, LoopControl, LoopKind, LoopSpec, Play, Playbook, Role, Step, Task, Variables,
 };
+pub use own::library_path;
 pub use role::{RoleFrom, RoleRequest, find_role, load_role};
-pub use rolling::{Gate, Limit, OnFailure, Rolling};
+pub use rolling::{Gate, KEYS as ROLLING_KEYS, Limit, OnFailure, Rolling};
 pub use tags::TagSelection;
+pub use task::LOOP_CONTROL;
 
 #[cfg(test)]
 mod tests;

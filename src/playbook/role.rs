@@ -36,6 +36,8 @@ pub struct RoleRequest {
     pub parents: Vec<Arc<Role>>,
     /// Overrides what the role says of itself.
     pub allow_duplicates: Option<bool>,
+    /// Whether what it is given is held against its specification.
+    pub rolespec_validate: bool,
     /// Keywords where it is asked for; they only tell uses of the role apart.
     pub keywords: Arc<Keywords>,
 }
@@ -150,6 +152,7 @@ impl Loader<'_> {
             params,
             parents: parents.to_vec(),
             allow_duplicates: None,
+            rolespec_validate: true,
             keywords: keywords.clone(),
         };
         let mut loaded = self.role(&request, &inner)?;
@@ -175,7 +178,7 @@ impl Loader<'_> {
         let path = match found {
             Ok(path) => path,
             Err(searched) => {
-                let diag = Diag::error(format!("no role `{}`", request.name)).at(&request.span);
+                let diag = Diag::error(format!("no role `{}`", request.name)).coded("missing-file").at(&request.span);
                 let diag =
                     searched.iter().fold(diag, |diag, path| diag.with_note(format!("searched: {}", path.display())));
                 let near = self.near_roles(&request.name, context);
@@ -206,6 +209,7 @@ impl Loader<'_> {
         };
         let entry = request.from.tasks.as_deref().unwrap_or("main");
         let entry = entry.trim_end_matches(".yml").trim_end_matches(".yaml");
+        let spec = spec.filter(|_| request.rolespec_validate);
         let argument_spec =
             spec.as_ref().and_then(|node| node.as_map()?.get("argument_specs")?.as_map()?.get(entry).cloned());
         let role = Arc::new(Role {
@@ -280,7 +284,9 @@ impl Loader<'_> {
         let directory = role.join(folder);
         let Some(path) = find_main(&directory, from.unwrap_or("main")) else {
             if let Some(from) = from {
-                self.error(Diag::error(format!("no file `{from}` in {}", directory.display())).at(asked));
+                self.error(
+                    Diag::error(format!("no file `{from}` in {}", directory.display())).coded("missing-file").at(asked),
+                );
             }
             return Vec::new();
         };
@@ -296,7 +302,11 @@ impl Loader<'_> {
             None if directory.join(name).is_dir() => yaml_files(&directory.join(name)),
             None => {
                 if let Some(from) = from {
-                    self.error(Diag::error(format!("no file `{from}` in {}", directory.display())).at(asked));
+                    self.error(
+                        Diag::error(format!("no file `{from}` in {}", directory.display()))
+                            .coded("missing-file")
+                            .at(asked),
+                    );
                 }
                 Vec::new()
             }

@@ -85,7 +85,8 @@ impl Limit {
     }
 }
 
-const KEYS: [&str; 9] =
+/// What `rolling` has.
+pub const KEYS: [&str; 9] =
     ["max_unavailable", "order", "gate", "group", "soak", "on_failure", "window", "datacenter", "when"];
 
 /// Gates that come with the program: their names and the modules that are them.
@@ -181,7 +182,10 @@ impl Loader<'_> {
                 word => {
                     let near = did_you_mean(word, KEYS);
                     let known = format!("it has {}", KEYS.join(", "));
-                    let diag = Diag::error(format!("`rolling` has no `{word}`")).at(&key.span).with_note(known);
+                    let diag = Diag::error(format!("`rolling` has no `{word}`"))
+                        .coded("unknown-keyword")
+                        .at(&key.span)
+                        .with_note(known);
                     self.error(diag.suggest(near));
                 }
             }

@@ -106,7 +106,7 @@ impl Loader<'_> {
         let path = match found {
             Ok(path) => path,
             Err(searched) => {
-                let diag = Diag::error(format!("no file of tasks `{text}`")).at(&name.span);
+                let diag = Diag::error(format!("no file of tasks `{text}`")).coded("missing-file").at(&name.span);
                 self.error(
                     searched.iter().fold(diag, |diag, path| diag.with_note(format!("searched: {}", path.display()))),
                 );
@@ -143,6 +143,8 @@ impl Loader<'_> {
             .action
             .arg("allow_duplicates")
             .map(|node| node.as_bool().or_else(|| node.as_str().and_then(parse_bool)).unwrap_or(true));
+        let validate = task.action.arg("rolespec_validate");
+        let validate = validate.and_then(|node| node.as_bool().or_else(|| node.as_str().and_then(parse_bool)));
         let request = RoleRequest {
             name: text,
             span: name.span.clone(),
@@ -150,6 +152,7 @@ impl Loader<'_> {
             params: Vec::new(),
             parents: context.role.iter().flat_map(|role| role.parents.iter().cloned().chain([role.clone()])).collect(),
             allow_duplicates: Some(duplicates.unwrap_or(true)),
+            rolespec_validate: validate.unwrap_or(true),
             keywords: task.keywords.clone(),
         };
         let loaded = self.role(&request, &inner)?;

@@ -30,6 +30,10 @@ const INCLUDE_KEYWORDS: [&str; 17] = [
     "when",
 ];
 
+/// What `loop_control` has.
+pub const LOOP_CONTROL: [&str; 7] =
+    ["loop_var", "index_var", "label", "pause", "extended", "extended_allitems", "break_when"];
+
 impl Loader<'_> {
     /// Reads a task. `None` if it is so wrong that nothing can be made of it.
     pub(super) fn task(&mut self, node: &Node, file: &Arc<SourceFile>, context: &TaskContext) -> Option<Task> {
@@ -98,7 +102,7 @@ impl Loader<'_> {
         }
         let conditional = context.conditional || !kw.when.is_empty();
         let defaults = context.defaults || !kw.module_defaults.is_empty();
-        let (action, late_error) = self.action(node, candidates, args, place, conditional, defaults)?;
+        let (action, late_error) = self.action(node, candidates, args, place, conditional, context, defaults)?;
         if matches!(action.canonical, Some("ansible.builtin.include_tasks" | "ansible.builtin.include_role")) {
             for key in map.keys() {
                 let word = key.as_str().unwrap_or_default();
@@ -108,9 +112,12 @@ impl Loader<'_> {
                     || !place.has(word);
                 if !fine {
                     self.error(
-                        Diag::error(format!("`{word}` has no meaning at a dynamic include")).at(&key.span).with_help(
-                            format!("write `apply: {{{word}: …}}` among its arguments, or import instead of including"),
-                        ),
+                        Diag::error(format!("`{word}` has no meaning at a dynamic include"))
+                            .coded("unknown-keyword")
+                            .at(&key.span)
+                            .with_help(format!(
+                                "write `apply: {{{word}: …}}` among its arguments, or import instead of including"
+                            )),
                     );
                 }
             }
@@ -141,8 +148,6 @@ impl Loader<'_> {
     }
 
     fn loop_control(&mut self, value: &Node) -> LoopControl {
-        const WORDS: [&str; 7] =
-            ["loop_var", "index_var", "label", "pause", "extended", "extended_allitems", "break_when"];
         let mut control = LoopControl::default();
         let Some(map) = value.as_map() else {
             if !value.is_null() {
@@ -169,15 +174,20 @@ impl Loader<'_> {
                 _ => {
                     self.error(
                         Diag::error(format!("`{word}` is no keyword of loop_control"))
+                            .coded("unknown-keyword")
                             .at(&key.span)
-                            .suggest(did_you_mean(&word, &WORDS)),
+                            .suggest(did_you_mean(&word, &LOOP_CONTROL)),
                     );
                     continue;
                 }
             };
             *slot = Some(value.clone());
             if word.ends_with("_var") && !value.is_template() && !value.as_str().is_some_and(is_variable_name) {
-                self.error(Diag::error(format!("`{}` cannot be the name of a variable", value.raw())).at(&value.span));
+                self.error(
+                    Diag::error(format!("`{}` cannot be the name of a variable", value.raw()))
+                        .coded("variable-name")
+                        .at(&value.span),
+                );
             }
         }
         control
@@ -189,6 +199,7 @@ impl Loader<'_> {
             None => {
                 self.error(
                     Diag::error(format!("`{}` cannot be the name of a variable", value.raw()))
+                        .coded("variable-name")
                         .at(&value.span)
                         .with_note("names are made of letters, digits and underscores, and do not begin with a digit"),
                 );

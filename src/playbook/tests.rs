@@ -521,6 +521,7 @@ fn roles_at_run_time() {
         params: Vec::new(),
         parents: Vec::new(),
         allow_duplicates: Some(true),
+        rolespec_validate: true,
         keywords: Arc::default(),
     };
     let mut diags = Diags::new();

@@ -363,7 +363,7 @@ impl Reporter for Teller {
                 let lines = |task: &UnknownTask| task.lines().iter().map(|line| self.text(line)).collect();
                 story.unknowns = tasks.iter().map(lines).collect();
             }
-            Event::Recap { hosts, owed } => {
+            Event::Recap { hosts, owed, .. } => {
                 story.recap = hosts.iter().map(|(host, counters)| (host.to_string(), *counters)).collect();
                 let masked = |names: &Vec<String>| names.iter().map(|name| self.text(name)).collect();
                 story.owed = owed.iter().map(|(host, handlers)| (host.to_string(), masked(handlers))).collect();

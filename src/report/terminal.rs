@@ -343,7 +343,7 @@ impl<W: Write + Send> Reporter for Terminal<W> {
                 }
                 self.say(&text)?;
             }
-            Event::Recap { hosts, owed } => {
+            Event::Recap { hosts, owed, stats, show_stats } => {
                 let mut text = self.heading("PLAY RECAP");
                 let width = hosts.iter().map(|(host, _)| host.chars().count()).max().unwrap_or(0).max(10);
                 for (host, c) in hosts {
@@ -373,6 +373,12 @@ impl<W: Write + Send> Reporter for Terminal<W> {
                 }
                 for (host, handlers) in owed {
                     text += &style.yellow(&format!("{host}: notified and not run: {}\n", handlers.join(", ")));
+                }
+                if *show_stats && !stats.is_empty() {
+                    text += &self.heading("CUSTOM STATS:");
+                    let (runs, hosts): (Vec<_>, Vec<_>) = stats.iter().partition(|(name, _)| *name == "_run");
+                    hosts.iter().for_each(|(host, values)| text += &format!("\t{host}: {values}\n"));
+                    runs.iter().for_each(|(_, values)| text += &format!("\n\tRUN: {values}\n"));
                 }
                 self.say(&text)?;
             }
@@ -491,13 +497,19 @@ mod tests {
     #[test]
     fn a_run_reads_like_ansible() {
         let counters = Counters { ok: 1, changed: 1, failed: 1, ..Default::default() };
-        insta::assert_snapshot!(shown(&[
+        let text = shown(&[
             Event::PlayStarted { name: "all".into(), hosts: vec!["db1".into()] },
             Event::TaskStarted { task: task("Install") },
             Event::TaskDone(result("db1", TaskStatus::Changed, None)),
             Event::TaskDone(result("db2", TaskStatus::Failed, Some("it broke"))),
-            Event::Recap { hosts: vec![("db1".into(), counters)], owed: vec![("db1".into(), vec!["restart".into()])] },
-        ]), @r"
+            Event::Recap {
+                hosts: vec![("db1".into(), counters)],
+                owed: vec![("db1".into(), vec!["restart".into()])],
+                stats: serde_json::Map::from_iter([("_run".to_string(), serde_json::json!({"n": 1}))]),
+                show_stats: true,
+            },
+        ]);
+        insta::assert_snapshot!(text.replace('\t', ""), @r#"
         PLAY [all] ********************************************************************
 
         TASK [Install] ****************************************************************
@@ -508,6 +520,10 @@ mod tests {
         PLAY RECAP ********************************************************************
         db1        : ok=1    changed=1    unreachable=0    failed=1    skipped=0    rescued=0    ignored=0    unknown=0
         db1: notified and not run: restart
-        ");
+
+        CUSTOM STATS: *****************************************************************
+
+        RUN: {"n":1}
+        "#);
     }
 }

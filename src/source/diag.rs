@@ -32,11 +32,13 @@ pub struct Diag {
     pub notes: Vec<String>,
     /// What to do.
     pub help: Vec<String>,
+    /// The rule of `deploy lint` that it breaks, where it is one of several that its file can break.
+    pub code: Option<&'static str>,
 }
 
 impl Diag {
     fn new(severity: Severity, message: impl Into<String>) -> Self {
-        Diag { severity, message: message.into(), labels: Vec::new(), notes: Vec::new(), help: Vec::new() }
+        Diag { severity, message: message.into(), labels: Vec::new(), notes: Vec::new(), help: Vec::new(), code: None }
     }
 
     /// An error.
@@ -58,6 +60,17 @@ impl Diag {
     pub fn label(mut self, span: &Span, text: impl Into<String>) -> Self {
         self.labels.push((span.clone(), text.into()));
         self
+    }
+
+    /// Names the rule of `deploy lint` that it breaks.
+    pub fn coded(mut self, rule: &'static str) -> Self {
+        self.code = Some(rule);
+        self
+    }
+
+    /// Information.
+    pub fn note(message: impl Into<String>) -> Self {
+        Diag::new(Severity::Note, message)
     }
 
     /// Adds a fact.
@@ -100,12 +113,20 @@ impl Diag {
 
     /// As rustc prints: the message, the lines it is about with carets, notes and help.
     pub fn render(&self, color: bool) -> String {
-        let level = match self.severity {
+        self.draw(Group::with_title(self.level().primary_title(self.message.as_str())), color)
+    }
+
+    /// The same with the name of a rule behind the severity: `warning[octal-mode]: …`
+    pub fn render_as(&self, rule: &str, color: bool) -> String {
+        self.draw(Group::with_title(self.level().primary_title(self.message.as_str()).id(rule)), color)
+    }
+
+    fn level(&self) -> Level<'static> {
+        match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
             Severity::Note => Level::NOTE,
-        };
-        self.draw(Group::with_title(level.primary_title(self.message.as_str())), color)
+        }
     }
 
     /// The places, notes and help alone, for where the message was said already.

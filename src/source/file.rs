@@ -37,8 +37,9 @@ impl SourceFile {
 
     /// Reads a file. What stops it is a diagnostic that names the path.
     pub fn read(path: &Path) -> Result<Arc<Self>, Diag> {
-        let bytes = std::fs::read(path)
-            .map_err(|error| Diag::error(format!("cannot read {}: {}", path.display(), io_reason(&error))))?;
+        let bytes = std::fs::read(path).map_err(|error| {
+            Diag::error(format!("cannot read {}: {}", path.display(), io_reason(&error))).coded("missing-file")
+        })?;
         Self::from_bytes(path, bytes)
     }
 

@@ -268,6 +268,7 @@ impl<'a> Loader<'a> {
                     if let Some(entry) = entries.get_mut(*earlier) {
                         self.diags.push(
                             Diag::warning(format!("duplicate key `{}`; the last value is used", key.raw()))
+                                .coded("duplicate-key")
                                 .label(&key.span, "this one counts")
                                 .label(&entry.0.span, "this one is ignored"),
                         );
@@ -308,6 +309,7 @@ impl<'a> Loader<'a> {
                 if is_sexagesimal(text) {
                     self.diags.push(
                         Diag::warning(format!("`{text}` is read as a number in base 60"))
+                            .coded("base-60")
                             .at(&span)
                             .with_help("put it in quotes if it is a time, a port pair or an address"),
                     );

@@ -21,12 +21,14 @@ pub fn no_vault(_bytes: &[u8], _path: &Path) -> Result<Vec<u8>, String> {
 
 /// Reads a file, through `vault` if it is encrypted.
 pub fn read_maybe_vaulted(path: &Path, vault: &VaultHook) -> Result<Arc<SourceFile>, Diag> {
-    let bytes = std::fs::read(path)
-        .map_err(|error| Diag::error(format!("cannot read {}: {}", path.display(), io_reason(&error))))?;
+    let bytes = std::fs::read(path).map_err(|error| {
+        Diag::error(format!("cannot read {}: {}", path.display(), io_reason(&error))).coded("missing-file")
+    })?;
     if !bytes.starts_with(VAULT_HEADER) {
         return SourceFile::from_bytes(path, bytes);
     }
-    let plain = vault(&bytes, path).map_err(|why| Diag::error(format!("cannot decrypt {}: {why}", path.display())))?;
+    let plain = vault(&bytes, path)
+        .map_err(|why| Diag::error(format!("cannot decrypt {}: {why}", path.display())).coded("encrypted"))?;
     match String::from_utf8(plain) {
         Ok(text) => Ok(SourceFile::new_sensitive(path, text)),
         Err(_) => Err(Diag::error(format!("{}: what was decrypted is not UTF-8 text", path.display()))),

@@ -348,7 +348,7 @@ fn unknown_name(expr: &Expr<'_>) -> Option<TemplateError> {
     if let Some(near) = crate::source::did_you_mean(&plain, names.iter().copied()) {
         message.push_str(&format!("; did you mean '{near}'?"));
     }
-    let mut error = TemplateError::new(TemplateErrorKind::Syntax, message);
+    let mut error = TemplateError::new(TemplateErrorKind::UnknownName, message);
     error.set_line(Some(span.start_line as usize));
     error.set_column(Some(span.start_col as usize + 1));
     Some(error)

@@ -4,7 +4,10 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
-use minijinja::machinery::{self, ast::Expr};
+use minijinja::machinery::{
+    self,
+    ast::{CallArg, Expr},
+};
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Error, ErrorKind, Output, State};
 
@@ -336,6 +339,15 @@ fn find_undefined(
 
 fn look(expr: &Expr<'_>, scope: &Scope, locals: &[String]) -> Option<Undefined> {
     match expr {
+        // A variable that is asked for by its name.
+        Expr::Call(call) if matches!(&call.expr, Expr::Var(v) if matches!(v.id, "lookup" | "query" | "q")) => {
+            let mut words = call.args.iter().filter_map(|arg| match arg {
+                CallArg::Pos(value) => known_value(value, scope)?.as_str().map(str::to_owned),
+                _ => None,
+            });
+            let named = words.next().is_some_and(|name| matches!(name.as_str(), "vars" | "ansible.builtin.vars"));
+            words.find(|name| named && !scope.contains(name)).map(Undefined::Variable)
+        }
         Expr::Var(v) => {
             if let Some(why) = touch::cause_of(v.id) {
                 return Some(Undefined::Because(v.id.to_owned(), why));
@@ -371,6 +383,13 @@ fn missing(base: &Expr<'_>, value: &Value, key: &str) -> Option<Undefined> {
         return None;
     }
     let found = value.get_attr(key).ok()?;
+    // It is there, and its own template came out undefined.
+    if found.is_undefined()
+        && let Some(why) = touch::cause_of(key)
+        && value.try_iter().is_ok_and(|mut keys| keys.any(|k| k.as_str() == Some(key)))
+    {
+        return Some(Undefined::Because(format!("{}.{key}", chain(base)), why));
+    }
     found.is_undefined().then(|| Undefined::Attribute(chain(base), super::py::type_name(value), key.to_owned()))
 }
 

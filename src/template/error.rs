@@ -9,8 +9,10 @@ use crate::source::{Diag, SourceFile, Span};
 /// What kind of error a template met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TemplateErrorKind {
-    /// It cannot be parsed, or names an unknown filter or test.
+    /// It cannot be parsed.
     Syntax,
+    /// It names a filter or test that does not exist.
+    UnknownName,
     /// It used something undefined.
     Undefined,
     /// A variable refers to itself.
@@ -112,6 +114,11 @@ impl TemplateError {
     pub fn into_diag(self) -> Diag {
         let in_file = self.place_in_file();
         let mut diag = Diag::error(if in_file.is_some() { self.message.clone() } else { self.headline() });
+        match self.kind {
+            TemplateErrorKind::UnknownName => diag = diag.coded("unknown-filter"),
+            TemplateErrorKind::Syntax => diag = diag.coded("jinja-syntax"),
+            _ => {}
+        }
         for span in in_file.iter().chain(&self.span) {
             diag = diag.at(span);
         }

@@ -93,6 +93,19 @@ fn pad(text: &str, args: &Args, side: char) -> Result<Value, Error> {
     Ok(Value::from(format!("{}{text}{}", fill.repeat(left), fill.repeat(right))))
 }
 
+/// The part of a text that the arguments `start` and `end` (the second and third) mean, and the characters before it.
+fn within<'t>(text: &'t str, args: &Args) -> Result<(usize, &'t str), Error> {
+    let length = text.chars().count();
+    let place = |n: Option<i64>, default: usize| match n {
+        None => default,
+        Some(n) if n < 0 => length.saturating_sub(usize::try_from(n.unsigned_abs()).unwrap_or(usize::MAX)),
+        Some(n) => usize::try_from(n).unwrap_or(usize::MAX).min(length),
+    };
+    let (start, end) = (place(args.int(1, "start")?, 0), place(args.int(2, "end")?, length));
+    let offset = |n: usize| text.char_indices().nth(n).map_or(text.len(), |(at, _)| at);
+    Ok((start, text.get(offset(start)..offset(end)).unwrap_or_default()))
+}
+
 fn tuple(parts: [&str; 3]) -> Value {
     Value::from(Tuple::from(parts.map(Value::from)))
 }
@@ -134,7 +147,7 @@ fn string(text: &str, method: &str, args: &Args) -> Result<Option<Value>, Error>
                 })
                 .collect::<String>(),
         ),
-        "casefold" => Value::from(text.to_lowercase()),
+        "casefold" => Value::from(text.to_lowercase().replace('ß', "ss")),
         "removeprefix" => Value::from(text.strip_prefix(args.need_text(0, "prefix")?.as_str()).unwrap_or(text)),
         "removesuffix" => Value::from(text.strip_suffix(args.need_text(0, "suffix")?.as_str()).unwrap_or(text)),
         "expandtabs" => {
@@ -160,11 +173,21 @@ fn string(text: &str, method: &str, args: &Args) -> Result<Option<Value>, Error>
             }
             Value::from(out)
         }
-        "index" | "rindex" => {
+        "find" | "rfind" | "index" | "rindex" | "count" => {
             let what = args.need_text(0, "sub")?;
-            let at = if method == "index" { text.find(&what) } else { text.rfind(&what) };
-            let at = at.ok_or_else(|| fail("substring not found"))?;
-            Value::from(text.get(..at).unwrap_or_default().chars().count())
+            let (before, part) = within(text, args)?;
+            if method == "count" {
+                return Ok(Some(Value::from(match what.is_empty() {
+                    true => part.chars().count() + 1,
+                    false => part.matches(what.as_str()).count(),
+                })));
+            }
+            let at = if method.starts_with('r') { part.rfind(&what) } else { part.find(&what) };
+            match at {
+                Some(at) => Value::from(before + part.get(..at).unwrap_or_default().chars().count()),
+                None if method.ends_with("find") => Value::from(-1),
+                None => return Err(fail("substring not found")),
+            }
         }
         "isdecimal" => Value::from(!text.is_empty() && text.chars().all(|c| c.is_numeric())),
         "isidentifier" => Value::from(
@@ -181,6 +204,7 @@ fn string(text: &str, method: &str, args: &Args) -> Result<Option<Value>, Error>
             } else {
                 items(&what, method_name(method))?.iter().map(super::py::str).collect()
             };
+            let (_, text) = within(text, args)?;
             let test = |o: &String| {
                 if method == "startswith" { text.starts_with(o.as_str()) } else { text.ends_with(o.as_str()) }
             };
@@ -233,10 +257,14 @@ fn format(text: &str, args: &Args) -> Result<String, Error> {
             }
             '{' => {
                 let mut field = String::new();
+                let mut depth = 0;
                 loop {
                     match chars.next() {
-                        Some('}') => break,
-                        Some(c) => field.push(c),
+                        Some('}') if depth == 0 => break,
+                        Some(c) => {
+                            depth += i32::from(c == '{') - i32::from(c == '}');
+                            field.push(c);
+                        }
                         None => return Err(fail("format: expected '}'")),
                     }
                 }
@@ -277,12 +305,35 @@ fn format(text: &str, args: &Args) -> Result<String, Error> {
                 if let Some(c) = conversion {
                     value = Value::from(if c == "r" { super::py::repr(&value) } else { super::py::str(&value) });
                 }
-                out.push_str(&format_spec(&value, spec)?);
+                // A specification may have fields of its own: `{:>{width}}`.
+                let inner = if spec.contains('{') { Some(nested(spec, args, &mut auto)?) } else { None };
+                out.push_str(&format_spec(&value, inner.as_deref().unwrap_or(spec))?);
             }
             c => out.push(c),
         }
     }
     Ok(out)
+}
+
+/// A specification with its fields filled in: names and positions only.
+fn nested(spec: &str, args: &Args, auto: &mut usize) -> Result<String, Error> {
+    let mut out = String::new();
+    let mut rest = spec;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, behind) = after.split_once('}').ok_or_else(|| fail("format: expected '}'"))?;
+        let value = if name.is_empty() {
+            *auto += 1;
+            args.get(*auto - 1, "")
+        } else if let Ok(at) = name.parse::<usize>() {
+            args.rest(at).first().cloned()
+        } else {
+            args.get(usize::MAX, name)
+        };
+        out.push_str(before);
+        out.push_str(&super::py::str(&value.ok_or_else(|| fail(format!("format: there is no argument '{name}'")))?));
+        rest = behind;
+    }
+    Ok(out + rest)
 }
 
 /// `[[fill]align][sign][#][0][width][,][.precision][type]`

@@ -216,7 +216,7 @@ impl Templar {
         self.top(|| self.final_text(text, scope, None, false))
     }
 
-    /// Evaluates a value of a file, deeply, keys too. `omit` leaves its dictionary or list; `!unsafe` is left alone;
+    /// Evaluates a value of a file, deeply. `omit` leaves its dictionary or list; `!unsafe` is left alone;
     /// `!vault` is decrypted.
     pub fn template_node(&self, node: &Node, scope: &Scope) -> Result<Evaluated, TemplateError> {
         if let Some(value) = self.constant(node) {
@@ -354,11 +354,16 @@ impl Templar {
             Ok(if is_omit(&value) { Value::from("") } else { value })
         })?;
         Ok(rendered.map(|value| {
+            // A file that is one expression of no text is its value, without the newline behind it.
+            let native = value.as_str().is_none() && !body.ends_with("\n\n");
             let text = Value::from(display(&value));
             // Statements that print nothing leave an empty file.
             let empty = matches!(&*compiled, Compiled::Template(_)) && value.as_str() == Some("");
-            let text =
-                if options.keep_trailing_newline && !empty { engine::restore_newlines(text, body, "\n") } else { text };
+            let text = if options.keep_trailing_newline && !empty && !native {
+                engine::restore_newlines(text, body, "\n")
+            } else {
+                text
+            };
             newlines(display(&text), &options.newline_sequence)
         }))
     }
@@ -432,8 +437,16 @@ impl Templar {
     }
 
     /// The items a loop goes over: what `with_<kind>` makes of its value.
-    pub fn loop_items(&self, kind: &str, value: &Value, scope: &Scope) -> Result<Evaluated<Vec<Value>>, TemplateError> {
-        let evaluated = self.top(|| lookups::loop_items(kind, value, scope).map_err(|e| Self::plain_error(&e)))?;
+    /// `action` is the name of the task's module.
+    pub fn loop_items(
+        &self,
+        kind: &str,
+        value: &Value,
+        action: &str,
+        scope: &Scope,
+    ) -> Result<Evaluated<Vec<Value>>, TemplateError> {
+        let evaluated =
+            self.top(|| lookups::loop_items(kind, value, action, scope).map_err(|e| Self::plain_error(&e)))?;
         Ok(evaluated.map(|v| v.try_iter().into_iter().flatten().collect()))
     }
 
@@ -639,7 +652,8 @@ impl Templar {
                 for (key, item) in map.iter() {
                     let value = self.final_node(item, scope, keep, depth + 1)?;
                     if !is_omit(&value) {
-                        out.push((self.final_node(key, scope, keep, depth + 1)?, value));
+                        // Keys are taken as they are written.
+                        out.push((lazy::plain_value(key), value));
                     }
                 }
                 Ok(Value::from_pairs(out))

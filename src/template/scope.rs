@@ -109,7 +109,19 @@ pub(super) fn expand_home(name: &str) -> PathBuf {
             Some(home) => Path::new(&home).join(rest.trim_start_matches('/')),
             None => PathBuf::from(name),
         },
-        _ => PathBuf::from(name),
+        // Another user's home, if there is such a user.
+        Some(rest) => {
+            let (user, below) = rest.split_once('/').unwrap_or((rest, ""));
+            let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+            let home = accounts.lines().map(|line| line.split(':').collect::<Vec<_>>());
+            let home = home.filter(|fields| fields.first() == Some(&user)).find_map(|f| f.get(5).copied());
+            match home {
+                Some(home) if below.is_empty() => PathBuf::from(home),
+                Some(home) => Path::new(home).join(below),
+                None => PathBuf::from(name),
+            }
+        }
+        None => PathBuf::from(name),
     }
 }
 

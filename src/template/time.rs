@@ -150,7 +150,7 @@ pub(super) fn now(values: Rest<ValueOrKwargs>) -> R {
         if args.flag(0, "utc", false) { Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC) } else { Zoned::now() };
     let now = zoned.datetime();
     Ok(match args.text(1, "fmt") {
-        Some(format) => Value::from(now.strftime(format.as_bytes()).to_string()),
+        Some(format) => Value::from(zoned.strftime(format.as_bytes()).to_string()),
         None => Value::from_object(DateTime(now)),
     })
 }

@@ -274,7 +274,7 @@ mod tests {
             Event::RunStarted { playbooks: vec!["p.yml".into()], check: false },
             Event::TaskDone(result("deploy.builtin.pki_certificate", TaskStatus::Ok, judged)),
             Event::TaskDone(result("debug", TaskStatus::Skipped, json!({}))),
-            Event::Recap { hosts: Vec::new(), owed: Vec::new() },
+            Event::Recap { hosts: Vec::new(), owed: Vec::new(), stats: Default::default(), show_stats: false },
         ];
         assert_eq!(of(&events, Ended::Quiet).text(), "");
     }

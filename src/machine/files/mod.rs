@@ -22,6 +22,7 @@ pub(crate) use facet::fingerprint;
 pub(crate) use overlay::Files;
 pub use stat::{Identity, Kind, Stat, Time};
 pub use write::{FileSource, NewContent, Source, Verdict, WriteOptions, Written};
+pub(crate) use write::{Kept, civil};
 
 use super::{Machine, MachineError, Result};
 use fault::At;

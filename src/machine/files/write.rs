@@ -116,6 +116,17 @@ pub struct Written {
     pub backup: Option<PathBuf>,
 }
 
+/// What was kept of a file before it went.
+#[derive(Clone, Debug)]
+pub(crate) enum Kept {
+    /// There is no file.
+    Nothing,
+    /// In a check: a copy, whose name is not known.
+    AtApply,
+    /// This copy.
+    At(PathBuf),
+}
+
 impl Machine {
     /// Gives a file these contents and attributes. Nothing is done where it has them.
     pub fn write_file(&mut self, path: impl AsRef<Path>, bytes: &[u8], options: &WriteOptions) -> Result<bool> {
@@ -438,6 +449,16 @@ impl Machine {
         Ok(backup)
     }
 
+    /// Keeps the copy of a file that a write with a backup would keep: before it is removed.
+    pub(crate) fn keep_copy(&mut self, path: &Path) -> Result<Kept> {
+        let Some(stat) = self.stat(path)?.filter(Stat::is_file) else { return Ok(Kept::Nothing) };
+        if self.predicted() {
+            self.record_backup(path, Facet::AtApply("a copy beside it".into()));
+            return Ok(Kept::AtApply);
+        }
+        self.back_up(path, &stat).map(Kept::At)
+    }
+
     fn record_backup(&mut self, path: &Path, after: Facet) {
         self.record(Change::set(Self::file_subject(path), "backup", Facet::Absent, after));
     }
@@ -474,10 +495,8 @@ impl WriteOptions {
     }
 }
 
-/// `2026-11-22@02:14:07`, in UTC.
-fn timestamp(seconds: i64) -> String {
-    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // Civil date from a count of days (Howard Hinnant's algorithm).
+/// Year, month and day of a count of days since 1970 (Howard Hinnant's algorithm).
+pub(crate) fn civil(days: i64) -> (i64, i64, i64) {
     let z = days + 719_468;
     let era = z.div_euclid(146_097);
     let day_of_era = z.rem_euclid(146_097);
@@ -487,6 +506,13 @@ fn timestamp(seconds: i64) -> String {
     let day = day_of_year - (153 * month_index + 2) / 5 + 1;
     let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year, month, day)
+}
+
+/// `2026-11-22@02:14:07`, in UTC.
+fn timestamp(seconds: i64) -> String {
+    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let (year, month, day) = civil(days);
     format!("{year:04}-{month:02}-{day:02}@{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60)
 }
 

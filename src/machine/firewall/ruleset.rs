@@ -14,7 +14,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// Reads `10.0.0.1`, `10.0.0.0/8`, `fd00::/64`.
+    /// Reads `10.0.0.1`, `10.0.0.0/8`, `fd00::/64`. One mapped into IPv6 (`::ffff:10.0.0.1`) is the IPv4 network that it stands
+    /// for: no packet has the mapped address.
     pub fn parse(text: &str) -> Result<Network, String> {
         let bad = || format!("`{text}` is no address and no network: names are not resolved, as they may change");
         let (address, prefix) = text.trim().split_once('/').map_or((text.trim(), None), |(a, p)| (a, Some(p)));
@@ -23,6 +24,12 @@ impl Network {
         let prefix = match prefix {
             None => bits,
             Some(prefix) => prefix.parse::<u8>().ok().filter(|p| *p <= bits).ok_or_else(bad)?,
+        };
+        let (address, prefix) = match address {
+            IpAddr::V6(six) if prefix >= 96 => {
+                six.to_ipv4_mapped().map_or((address, prefix), |four| (four.into(), prefix - 96))
+            }
+            _ => (address, prefix),
         };
         Ok(Network { address: masked(address, prefix), prefix })
     }
@@ -299,6 +306,8 @@ mod tests {
 
     #[test]
     fn networks_and_ports() {
+        assert_eq!(Network::parse("::ffff:10.1.2.3/104").unwrap().to_string(), "10.0.0.0/8");
+        assert!(Network::parse("::ffff:10.1.2.3").unwrap().contains("10.1.2.3".parse().unwrap()));
         assert_eq!(Network::parse("10.1.2.3/8").unwrap().to_string(), "10.0.0.0/8");
         assert_eq!(Network::parse("0.0.0.0/0").unwrap().to_string(), "0.0.0.0/0");
         assert!(Network::parse("::/0").unwrap().contains("fd00::1".parse().unwrap()));

@@ -3,6 +3,9 @@
 mod async_status;
 pub(super) mod clock;
 mod command;
+mod expect;
+mod own_module;
+mod own_style;
 mod ping;
 mod raw;
 #[cfg(feature = "controller")]
@@ -16,8 +19,10 @@ pub(crate) mod words;
 #[cfg(feature = "controller")]
 pub(crate) use reading::{reads, shell_reads};
 pub(super) use run::lines;
-#[cfg(feature = "controller")]
 pub(crate) use words::split;
+
+pub use own_style::OwnStyle;
+pub(super) use run::{glob, glob_pattern};
 
 use super::Module;
 
@@ -26,8 +31,10 @@ pub const MODULES: &[&Module] = &[
     &ping::PING,
     &async_status::ASYNC_STATUS,
     &command::COMMAND,
+    &expect::EXPECT,
     &shell::SHELL,
     &raw::RAW,
     &script::SCRIPT,
+    &own_module::OWN_MODULE,
     &wait_for::WAIT_FOR,
 ];

@@ -189,8 +189,13 @@ fn any_exists(pattern: &str, chdir: Option<&str>, machine: &Machine) -> Result<b
     let expanded = words::expand(pattern, |_| None, |user| home(machine, user));
     let path = Path::new(chdir.unwrap_or("/")).join(&expanded);
     let path = if chdir.is_none() && !expanded.starts_with('/') { PathBuf::from(&expanded) } else { path };
-    if !expanded.contains(['*', '?', '[']) {
-        return Ok(machine.lstat(&path)?.is_some());
+    Ok(!glob(machine, &path)?.is_empty())
+}
+
+/// What matches a shell pattern of paths, as Python's `glob` finds it.
+pub(in crate::modules) fn glob(machine: &Machine, path: &Path) -> Result<Vec<PathBuf>, ModuleError> {
+    if !path.to_string_lossy().contains(['*', '?', '[']) {
+        return Ok(machine.lstat(path)?.map(|_| path.to_path_buf()).into_iter().collect());
     }
     let mut found = vec![if path.is_absolute() { PathBuf::from("/") } else { PathBuf::from(".") }];
     for component in path.components() {
@@ -212,7 +217,7 @@ fn any_exists(pattern: &str, chdir: Option<&str>, machine: &Machine) -> Result<b
             continue;
         }
         let Some(matcher) = glob_pattern(&name) else {
-            return Ok(false);
+            return Ok(Vec::new());
         };
         let mut next = Vec::new();
         for directory in &found {
@@ -228,11 +233,11 @@ fn any_exists(pattern: &str, chdir: Option<&str>, machine: &Machine) -> Result<b
         }
         found = next;
     }
-    Ok(!found.is_empty())
+    Ok(found)
 }
 
 /// A shell pattern of one path component as a regular expression.
-fn glob_pattern(pattern: &str) -> Option<regex_lite::Regex> {
+pub(in crate::modules) fn glob_pattern(pattern: &str) -> Option<regex_lite::Regex> {
     let mut text = String::from("^");
     let mut characters = pattern.chars().peekable();
     while let Some(c) = characters.next() {

@@ -121,7 +121,7 @@ fn run(
     let path = path.to_string_lossy().into_owned();
     let mut argv = match &arguments.executable {
         Some(program) => words::split(program).map_err(|why| ModuleError::argument("executable", why))?,
-        None => interpreter(&bytes),
+        None => interpreter(&bytes).unwrap_or_else(|| vec!["/bin/sh".into()]),
     };
     argv.push(path);
     argv.extend(words.into_iter().skip(1));
@@ -129,7 +129,7 @@ fn run(
     run::run(&wanted, machine)
 }
 
-fn write_private(path: &std::path::Path, bytes: &[u8]) -> Result<(), ModuleError> {
+pub(super) fn write_private(path: &std::path::Path, bytes: &[u8]) -> Result<(), ModuleError> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     std::fs::OpenOptions::new()
@@ -141,7 +141,7 @@ fn write_private(path: &std::path::Path, bytes: &[u8]) -> Result<(), ModuleError
         .map_err(|e| ModuleError::Failed(format!("cannot write the script to {}: {e}", path.display())))
 }
 
-fn bytes_of(content: &Content, context: &mut Context<'_>) -> Result<Vec<u8>, ModuleError> {
+pub(super) fn bytes_of(content: &Content, context: &mut Context<'_>) -> Result<Vec<u8>, ModuleError> {
     use base64::Engine;
     use std::io::Read;
     match content {
@@ -163,19 +163,17 @@ fn bytes_of(content: &Content, context: &mut Context<'_>) -> Result<Vec<u8>, Mod
     }
 }
 
-/// The program of a `#!` line with its one argument, as the kernel reads it; the shell without one.
-fn interpreter(script: &[u8]) -> Vec<String> {
+/// The program of a `#!` line with its one argument, as the kernel reads it.
+pub(super) fn interpreter(script: &[u8]) -> Option<Vec<String>> {
     let first = script.split(|b| *b == b'\n').next().unwrap_or_default();
     let line = String::from_utf8_lossy(first).into_owned();
-    let Some(rest) = line.strip_prefix("#!").map(str::trim).filter(|r| !r.is_empty()) else {
-        return vec!["/bin/sh".into()];
-    };
+    let rest = line.strip_prefix("#!").map(str::trim).filter(|r| !r.is_empty())?;
     let (program, argument) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
     let mut argv = vec![program.to_string()];
     if !argument.trim().is_empty() {
         argv.push(argument.trim().to_string());
     }
-    argv
+    Some(argv)
 }
 
 #[cfg(test)]

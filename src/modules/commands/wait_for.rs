@@ -106,9 +106,7 @@ fn run(
             .with("path", wait.path.clone())
             .with("port", wait.port.map(|p| p.0))
             .with("search_regex", wait.search_regex.as_ref().map(|s| s.0.clone()));
-        if let Some(groups) = matched {
-            outcome = outcome.with("match_groups", groups);
-        }
+        outcome = outcome.with("match_groups", matched.unwrap_or_default());
         outcome.with("match_groupdict", json!({}))
     };
     if machine.predicted() {

@@ -9,7 +9,9 @@ mod include;
 mod meta;
 mod pause;
 mod set_fact;
+mod set_stats;
 mod validate_argument_spec;
+mod wait_for_connection;
 
 pub use add_host::AddHost;
 pub use assert::Assert;
@@ -20,6 +22,7 @@ pub use include::{IncludeRole, IncludeTasks, IncludeVars};
 pub use meta::{Meta, MetaAction};
 pub use pause::Pause;
 pub use set_fact::SetFact;
+pub use set_stats::SetStats;
 pub use validate_argument_spec::ValidateArgumentSpec;
 
 use super::Module;
@@ -39,7 +42,9 @@ pub const MODULES: &[&Module] = &[
     &meta::MODULE,
     &pause::MODULE,
     &set_fact::MODULE,
+    &set_stats::MODULE,
     &validate_argument_spec::MODULE,
+    &wait_for_connection::MODULE,
 ];
 
 /// A module of this family.

@@ -117,7 +117,7 @@ pub(super) fn text_of(value: &Value) -> String {
         Value::Bool(true) => "True".into(),
         Value::Bool(false) => "False".into(),
         Value::Null => String::new(),
-        Value::Number(number) => number.to_string(),
+        Value::Number(number) => python_number(number),
         Value::Array(_) | Value::Object(_) => {
             let mut text = String::new();
             python_json(value, &mut text);
@@ -127,7 +127,7 @@ pub(super) fn text_of(value: &Value) -> String {
 }
 
 /// JSON the way Python's `json.dumps` writes it: a space after `,` and `:`, ASCII only.
-fn python_json(value: &Value, text: &mut String) {
+pub(in crate::modules) fn python_json(value: &Value, text: &mut String) {
     use std::fmt::Write;
     let string = |s: &str, text: &mut String| {
         let quoted = Value::from(s).to_string();
@@ -162,7 +162,25 @@ fn python_json(value: &Value, text: &mut String) {
             text.push('}');
         }
         Value::String(s) => string(s, text),
+        Value::Number(number) => text.push_str(&python_number(number)),
         other => text.push_str(&other.to_string()),
+    }
+}
+
+/// A number as Python writes it: with an exponent of two digits where it is very small or large, else without.
+fn python_number(number: &serde_json::Number) -> String {
+    let Some(float) = number.as_f64().filter(|_| number.is_f64()) else { return number.to_string() };
+    if float == 0.0 || (1e-4..1e16).contains(&float.abs()) {
+        let text = float.to_string();
+        return if text.contains('.') { text } else { format!("{text}.0") };
+    }
+    let text = format!("{float:e}");
+    match text.split_once('e') {
+        Some((digits, exponent)) => match exponent.strip_prefix('-') {
+            Some(exponent) => format!("{digits}e-{exponent:0>2}"),
+            None => format!("{digits}e+{exponent:0>2}"),
+        },
+        None => text,
     }
 }
 

@@ -94,7 +94,12 @@ pub(super) fn contents(host: &dyn ActionHost, bytes: Vec<u8>, basename: String) 
 }
 
 /// A file for the host; a vault is decrypted in memory.
-fn offer(host: &dyn ActionHost, path: &Path, size: u64, decrypt: bool) -> Result<Content, ActionError> {
+pub(in crate::modules) fn offer(
+    host: &dyn ActionHost,
+    path: &Path,
+    size: u64,
+    decrypt: bool,
+) -> Result<Content, ActionError> {
     const VAULT: &[u8] = b"$ANSIBLE_VAULT;";
     let is_vault = || -> std::io::Result<bool> {
         use std::io::Read;
@@ -119,11 +124,11 @@ pub(super) fn mode_of(path: &Path) -> Result<Value, ActionError> {
     Ok(Value::from(format!("{:04o}", metadata.permissions().mode() & 0o7777)))
 }
 
-pub(super) fn failed(error: ModuleError) -> ActionError {
+pub(in crate::modules) fn failed(error: ModuleError) -> ActionError {
     ActionError::Failed(error.to_string())
 }
 
-fn cannot_read(path: &Path, error: std::io::Error) -> ActionError {
+pub(in crate::modules) fn cannot_read(path: &Path, error: std::io::Error) -> ActionError {
     ActionError::Failed(format!("cannot read {}: {error}", path.display()))
 }
 

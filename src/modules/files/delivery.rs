@@ -13,7 +13,7 @@ const KEY: &str = "_delivery";
 
 /// What the controller half adds to the arguments.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Delivery {
+pub(in crate::modules) struct Delivery {
     /// The file's name on the controller, for destinations that are directories.
     pub basename: String,
     /// Its contents.
@@ -28,7 +28,7 @@ pub(super) struct Delivery {
 
 /// An entry of a directory on the controller.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Branch {
+pub(in crate::modules) struct Branch {
     /// Its path below the destination.
     pub path: String,
     /// What it is.
@@ -38,7 +38,7 @@ pub(super) struct Branch {
 /// What a [`Branch`] is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum BranchKind {
+pub(in crate::modules) enum BranchKind {
     /// A directory.
     Directory,
     /// A link to this.
@@ -74,7 +74,7 @@ impl Delivery {
 }
 
 /// Contents, in memory or to be streamed.
-pub(super) enum Delivered<'a> {
+pub(in crate::modules) enum Delivered<'a> {
     /// In memory.
     Bytes(Vec<u8>),
     /// Streamed from the controller when the host needs them.
@@ -82,7 +82,7 @@ pub(super) enum Delivered<'a> {
 }
 
 /// Contents that the controller streams.
-pub(super) struct Streamed<'a> {
+pub(in crate::modules) struct Streamed<'a> {
     content: Content,
     digests: Option<Digests>,
     controller: &'a mut dyn Controller,

@@ -6,8 +6,8 @@ mod blockinfile;
 pub(super) mod common;
 mod copy;
 #[cfg(feature = "controller")]
-mod copy_action;
-mod delivery;
+pub(super) mod copy_action;
+pub(super) mod delivery;
 pub(super) mod edit;
 mod fetch;
 mod file;
@@ -26,6 +26,7 @@ mod tests;
 mod validate;
 
 pub(super) use common::describe;
+pub(super) use copy::python_json;
 
 use super::Module;
 

@@ -2,11 +2,15 @@
 
 mod cron;
 mod crontab;
+mod debconf;
 mod facts;
 mod getent;
 mod hostname;
 mod mount;
 mod package_facts;
+mod pam_limits;
+mod pamd;
+mod reboot;
 mod rollback;
 mod service_facts;
 mod setup;
@@ -21,8 +25,12 @@ pub const MODULES: &[&Module] = &[
     &mount::MOUNT,
     &sysctl::SYSCTL,
     &cron::CRON,
+    &debconf::DEBCONF,
     &getent::GETENT,
     &package_facts::PACKAGE_FACTS,
+    &pam_limits::PAM_LIMITS,
+    &pamd::PAMD,
+    &reboot::REBOOT,
     &rollback::ROLLBACK,
     &service_facts::SERVICE_FACTS,
 ];

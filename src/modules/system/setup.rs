@@ -121,7 +121,8 @@ fn parts(subset: &[String]) -> Result<Vec<&'static str>, String> {
         }
         minimum &= name != "min";
         let out = expand(name)?;
-        wanted.retain(|part| !out.contains(part));
+        // What is asked for by its own name stays, whatever leaves it out.
+        wanted.retain(|part| !out.contains(part) || subset.iter().any(|asked| asked == part));
     }
     if minimum {
         wanted.extend(MINIMUM);

@@ -268,5 +268,6 @@ fn domain(domain: Domain) -> &'static str {
         Domain::Command => "command",
         Domain::Pki => "pki",
         Domain::Cluster => "cluster",
+        Domain::Setting => "setting",
     }
 }

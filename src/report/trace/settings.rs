@@ -157,7 +157,7 @@ impl Parent {
 fn pairs(text: &str) -> Option<Vec<(String, String)>> {
     let pair = |part: &str| {
         let (name, value) = part.split_once('=')?;
-        Some((name.trim().to_string(), http::unescaped(value.trim())))
+        Some((name.trim().to_string(), crate::machine::web::unescaped(value.trim())))
     };
     text.split(',').filter(|part| !part.trim().is_empty()).map(pair).collect()
 }

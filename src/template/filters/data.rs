@@ -326,7 +326,7 @@ pub(super) fn lists_mergeby(args: &Args) -> R {
     let (by, terms) = args.rest(0).split_last().ok_or_else(|| fail("lists_mergeby: missing index"))?;
     let by = by.as_str().ok_or_else(|| fail("lists_mergeby: the last argument is the key to merge by"))?;
     let mut lists = Vec::new();
-    for item in flat(terms, Some(1), false)? {
+    for item in flat(terms, Some(2), false)? {
         if item.kind() != ValueKind::Map {
             return Err(fail("lists_mergeby: the lists must hold dictionaries"));
         }

@@ -9,7 +9,10 @@ use minijinja::value::Value;
 use crate::secret::Secret;
 use crate::template::args::{Args, R, fail};
 use crate::template::py;
-use crate::vars::vault::{DEFAULT_ID, Vault, is_encrypted};
+use crate::vars::vault::{Vault, is_encrypted};
+
+/// The id of what the filter encrypts when none is given.
+const FILTER_ID: &str = "filter_default";
 
 fn engine(urlsafe: bool) -> GeneralPurpose {
     let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
@@ -40,6 +43,9 @@ pub(super) fn b64encode(args: &Args) -> R {
 pub(super) fn b64decode(args: &Args) -> R {
     args.only(3, &["encoding", "urlsafe"])?;
     let text: String = py::str(&args.value()).chars().filter(|c| !c.is_whitespace()).collect();
+    if !text.trim_end_matches('=').len().is_multiple_of(4) && !text.len().is_multiple_of(4) {
+        return Err(fail("b64decode: the padding at the end is not right"));
+    }
     let bytes =
         engine(args.flag(2, "urlsafe", false)).decode(text).map_err(|_| fail("b64decode: the text is not base64"))?;
     if args.text(1, "encoding").as_deref() == Some("utf-16-le") {
@@ -56,7 +62,7 @@ pub(super) fn b64decode(args: &Args) -> R {
 fn with_secret(state: &State<'_, '_>, args: &Args) -> Result<(Vault, String), minijinja::Error> {
     let scope = crate::template::globals::scope_of(state)?;
     let mut vault = Vault::new(scope.templar().redactor().clone());
-    let id = args.text(if args.name() == "vault" { 3 } else { 2 }, "vault_id").unwrap_or_else(|| DEFAULT_ID.to_owned());
+    let id = args.text(if args.name() == "vault" { 3 } else { 2 }, "vault_id").unwrap_or_else(|| FILTER_ID.to_owned());
     vault.add_password(&id, Secret::new(args.need_text(1, "secret")?));
     Ok((vault, id))
 }
@@ -64,7 +70,8 @@ fn with_secret(state: &State<'_, '_>, args: &Args) -> Result<(Vault, String), mi
 /// `vault(secret)`
 pub(super) fn vault(state: &mut State<'_, '_>, args: &Args) -> R {
     let (vault, id) = with_secret(state, args)?;
-    let clear = py::str(&args.value());
+    let value = args.value();
+    let clear = value.as_str().ok_or_else(|| fail(format!("vault: needs text, not '{}'", py::type_name(&value))))?;
     let text = vault.encrypt(clear.as_bytes(), Some(&id)).map_err(|e| fail(format!("vault: {e}")))?;
     Ok(Value::from(text))
 }

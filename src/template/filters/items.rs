@@ -186,14 +186,14 @@ pub(crate) fn compare(a: &Value, b: &Value) -> Result<Ordering, Error> {
 }
 
 /// Text without its case, for sorting and grouping.
-fn fold(value: Value, case_sensitive: bool) -> Value {
+pub(super) fn fold(value: Value, case_sensitive: bool) -> Value {
     match value.as_str() {
         Some(text) if !case_sensitive => Value::from(text.to_lowercase()),
         _ => value,
     }
 }
 
-fn sort_by<T>(mut list: Vec<(Value, T)>) -> Result<Vec<(Value, T)>, Error> {
+pub(super) fn sort_by<T>(mut list: Vec<(Value, T)>) -> Result<Vec<(Value, T)>, Error> {
     let mut error = None;
     list.sort_by(|(a, _), (b, _)| {
         compare(a, b).unwrap_or_else(|e| {

@@ -221,5 +221,7 @@ pub(super) fn to_ini(args: &Args) -> R {
         }
         out.push('\n');
     }
+    // What stands behind the last section is taken for a newline of the file's end.
+    out.pop();
     Ok(Value::from(out))
 }

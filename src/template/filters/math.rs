@@ -329,35 +329,71 @@ pub(crate) fn general(f: f64, precision: usize) -> String {
     }
 }
 
-fn seconds(args: &Args) -> Result<f64, Error> {
+/// The seconds of a unit, as community.general reads it.
+fn unit_seconds(unit: &str, who: &str) -> Result<f64, Error> {
+    let lower = unit.to_lowercase();
+    let short = lower.strip_suffix('s').filter(|s| !s.is_empty() && *s != "m").unwrap_or(&lower);
+    Ok(match short {
+        "ms" | "msec" | "millisecond" => 0.001,
+        "s" | "sec" | "second" | "" => 1.0,
+        "m" | "min" | "minute" => 60.0,
+        "h" | "hour" => 3600.0,
+        "d" | "day" => 86400.0,
+        "w" | "week" => 604_800.0,
+        "mo" | "month" => 2_592_000.0,
+        "y" | "year" => 31_536_000.0,
+        _ => return Err(fail(format!("{who}: unknown unit '{unit}'"))),
+    })
+}
+
+/// `'1d 2h'` in a unit, to twelve decimals.
+fn duration(args: &Args, unit: f64) -> R {
     let text = py::str(&args.value());
     let mut total = 0.0;
     for part in text.split_whitespace() {
         let end = part.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '-').unwrap_or(part.len());
-        let (n, unit) = part.split_at(end);
+        let (n, of) = part.split_at(end);
         let n: f64 = n.parse().map_err(|_| fail(format!("{}: cannot read the duration", args.name())))?;
-        total += n * match unit.trim_end_matches('s') {
-            "m" | "min" | "minute" => 60.0,
-            "h" | "hour" => 3600.0,
-            "d" | "day" => 86400.0,
-            "w" | "week" => 604_800.0,
-            "mo" | "month" => 2_592_000.0,
-            "y" | "year" => 31_536_000.0,
-            "" | "sec" | "second" => 1.0,
-            _ => return Err(fail(format!("{}: unknown unit '{unit}'", args.name()))),
-        };
+        total += n * unit_seconds(of, args.name())?;
     }
-    Ok(total)
+    Ok(Value::from(format!("{:.12}", total / unit).parse::<f64>().unwrap_or(total / unit)))
+}
+
+pub(super) fn to_milliseconds(args: &Args) -> R {
+    duration(args, 0.001)
 }
 
 pub(super) fn to_seconds(args: &Args) -> R {
-    Ok(Value::from(seconds(args)?))
+    duration(args, 1.0)
 }
 
 pub(super) fn to_minutes(args: &Args) -> R {
-    Ok(Value::from(seconds(args)? / 60.0))
+    duration(args, 60.0)
 }
 
 pub(super) fn to_hours(args: &Args) -> R {
-    Ok(Value::from(seconds(args)? / 3600.0))
+    duration(args, 3600.0)
+}
+
+pub(super) fn to_days(args: &Args) -> R {
+    duration(args, 86400.0)
+}
+
+pub(super) fn to_weeks(args: &Args) -> R {
+    duration(args, 604_800.0)
+}
+
+/// `to_months(month=30)`: a month has as many days as are said.
+pub(super) fn to_months(args: &Args) -> R {
+    duration(args, 86400.0 * args.some(usize::MAX, "month").and_then(|d| to_float(&d)).unwrap_or(30.0))
+}
+
+pub(super) fn to_years(args: &Args) -> R {
+    duration(args, 86400.0 * args.some(usize::MAX, "year").and_then(|d| to_float(&d)).unwrap_or(365.0))
+}
+
+/// `to_time_unit(unit)`
+pub(super) fn to_time_unit(args: &Args) -> R {
+    let unit = args.text(1, "unit").unwrap_or_else(|| "ms".to_owned());
+    duration(args, unit_seconds(&unit, args.name())?)
 }

@@ -6,15 +6,19 @@
 mod data;
 mod encode;
 mod hash;
+mod html;
 mod items;
+mod jinja;
 mod json;
 pub(super) mod math;
+mod mersenne;
 mod net;
 mod path;
 mod random;
 pub(super) mod regex;
 mod sets;
 pub(super) mod text;
+mod wrap;
 pub(super) mod yaml;
 
 use std::collections::BTreeMap;
@@ -114,9 +118,9 @@ static CORE: &[Entry] = &[
     plain("join", text::join),
     native("batch", engine!(minijinja::filters::batch)),
     native("slice", engine!(minijinja::filters::slice)),
-    native("dictsort", engine!(minijinja::filters::dictsort)),
+    plain("dictsort", jinja::dictsort),
     plain("items", items::items_pairs),
-    native("attr", engine!(minijinja::filters::attr)),
+    plain("attr", jinja::attr),
     // Jinja's, on text.
     plain("upper", text::upper),
     plain("lower", text::lower),
@@ -129,16 +133,17 @@ static CORE: &[Entry] = &[
     plain("format", text::format),
     plain("wordcount", text::wordcount),
     plain("truncate", text::truncate),
-    plain("wordwrap", text::wordwrap),
-    plain("striptags", text::striptags),
-    native("escape", engine!(minijinja::filters::escape)),
-    native("e", engine!(minijinja::filters::escape)),
-    native("forceescape", engine!(minijinja::filters::escape)),
+    plain("wordwrap", wrap::wordwrap),
+    plain("striptags", html::striptags),
+    plain("escape", html::escape),
+    plain("e", html::escape),
+    plain("forceescape", html::forceescape),
+    plain("urlize", html::urlize),
     native("safe", engine!(minijinja::filters::safe)),
-    native("pprint", engine!(minijinja::filters::pprint)),
+    plain("pprint", text::pprint),
     plain("urlencode", net::urlencode),
     plain("filesizeformat", math::filesizeformat),
-    plain("xmlattr", text::xmlattr),
+    plain("xmlattr", html::xmlattr),
     plain("tojson", json::tojson),
     // Numbers.
     plain("abs", math::abs),
@@ -243,6 +248,12 @@ static OTHERS: &[(&str, Entry)] = &[
     ("community.general", plain("to_seconds", math::to_seconds)),
     ("community.general", plain("to_minutes", math::to_minutes)),
     ("community.general", plain("to_hours", math::to_hours)),
+    ("community.general", plain("to_milliseconds", math::to_milliseconds)),
+    ("community.general", plain("to_days", math::to_days)),
+    ("community.general", plain("to_weeks", math::to_weeks)),
+    ("community.general", plain("to_months", math::to_months)),
+    ("community.general", plain("to_years", math::to_years)),
+    ("community.general", plain("to_time_unit", math::to_time_unit)),
     ("ansible.utils", plain("ipaddr", net::ipaddr)),
     ("ansible.utils", plain("ipv4", net::ipv4)),
     ("ansible.utils", plain("ipv6", net::ipv6)),

@@ -291,7 +291,9 @@ fn addresses(args: &Args, version: Option<u8>) -> R {
     if value.kind() != ValueKind::String && value.kind() != ValueKind::Number {
         return Ok(Value::from(false));
     }
-    Ok(query(&py::str(&value), &by, version)?.unwrap_or_else(|| Value::from(false)))
+    // An address that is no network has no network: nothing, where all else is false.
+    let nothing = if by == "net" && parse(&py::str(&value)).is_some() { Value::from(()) } else { Value::from(false) };
+    Ok(query(&py::str(&value), &by, version)?.unwrap_or(nothing))
 }
 
 pub(super) fn ipaddr(args: &Args) -> R {

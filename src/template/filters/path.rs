@@ -203,6 +203,14 @@ pub(super) fn win_dirname(args: &Args) -> R {
 }
 
 fn drive(path: &str) -> (&str, &str) {
+    let slash = |c: char| matches!(c, '\\' | '/');
+    if path.starts_with(slash) && path.get(1..).is_some_and(|p| p.starts_with(slash)) {
+        // A share: host and name are the drive.
+        let second = path.get(2..).and_then(|p| p.find(slash)).map(|i| i + 2);
+        let Some(second) = second else { return (path, "") };
+        let third = path.get(second + 1..).and_then(|p| p.find(slash)).map(|i| i + second + 1);
+        return path.split_at_checked(third.unwrap_or(path.len())).unwrap_or((path, ""));
+    }
     match path.as_bytes() {
         [_, b':', ..] => path.split_at_checked(2).unwrap_or(("", path)),
         _ => ("", path),

@@ -1,36 +1,29 @@
-//! Randomness, and what is random only by its seed.
-//!
-//! With a seed the result is the same each time, but not the one Python's generator would give.
+//! Randomness, and what is random only by its seed: then it is what Python's generator gives for it.
 
 use minijinja::Error;
 use minijinja::value::Value;
-use sha2::{Digest, Sha256};
 
+use super::mersenne::Mersenne;
 use crate::template::args::{Args, R, fail, is_list};
 use crate::template::py;
 
 /// Numbers below a bound: from the operating system, or from a seed.
 pub(crate) struct Source {
-    seed: Option<(Vec<u8>, u64)>,
+    seeded: Option<Mersenne>,
 }
 
 impl Source {
     pub fn new(seed: Option<&Value>) -> Self {
-        Source { seed: seed.map(|s| (py::str(s).into_bytes(), 0)) }
+        Source { seeded: seed.map(Mersenne::new) }
     }
 
     /// A number from 0 up to but not including `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
-        let n = match &mut self.seed {
-            None => rand::random::<u64>(),
-            Some((seed, count)) => {
-                *count += 1;
-                let digest = Sha256::new().chain_update(&*seed).chain_update(count.to_be_bytes()).finalize();
-                digest.iter().take(8).fold(0u64, |n, b| (n << 8) | u64::from(*b))
-            }
-        };
-        // 128 bits keep the bias out of sight.
-        u64::try_from((u128::from(n) * u128::from(bound)) >> 64).unwrap_or(0)
+        match &mut self.seeded {
+            // 128 bits keep the bias out of sight.
+            None => u64::try_from((u128::from(rand::random::<u64>()) * u128::from(bound)) >> 64).unwrap_or(0),
+            Some(generator) => generator.below(bound),
+        }
     }
 }
 
@@ -76,8 +69,10 @@ pub(super) fn random_mac(args: &Args) -> Result<Value, Error> {
         return Err(fail("random_mac: the value must be the beginning of a MAC address"));
     }
     let mut source = Source::new(args.some(1, "seed").as_ref());
-    while parts.len() < 6 {
-        parts.push(format!("{:02x}", source.below(256)));
+    // Ten hexadecimal digits, of which as many are taken as are missing.
+    let digits = format!("{:x}", 0x10_0000_0000 + source.below(0x100_0000_0000 - 0x10_0000_0000));
+    for at in 0..6 - parts.len() {
+        parts.push(digits.get(2 * at..2 * at + 2).unwrap_or("00").to_owned());
     }
     Ok(Value::from(parts.join(":")))
 }

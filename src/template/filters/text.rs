@@ -3,7 +3,7 @@
 use minijinja::Error;
 use minijinja::value::{Value, ValueKind};
 
-use crate::template::args::{Args, R, fail, items, pairs};
+use crate::template::args::{Args, R, fail, items};
 use crate::template::{lazy, py};
 
 fn value(args: &Args) -> String {
@@ -27,6 +27,11 @@ pub(super) fn string(args: &Args) -> R {
         return Ok(value);
     }
     Ok(Value::from(py::str(&lazy::finalize(&value, false)?)))
+}
+
+/// What Python's `repr` says: that is what Ansible's values print as here, too.
+pub(super) fn pprint(args: &Args) -> R {
+    Ok(Value::from(py::repr(&lazy::finalize(&args.value(), false)?)))
 }
 
 pub(super) fn upper(args: &Args) -> R {
@@ -167,74 +172,12 @@ pub(super) fn truncate(args: &Args) -> R {
     Ok(Value::from(cut + &end))
 }
 
-/// `wordwrap(width, break_long_words, wrapstring)`
-pub(super) fn wordwrap(args: &Args) -> R {
-    let width = usize::try_from(args.int(1, "width")?.unwrap_or(79)).unwrap_or(79).max(1);
-    let break_long = args.flag(2, "break_long_words", true);
-    let newline = args.text(3, "wrapstring").unwrap_or_else(|| "\n".to_owned());
-    let mut lines = Vec::new();
-    for line in value(args).split('\n') {
-        let mut current = String::new();
-        for word in line.split(' ') {
-            let mut word = word.to_owned();
-            loop {
-                let used = current.chars().count();
-                let needed = word.chars().count() + usize::from(used > 0);
-                if used + needed <= width {
-                    if used > 0 {
-                        current.push(' ');
-                    }
-                    current.push_str(&word);
-                    break;
-                }
-                if used > 0 {
-                    lines.push(std::mem::take(&mut current));
-                } else if break_long {
-                    lines.push(word.chars().take(width).collect());
-                    word = word.chars().skip(width).collect();
-                } else {
-                    lines.push(std::mem::take(&mut word));
-                    break;
-                }
-            }
-        }
-        lines.push(current);
-    }
-    Ok(Value::from(lines.join(&newline)))
-}
-
-pub(super) fn striptags(args: &Args) -> R {
-    let mut out = String::new();
-    let mut inside = false;
-    for c in value(args).chars() {
-        match c {
-            '<' => inside = true,
-            '>' if inside => inside = false,
-            c if !inside => out.push(c),
-            _ => {}
-        }
-    }
-    Ok(Value::from(out.split_whitespace().collect::<Vec<_>>().join(" ")))
-}
-
-pub(super) fn xmlattr(args: &Args) -> R {
-    let pairs = pairs(&args.value()).ok_or_else(|| fail("xmlattr needs a dictionary"))?;
-    let escape = |t: &str| {
-        t.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&#34;").replace('\'', "&#39;")
-    };
-    let mut out = String::new();
-    for (k, v) in pairs {
-        if !v.is_none() && !v.is_undefined() {
-            out.push_str(&format!(" {}=\"{}\"", escape(&py::str(&k)), escape(&py::str(&v))));
-        }
-    }
-    let out = if args.flag(1, "autospace", true) { out } else { out.trim_start().to_owned() };
-    Ok(Value::from(out))
-}
-
 /// `split(separator, maxsplit)`
 pub(super) fn split(args: &Args) -> R {
     let max = args.int(2, "maxsplit")?;
+    if args.value().kind() != ValueKind::String {
+        return Err(fail(format!("split: needs text, not '{}'", py::type_name(&args.value()))));
+    }
     crate::template::methods::split(&value(args), args.text(1, "sep").as_deref(), max, false)
 }
 
@@ -370,7 +313,19 @@ fn printf(text: &str, values: &[Value], map: Option<&Value>) -> Result<String, E
             }
             chars.next();
         }
+        // A star takes its number from the values.
+        let mut star = |chars: &mut std::iter::Peekable<std::str::Chars<'_>>| -> Result<Option<i64>, Error> {
+            if chars.next_if_eq(&'*').is_none() {
+                return Ok(None);
+            }
+            let value = take(None)?;
+            Ok(Some(value.as_i64().filter(|n| n.abs() <= 1_000_000).ok_or_else(|| fail("* wants int"))?))
+        };
         let mut width = 0usize;
+        if let Some(n) = star(&mut chars)? {
+            left |= n < 0;
+            width = usize::try_from(n.unsigned_abs()).unwrap_or(0);
+        }
         while let Some(d) = chars.peek().and_then(|c| c.to_digit(10)) {
             width = (width * 10 + d as usize).min(1_000_000);
             chars.next();
@@ -378,7 +333,7 @@ fn printf(text: &str, values: &[Value], map: Option<&Value>) -> Result<String, E
         let mut precision = None;
         if chars.peek() == Some(&'.') {
             chars.next();
-            let mut p = 0usize;
+            let mut p = usize::try_from(star(&mut chars)?.unwrap_or(0)).unwrap_or(0);
             while let Some(d) = chars.peek().and_then(|c| c.to_digit(10)) {
                 p = (p * 10 + d as usize).min(1_000_000);
                 chars.next();

@@ -9,7 +9,7 @@ use minijinja::value::{Value, ValueKind};
 use super::{Call, Found};
 use crate::template::args::{boolean, fail, is_list, items};
 use crate::template::compile::RenderOptions;
-use crate::template::filters::files_matching;
+use crate::template::filters::{files_matching, regex};
 use crate::template::{engine, py};
 
 fn find(call: &Call<'_>, subdir: &str, name: &str) -> Result<PathBuf, Error> {
@@ -90,11 +90,22 @@ pub(super) fn template(call: &Call<'_>) -> Found {
         }
         options.trim_blocks = call.flag("trim_blocks", true);
         options.lstrip_blocks = call.flag("lstrip_blocks", false);
+        let whole = options == RenderOptions::default();
         let mut scope = call.scope.clone();
         if let Some(vars) = call.option("template_vars").and_then(crate::template::args::pairs) {
             let layer: crate::template::Layer =
                 vars.into_iter().map(|(k, v)| (py::str(&k).into(), crate::template::Raw::Value(v))).collect();
             scope = scope.with(layer);
+        }
+        // A file that is nothing but one expression is its value.
+        let body = content.strip_suffix('\n').unwrap_or(&content);
+        if whole && body.starts_with("{{") && body.ends_with("}}") && !body.contains('\\') {
+            let value = scope.templar().template_str(body, &scope).map_err(engine::wrap)?.value;
+            out.push(match value.as_str() {
+                Some(text) => Value::from(format!("{text}{}", content.get(body.len()..).unwrap_or_default())),
+                None => value,
+            });
+            continue;
         }
         let rendered = scope.templar().render_file(&path, &content, options, &scope).map_err(engine::wrap)?;
         out.push(Value::from(rendered.value));
@@ -203,8 +214,15 @@ pub(super) fn first_found(call: &Call<'_>) -> Found {
             add(vec![py::str(&term)], option_paths.clone(), &mut candidates);
         }
     }
+    // A loop's task says where its files are; else the directories themselves come first.
+    let first = match call.with {
+        Some(action) if action.contains("template") => "templates",
+        Some(action) if action.contains("var") => "vars",
+        Some(_) => "files",
+        None => "",
+    };
     for name in &candidates {
-        for subdir in ["files", "templates", "vars", "tasks"] {
+        for subdir in [first, "files", "templates", "vars", "tasks"] {
             if let Some(found) = call.scope.paths().find(subdir, name) {
                 return Ok(vec![Value::from(crate::template::absolute(&found))]);
             }
@@ -213,7 +231,7 @@ pub(super) fn first_found(call: &Call<'_>) -> Found {
     if skip {
         return Ok(Vec::new());
     }
-    let how = if call.as_loop { "with_first_found" } else { "first_found" };
+    let how = if call.with.is_some() { "with_first_found" } else { "first_found" };
     Err(fail(format!("{how}: no file was found; tried {}", candidates.join(", "))))
 }
 
@@ -307,21 +325,44 @@ pub(super) fn ini(call: &Call<'_>) -> Found {
         let wanted = get("section").unwrap_or_else(|| "global".to_owned());
         let content = text(call, &find(call, "files", &name)?)?;
         let mut section = if properties { wanted.clone() } else { String::new() };
+        // With `re` the key is a pattern, and all that match count.
+        let pattern =
+            call.flag("re", false) || get("re").is_some_and(|re| crate::source::parse_bool(&re) == Some(true));
+        let mut matching: Vec<Value> = Vec::new();
         let sensitive = call.flag("case_sensitive", false);
         let same = |a: &str, b: &str| if sensitive { a == b } else { a.eq_ignore_ascii_case(b) };
         let mut found = None;
+        let mut known = properties;
         for line in content.lines().map(str::trim) {
             if line.is_empty() || line.starts_with(['#', ';']) {
                 continue;
             }
             if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
                 section = name.to_owned();
+                known |= section == wanted;
+            } else if section == wanted
+                && pattern
+                && let Some((k, v)) = line.split_once(['=', ':'])
+            {
+                let k = if sensitive { k.trim().to_owned() } else { k.trim().to_lowercase() };
+                if regex::is_match(&k, &key, false, false, "match")? {
+                    matching.push(Value::from(v.trim()));
+                }
             } else if section == wanted
                 && let Some((k, v)) = line.split_once(['=', ':'])
                 && same(k.trim(), &key)
+                && found.replace(v.trim().to_owned()).is_some()
+                && !properties
             {
-                found = Some(v.trim().to_owned());
+                return Err(fail(format!("ini: the option '{key}' stands twice in the section '{wanted}' of {name}")));
             }
+        }
+        if !known && get("default").is_none() {
+            return Err(fail(format!("ini: there is no section '{wanted}' in {name}")));
+        }
+        if pattern {
+            out.append(&mut matching);
+            continue;
         }
         match found.or_else(|| get("default")) {
             Some(value) => out.push(Value::from(value)),

@@ -82,7 +82,16 @@ pub(super) fn subelements(call: &Call<'_>) -> Found {
     };
     let skip = terms.get(2).and_then(|f| f.get_attr("skip_missing").ok()).is_some_and(|s| boolean(&s).unwrap_or(false));
     let path: Vec<String> = py::str(path).split('.').map(str::to_owned).collect();
-    subelement_pairs(list, &path, skip)
+    // Items that the loop before this one skipped have nothing inside.
+    let skipped = |item: &Value| item.kind() == ValueKind::Map && item.get_attr("skipped").is_ok_and(|s| s.is_true());
+    let list = match pairs(list) {
+        Some(pairs) => Value::from(pairs.into_iter().map(|(_, v)| v).filter(|v| !skipped(v)).collect::<Vec<_>>()),
+        None if is_list(list) => {
+            Value::from(items(list, "subelements")?.into_iter().filter(|v| !skipped(v)).collect::<Vec<_>>())
+        }
+        None => list.clone(),
+    };
+    subelement_pairs(&list, &path, skip)
 }
 
 pub(super) fn random_choice(call: &Call<'_>) -> Found {

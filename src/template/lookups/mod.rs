@@ -1,8 +1,10 @@
 //! Lookups: `lookup()`, `query()` and what `with_*` makes of its value. All of them run on the controller.
 
+mod config;
 mod files;
 mod lists;
 mod password;
+mod url;
 mod variables;
 
 use std::path::Path;
@@ -29,8 +31,8 @@ pub(super) struct Call<'a> {
     pub terms: Vec<Value>,
     pub options: &'a [(String, Value)],
     pub scope: &'a Scope,
-    /// Called by `with_…`.
-    pub as_loop: bool,
+    /// Called by `with_…`, for a task of this action.
+    pub with: Option<&'a str>,
 }
 
 impl Call<'_> {
@@ -87,8 +89,8 @@ static TABLE: &[(&str, Run)] = &[
     ("flattened", lists::flattened),
     ("random_choice", lists::random_choice),
     ("inventory_hostnames", variables::inventory_hostnames),
-    ("url", |_| Err(fail("the lookup 'url' is not supported; fetch it with get_url or uri"))),
-    ("config", |_| Err(fail("the lookup 'config' is not supported"))),
+    ("url", url::url),
+    ("config", config::config),
 ];
 
 /// The names of all lookups.
@@ -112,7 +114,8 @@ fn find(name: &str) -> Result<(&'static str, Run), Error> {
 pub(super) fn call(state: &mut State<'_, '_>, args: Args, wantlist: bool) -> R {
     let name = args.need_text(0, "name")?;
     let (name, run) = find(&name)?;
-    if args.has_undefined() {
+    // The default of `env` may be undefined on purpose.
+    if args.rest(1).iter().any(Value::is_undefined) {
         return Ok(Value::UNDEFINED);
     }
     let scope = scope_of(state)?;
@@ -123,11 +126,13 @@ pub(super) fn call(state: &mut State<'_, '_>, args: Args, wantlist: bool) -> R {
         match key.as_str() {
             "wantlist" => wantlist = value.is_true(),
             "errors" => errors = py::str(value),
+            "default" if value.is_undefined() => options.push((key.clone(), value.clone())),
+            _ if value.is_undefined() => return Ok(Value::UNDEFINED),
             _ => options.push((key.clone(), super::lazy::finalize(value, false)?)),
         }
     }
     let terms: Result<Vec<Value>, Error> = args.rest(1).iter().map(|t| super::lazy::finalize(t, false)).collect();
-    let call = Call { name, terms: terms?, options: &options, scope: &scope, as_loop: false };
+    let call = Call { name, terms: terms?, options: &options, scope: &scope, with: None };
     let found = match run(&call) {
         Ok(found) => found,
         Err(e) if errors == "ignore" || errors == "warn" => {
@@ -138,6 +143,9 @@ pub(super) fn call(state: &mut State<'_, '_>, args: Args, wantlist: bool) -> R {
         }
         Err(e) => return Err(e),
     };
+    if found.iter().any(Value::is_undefined) {
+        return Ok(Value::UNDEFINED);
+    }
     if wantlist {
         return Ok(Value::from(found));
     }
@@ -151,8 +159,8 @@ pub(super) fn call(state: &mut State<'_, '_>, args: Args, wantlist: bool) -> R {
     Ok(Value::from(found))
 }
 
-/// The items of `with_<kind>: value`.
-pub(super) fn loop_items(kind: &str, value: &Value, scope: &Scope) -> R {
+/// The items of `with_<kind>: value` of a task of this action.
+pub(super) fn loop_items(kind: &str, value: &Value, action: &str, scope: &Scope) -> R {
     let (name, run) = find(kind)?;
     let terms = match name {
         // These take their value whole.
@@ -160,6 +168,6 @@ pub(super) fn loop_items(kind: &str, value: &Value, scope: &Scope) -> R {
         _ if is_list(value) => items(value, kind)?,
         _ => vec![value.clone()],
     };
-    let call = Call { name, terms, options: &[], scope, as_loop: true };
+    let call = Call { name, terms, options: &[], scope, with: Some(action) };
     run(&call).map(Value::from)
 }

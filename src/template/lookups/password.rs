@@ -29,11 +29,11 @@ fn characters(names: &[String]) -> Vec<char> {
             "hexdigits" => out.extend("0123456789abcdefABCDEF".chars()),
             "octdigits" => out.extend('0'..='7'),
             "punctuation" => out.extend("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~".chars()),
-            "whitespace" => out.extend(" \t\n\r".chars()),
-            other => out.extend(other.replace("\"", "").replace('\'', "").chars()),
+            "whitespace" => out.extend(" \t\n\r\u{b}\u{c}".chars()),
+            other => out.extend(other.chars()),
         }
     }
-    out.dedup();
+    out.retain(|c| !matches!(c, '"' | '\''));
     out
 }
 
@@ -100,6 +100,9 @@ fn generate(params: &Params) -> Result<String, Error> {
 
 /// `password`: the password in the file, which is made if there is none.
 pub(super) fn password(call: &Call<'_>) -> Found {
+    // Hosts run at the same time: the first makes the password, the others find it.
+    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _alone = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let mut out = Vec::new();
     for term in call.texts() {
         let (path, params) = parse(call, &term)?;

@@ -3,7 +3,6 @@
 use minijinja::value::Value;
 
 use super::{Call, Found};
-use crate::template::args::fail;
 use crate::template::filters::regex;
 use crate::template::{lazy, py};
 
@@ -31,7 +30,8 @@ pub(super) fn vars(call: &Call<'_>) -> Found {
         } else if let Some(default) = &default {
             out.push(default.clone());
         } else {
-            return Err(fail(format!("no variable found with this name: {name}")));
+            // Undefined, so that `default` can help.
+            out.push(Value::UNDEFINED);
         }
     }
     Ok(out)
@@ -54,10 +54,20 @@ pub(super) fn varnames(call: &Call<'_>) -> Found {
 pub(super) fn inventory_hostnames(call: &Call<'_>) -> Found {
     let groups = call.scope.value("groups").unwrap_or_default();
     let members = |name: &str| -> Vec<Value> {
-        match groups.get_attr(name) {
-            Ok(list) if !list.is_undefined() => list.try_iter().into_iter().flatten().collect(),
-            _ => vec![Value::from(name)],
+        // A pattern's groups first, then hosts of such a name.
+        let matches = |text: &str| text == name || glob::Pattern::new(name).is_ok_and(|pattern| pattern.matches(text));
+        let of = |group: &str| -> Vec<Value> {
+            groups.get_attr(group).ok().and_then(|l| l.try_iter().ok().map(Iterator::collect)).unwrap_or_default()
+        };
+        let names: Vec<String> = groups.try_iter().into_iter().flatten().map(|n| py::str(&n)).collect();
+        let mut found: Vec<Value> = Vec::new();
+        let hosts = of("all").into_iter().filter(|host| matches(&py::str(host)));
+        for host in names.iter().filter(|n| matches(n)).flat_map(|n| of(n)).chain(hosts) {
+            if !found.contains(&host) {
+                found.push(host);
+            }
         }
+        found
     };
     let mut out: Vec<Value> = Vec::new();
     for text in call.texts() {

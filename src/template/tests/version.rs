@@ -158,11 +158,14 @@ fn semantic(a: &str, b: &str) -> Result<Ordering, Error> {
     })
 }
 
-/// Releases with a, b, rc, .post and .dev; epochs and local parts are not known.
+/// Releases with a, b, rc, .post and .dev; with epochs; local parts are not compared.
 fn pep440(a: &str, b: &str) -> Result<Ordering, Error> {
-    let parse = |text: &str| -> Option<(Vec<u64>, i8, u64)> {
+    let parse = |text: &str| -> Option<(u64, Vec<u64>, i8, u64)> {
         let text = text.trim().to_lowercase();
         let text = text.trim_start_matches('v');
+        // A local part, as in 1.0+ubuntu.1, is not compared.
+        let text = text.split('+').next()?;
+        let (epoch, text) = text.split_once('!').map_or((Some(0), text), |(epoch, rest)| (number(epoch), rest));
         let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let (core, rest) = text.split_at(end);
         let mut numbers: Vec<u64> = core.split('.').filter(|p| !p.is_empty()).map(number).collect::<Option<_>>()?;
@@ -181,7 +184,7 @@ fn pep440(a: &str, b: &str) -> Result<Ordering, Error> {
             "post" | "rev" | "r" => 1,
             _ => return None,
         };
-        Some((numbers, rank, n))
+        Some((epoch?, numbers, rank, n))
     };
     let bad = |t: &str| fail(format!("Version comparison failed: invalid version '{t}'"));
     Ok(parse(a).ok_or_else(|| bad(a))?.cmp(&parse(b).ok_or_else(|| bad(b))?))

@@ -1,0 +1,131 @@
+//! Settings by the names that Ansible's documentation gives them, for `lookup('config', …)`.
+
+use super::settings::{
+    ASK_PASS, ASK_VAULT, BECOME, BECOME_ASK, BECOME_METHOD, BECOME_USER, DIFF, DIFF_CONTEXT, FACT_CACHE, FATAL,
+    FORCE_COLOUR, FORCE_HANDLERS, FORKS, GATHERING, HOST_KEYS, INVENTORY, MANAGED, MERGE, NO_COLOUR, PRIVATE_KEY,
+    REMOTE_USER, RETRY, ROLES_PATH, RUN_TAGS, Reader, Row, SKIP_TAGS, STRATEGY, TIMEOUT, TRANSPORT, UNDEFINED,
+    VAULT_ENCRYPT, VAULT_FILE, VAULT_ID, VAULT_IDS, VAULT_MATCH, VERBOSITY,
+};
+use super::{ConfigError, Ini, Surroundings, expand, find};
+
+/// The value of a setting.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Setting {
+    /// None is given, and there is no default.
+    Nothing,
+    /// Text.
+    Text(String),
+    /// A number.
+    Number(i64),
+    /// Yes or no.
+    Flag(bool),
+    /// Words or paths.
+    List(Vec<String>),
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    Number,
+    Flag,
+    List,
+    Paths,
+}
+
+/// Ansible's name, the places, the type, the default.
+const NAMES: &[(&str, Row, Kind, &str)] = &[
+    ("DEFAULT_FORKS", FORKS, Kind::Number, "5"),
+    ("DEFAULT_TIMEOUT", TIMEOUT, Kind::Number, "10"),
+    ("DEFAULT_REMOTE_USER", REMOTE_USER, Kind::Text, ""),
+    ("DEFAULT_PRIVATE_KEY_FILE", PRIVATE_KEY, Kind::Text, ""),
+    ("DEFAULT_TRANSPORT", TRANSPORT, Kind::Text, "ssh"),
+    ("DEFAULT_HOST_LIST", INVENTORY, Kind::List, "/etc/ansible/hosts"),
+    ("DEFAULT_ROLES_PATH", ROLES_PATH, Kind::Paths, "~/.ansible/roles:/usr/share/ansible/roles:/etc/ansible/roles"),
+    ("HOST_KEY_CHECKING", HOST_KEYS, Kind::Flag, "yes"),
+    ("DEFAULT_ASK_PASS", ASK_PASS, Kind::Flag, "no"),
+    ("DEFAULT_BECOME", BECOME, Kind::Flag, "no"),
+    ("DEFAULT_BECOME_USER", BECOME_USER, Kind::Text, "root"),
+    ("DEFAULT_BECOME_METHOD", BECOME_METHOD, Kind::Text, "sudo"),
+    ("DEFAULT_BECOME_ASK_PASS", BECOME_ASK, Kind::Flag, "no"),
+    ("DEFAULT_VAULT_PASSWORD_FILE", VAULT_FILE, Kind::Text, ""),
+    ("DEFAULT_VAULT_IDENTITY_LIST", VAULT_IDS, Kind::List, ""),
+    ("DEFAULT_VAULT_IDENTITY", VAULT_ID, Kind::Text, "default"),
+    ("DEFAULT_VAULT_ENCRYPT_IDENTITY", VAULT_ENCRYPT, Kind::Text, ""),
+    ("DEFAULT_VAULT_ID_MATCH", VAULT_MATCH, Kind::Flag, "no"),
+    ("DEFAULT_ASK_VAULT_PASS", ASK_VAULT, Kind::Flag, "no"),
+    ("DEFAULT_GATHERING", GATHERING, Kind::Text, "implicit"),
+    ("ANY_ERRORS_FATAL", FATAL, Kind::Flag, "no"),
+    ("DEFAULT_FORCE_HANDLERS", FORCE_HANDLERS, Kind::Flag, "no"),
+    ("DEFAULT_STRATEGY", STRATEGY, Kind::Text, "linear"),
+    ("DEFAULT_MANAGED_STR", MANAGED, Kind::Text, "Ansible managed"),
+    ("TAGS_RUN", RUN_TAGS, Kind::List, ""),
+    ("TAGS_SKIP", SKIP_TAGS, Kind::List, ""),
+    ("DEFAULT_VERBOSITY", VERBOSITY, Kind::Number, "0"),
+    ("DIFF_ALWAYS", DIFF, Kind::Flag, "no"),
+    ("DIFF_CONTEXT", DIFF_CONTEXT, Kind::Number, "3"),
+    ("ANSIBLE_NOCOLOR", NO_COLOUR, Kind::Flag, "no"),
+    ("ANSIBLE_FORCE_COLOR", FORCE_COLOUR, Kind::Flag, "no"),
+    ("DEFAULT_HASH_BEHAVIOUR", MERGE, Kind::Text, "replace"),
+    ("DEFAULT_UNDEFINED_VAR_BEHAVIOR", UNDEFINED, Kind::Flag, "yes"),
+    ("CACHE_PLUGIN", FACT_CACHE, Kind::Text, "memory"),
+    ("RETRY_FILES_ENABLED", RETRY, Kind::Flag, "no"),
+];
+
+/// The value that a setting of this name has here; nothing if there is none of this name.
+pub fn named(name: &str, around: &Surroundings<'_>) -> Result<Option<Setting>, ConfigError> {
+    let Some((_, row, kind, default)) = NAMES.iter().find(|(known, ..)| *known == name) else { return Ok(None) };
+    let ini = match find(around).path {
+        Some(path) => {
+            let text = std::fs::read_to_string(&path)
+                .map_err(|error| ConfigError::Unreadable { path: path.clone(), why: error.to_string() })?;
+            Ini::parse(&path, &text)?
+        }
+        None => Ini::default(),
+    };
+    let reader = Reader::new(&ini, around);
+    Ok(Some(match kind {
+        Kind::Number => match reader.number(*row)? {
+            Some(number) => Setting::Number(number),
+            None => default.parse().map_or(Setting::Nothing, Setting::Number),
+        },
+        Kind::Flag => Setting::Flag(reader.flag(*row)?.unwrap_or(*default == "yes")),
+        Kind::Text => match reader.text(*row) {
+            Some(text) => Setting::Text(text),
+            None if default.is_empty() => Setting::Nothing,
+            None => Setting::Text((*default).to_owned()),
+        },
+        Kind::List => match reader.list(*row) {
+            list if list.is_empty() && !default.is_empty() => Setting::List(vec![(*default).to_owned()]),
+            list => Setting::List(list),
+        },
+        Kind::Paths => {
+            let given = reader.text(*row).unwrap_or_else(|| (*default).to_owned());
+            let whole = |path: &str| expand(path, around, around.directory).to_string_lossy().into_owned();
+            Setting::List(given.split(':').filter(|path| !path.is_empty()).map(whole).collect())
+        }
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn the_environment_counts_before_the_default() {
+        let around = Surroundings {
+            variables: vec![("ANSIBLE_FORKS".into(), "27".into())],
+            directory: Path::new("/nowhere"),
+            home: Some("/home/x".into()),
+            system: Path::new("/nowhere"),
+        };
+        let value = |name: &str| named(name, &around).unwrap();
+        assert_eq!(value("DEFAULT_FORKS"), Some(Setting::Number(27)));
+        assert_eq!(value("DEFAULT_TIMEOUT"), Some(Setting::Number(10)));
+        assert_eq!(value("DEFAULT_REMOTE_USER"), Some(Setting::Nothing));
+        assert_eq!(value("HOST_KEY_CHECKING"), Some(Setting::Flag(true)));
+        assert_eq!(value("NO_SUCH"), None);
+        let Some(Setting::List(paths)) = value("DEFAULT_ROLES_PATH") else { panic!("no list") };
+        assert_eq!(paths.first().map(String::as_str), Some("/home/x/.ansible/roles"));
+    }
+}

@@ -1,0 +1,404 @@
+//! `openssl_privatekey`: a private key in a file.
+
+use super::tool::{KeyKind, LIMIT, Tool, key_kind};
+use crate::machine::files::{Kept, Kind, NewContent, WriteOptions};
+use crate::machine::{Machine, MachineError};
+use crate::modules::files::common::{Step, begin, expand, file_arguments, show};
+use crate::modules::files::lineinfile::State;
+use crate::modules::scalars::{Flag, Int, Text};
+use crate::modules::{Context, FreeForm, Module, ModuleError, Outcome, Reach, decode};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::path::Path;
+
+/// `community.crypto.openssl_privatekey`
+pub const PRIVATEKEY: Module = Module {
+    name: "community.crypto.openssl_privatekey",
+    aliases: &["openssl_privatekey"],
+    reach: Reach::Host,
+    free_form: FreeForm::KeyValue,
+    arguments: Privatekey::ARGUMENTS,
+    run: Some(run),
+    #[cfg(feature = "controller")]
+    action: None,
+};
+
+/// When a key that is there is made anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Regenerate {
+    /// Never.
+    Never,
+    /// Never; one that is not as asked for is a failure.
+    Fail,
+    /// When it is not as asked for; one that cannot be read is a failure.
+    PartialIdempotence,
+    /// When it is not as asked for, or cannot be read.
+    #[default]
+    FullIdempotence,
+    /// Each time.
+    Always,
+}
+
+/// The form of the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// Each kind of key in its own form.
+    Pkcs1,
+    /// One form for all.
+    Pkcs8,
+    /// PKCS#1 for RSA and curves, PKCS#8 for the others.
+    Auto,
+    /// The same; a file that is there may have another.
+    #[default]
+    AutoIgnore,
+}
+
+/// What becomes of a file of another form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mismatch {
+    /// A new key.
+    #[default]
+    Regenerate,
+    /// The same key in the other form.
+    Convert,
+}
+
+file_arguments! {
+    /// Makes a private key and keeps it.
+    ///
+    /// The host needs the program `openssl`, and no Python. The key never leaves the host, and no diff shows it; a check
+    /// knows that one is made, and not what it is.
+    pub struct Privatekey {
+        /// The file. It gets mode 0600 where `mode` says nothing else.
+        pub path: Text,
+        /// `present` or `absent`.
+        #[serde(default)]
+        pub state: State,
+        /// `RSA`, `ECC`, `Ed25519`, `Ed448`, `X25519` or `X448`.
+        #[serde(rename = "type")]
+        pub kind: Option<Text>,
+        /// Bits of an RSA key; 4096 when not given.
+        pub size: Option<Int>,
+        /// The curve of an ECC key: `secp256r1`, `secp384r1`, `secp521r1` …
+        pub curve: Option<Text>,
+        /// Encrypts the key.
+        pub passphrase: Option<Text>,
+        /// `auto`: AES with 256 bits.
+        pub cipher: Option<Text>,
+        /// `pkcs1`, `pkcs8`, `auto`, or `auto_ignore` for auto where a file that is there may have another.
+        #[serde(default)]
+        pub format: Format,
+        /// `regenerate` or `convert` a file of another form.
+        #[serde(default)]
+        pub format_mismatch: Mismatch,
+        /// When a key that is there is made anew: `never`, `fail`, `partial_idempotence`, `full_idempotence`, `always`.
+        #[serde(default)]
+        pub regenerate: Regenerate,
+        /// Make it anew each time.
+        #[serde(default)]
+        pub force: Flag,
+        /// Keep a copy of the file, with the time in its name.
+        #[serde(default)]
+        pub backup: Flag,
+        /// Return the key, too (`privatekey`). It is in every log, then.
+        #[serde(default)]
+        pub return_content: Flag,
+        /// Accepted for old playbooks: it is always the host's `openssl`.
+        pub select_crypto_backend: Option<Text>,
+    }
+}
+
+const KINDS: [&str; 6] = ["RSA", "ECC", "Ed25519", "Ed448", "X25519", "X448"];
+
+/// Ansible's curves: name, openssl's name, object identifier.
+const CURVES: [(&str, &str, &str); 9] = [
+    ("secp192r1", "prime192v1", "1.2.840.10045.3.1.1"),
+    ("secp224r1", "secp224r1", "1.3.132.0.33"),
+    ("secp256r1", "prime256v1", "1.2.840.10045.3.1.7"),
+    ("secp256k1", "secp256k1", "1.3.132.0.10"),
+    ("secp384r1", "secp384r1", "1.3.132.0.34"),
+    ("secp521r1", "secp521r1", "1.3.132.0.35"),
+    ("brainpoolP256r1", "brainpoolP256r1", "1.3.36.3.3.2.8.1.1.7"),
+    ("brainpoolP384r1", "brainpoolP384r1", "1.3.36.3.3.2.8.1.1.11"),
+    ("brainpoolP512r1", "brainpoolP512r1", "1.3.36.3.3.2.8.1.1.13"),
+];
+
+fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Context<'_>) -> Step<Outcome> {
+    let arguments: Privatekey = decode(arguments)?;
+    begin(machine, context);
+    let kind = arguments.kind.as_ref().map_or("RSA", |kind| &kind.0);
+    if !KINDS.contains(&kind) {
+        return Err(ModuleError::argument("type", format!("`{kind}` is none of {}", KINDS.join(", "))));
+    }
+    let size = arguments.size.map_or(4096, |size| size.0);
+    let curve = match (kind, &arguments.curve) {
+        ("ECC", None) => {
+            return Err(ModuleError::Failed("type is ECC but all of the following are missing: curve".into()));
+        }
+        (_, None) => None,
+        (_, Some(name)) => Some(CURVES.iter().find(|(known, ..)| *known == &**name).ok_or_else(|| {
+            let known: Vec<&str> = CURVES.iter().map(|(name, ..)| *name).collect();
+            ModuleError::argument("curve", format!("`{}` is none of {}", &**name, known.join(", ")))
+        })?),
+    };
+    if arguments.cipher.as_ref().is_some_and(|cipher| &**cipher != "auto") {
+        return Err(ModuleError::Failed("Cryptography backend can only use \"auto\" for cipher option.".into()));
+    }
+    let path = expand(machine, &arguments.path)?;
+    base_directory(machine, &path)?;
+    let passphrase = arguments.passphrase.as_ref().map(|passphrase| passphrase.0.as_str());
+    let tool = Tool::new()?;
+    let before = machine.read_file_if_exists(&path, LIMIT)?;
+    let mut outcome = Outcome::ok().with("filename", show(&path)).with("type", kind).with("size", size);
+    if kind == "ECC" {
+        outcome = outcome.with("curve", curve.map(|(name, ..)| *name));
+    }
+    let mut options = options(machine, &arguments, &path)?;
+    options.backup = arguments.backup.0;
+    if arguments.state == State::Absent {
+        return Ok(remove(machine, &path, arguments.backup.0, outcome)?.with("fingerprint", Value::Null));
+    }
+    let wanted = KeyKind {
+        kind: KINDS.into_iter().find(|known| *known == kind).unwrap_or("RSA"),
+        size: (kind == "RSA").then_some(size),
+        curve: curve.filter(|_| kind == "ECC").map(|(.., oid)| oid.to_string()),
+    };
+    let traditional = match arguments.format {
+        Format::Pkcs1 => true,
+        Format::Pkcs8 => false,
+        Format::Auto | Format::AutoIgnore => matches!(kind, "RSA" | "ECC"),
+    };
+    let work = needed(machine, &tool, &arguments, &wanted, traditional, before.as_deref())?;
+    let key = match work {
+        Work::Nothing => {
+            machine.set_attributes(&path, &options.attributes, true)?;
+            before
+        }
+        _ if machine.predicted() => {
+            let written = machine.write(&path, NewContent::AtApply("made at apply"), &options, None)?;
+            if arguments.backup.0 && before.is_some() && written.changed {
+                outcome.unknown_fields.push("backup_file".into());
+            }
+            outcome.unknown_fields.push("fingerprint".into());
+            if arguments.return_content.0 {
+                outcome.unknown_fields.push("privatekey".into());
+            }
+            None
+        }
+        Work::Make | Work::Convert => {
+            let old = before.as_deref().filter(|_| work == Work::Convert);
+            let key = make(machine, &tool, &wanted, curve.map(|(_, name, _)| *name), traditional, passphrase, old)?;
+            let written = machine.write(&path, NewContent::Bytes(&key), &options, None)?;
+            if let Some(backup) = written.backup {
+                outcome = outcome.with("backup_file", show(&backup));
+            }
+            Some(key)
+        }
+    };
+    if let Some(key) = key {
+        let public = tool.public_of(machine, &key, passphrase)?.ok();
+        let fingerprint = public.map(|public| tool.fingerprints(machine, &public)).transpose()?;
+        outcome = outcome.with("fingerprint", fingerprint.unwrap_or(Value::Null));
+        if arguments.return_content.0 {
+            outcome = outcome.with("privatekey", String::from_utf8_lossy(&key));
+        }
+    }
+    Ok(outcome)
+}
+
+fn options(machine: &Machine, arguments: &Privatekey, path: &Path) -> Step<WriteOptions> {
+    let mut attributes = arguments.common().resolve(machine, path, true, Kind::File)?;
+    attributes.mode = attributes.mode.or(Some(0o600));
+    Ok(WriteOptions { attributes, follow: true, sensitive: true, ..WriteOptions::default() })
+}
+
+/// The directory must be there, as for Ansible's modules.
+pub(super) fn base_directory(machine: &Machine, path: &Path) -> Step<()> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    if machine.stat(directory)?.is_some_and(|stat| stat.is_dir()) {
+        return Ok(());
+    }
+    let directory = directory.display().to_string();
+    let why = format!("The directory {directory} does not exist or the file is not a directory");
+    Err(ModuleError::Ended(Box::new(Outcome::failed(why).with("name", directory))))
+}
+
+/// Removes a file, and keeps a copy of it if one is asked for.
+pub(super) fn remove(machine: &mut Machine, path: &Path, backup: bool, mut outcome: Outcome) -> Step<Outcome> {
+    if backup {
+        match machine.keep_copy(path)? {
+            Kept::Nothing => {}
+            Kept::AtApply => outcome.unknown_fields.push("backup_file".into()),
+            Kept::At(copy) => outcome = outcome.with("backup_file", show(&copy)),
+        }
+    }
+    machine.remove(path)?;
+    Ok(outcome)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    Nothing,
+    Make,
+    Convert,
+}
+
+/// What is to be done with the key that is there.
+fn needed(
+    machine: &Machine,
+    tool: &Tool,
+    arguments: &Privatekey,
+    wanted: &KeyKind,
+    traditional: bool,
+    before: Option<&[u8]>,
+) -> Step<Work> {
+    let regenerate = if arguments.force.0 { Regenerate::Always } else { arguments.regenerate };
+    let Some(before) = before.filter(|_| regenerate != Regenerate::Always) else { return Ok(Work::Make) };
+    let passphrase = arguments.passphrase.as_ref().map(|passphrase| passphrase.0.as_str());
+    let advice = " Will not proceed. To force regeneration, call the module with `generate` set to";
+    let again = "`full_idempotence` or `always`, or with `force=true`.";
+    let anew = matches!(regenerate, Regenerate::PartialIdempotence | Regenerate::FullIdempotence);
+    let public = match tool.public_of(machine, before, passphrase)? {
+        Ok(public) => public,
+        Err(_) if regenerate == Regenerate::FullIdempotence => return Ok(Work::Make),
+        Err(why) => {
+            return Err(ModuleError::Failed(format!(
+                "Unable to read the key. The key is protected with a another passphrase / no passphrase or broken ({why}).{advice} {again}"
+            )));
+        }
+    };
+    if regenerate != Regenerate::Never && key_kind(&public).as_ref() != Some(wanted) {
+        return match anew {
+            true => Ok(Work::Make),
+            false => Err(ModuleError::Failed(format!(
+                "Key has wrong type and/or size.{advice} `partial_idempotence`, {again}"
+            ))),
+        };
+    }
+    let text = String::from_utf8_lossy(before);
+    let is_traditional = !text.contains("BEGIN PRIVATE KEY") && !text.contains("BEGIN ENCRYPTED PRIVATE KEY");
+    if arguments.format == Format::AutoIgnore || is_traditional == traditional {
+        return Ok(Work::Nothing);
+    }
+    match (arguments.format_mismatch, regenerate) {
+        (Mismatch::Convert, _) => Ok(Work::Convert),
+        (Mismatch::Regenerate, Regenerate::Never) => Ok(Work::Nothing),
+        (Mismatch::Regenerate, _) if anew => Ok(Work::Make),
+        _ => Err(ModuleError::Failed(format!(
+            "Key has wrong format.{advice} `partial_idempotence`, {again} To convert the key, set `format_mismatch` to `convert`."
+        ))),
+    }
+}
+
+/// A new key, or an old one in another form.
+fn make(
+    machine: &Machine,
+    tool: &Tool,
+    wanted: &KeyKind,
+    curve: Option<&str>,
+    traditional: bool,
+    passphrase: Option<&str>,
+    old: Option<&[u8]>,
+) -> Step<Vec<u8>> {
+    let secret = tool.secret("pass", passphrase)?;
+    let source = tool.path("made.key");
+    match old {
+        Some(old) => drop(tool.put("made.key", old)?),
+        None => {
+            let size = format!("rsa_keygen_bits:{}", wanted.size.unwrap_or(4096));
+            let curve = format!("ec_paramgen_curve:{}", curve.unwrap_or_default());
+            let mut words = vec!["genpkey", "-out", &source, "-algorithm"];
+            match wanted.kind {
+                "RSA" => words.extend(["RSA", "-pkeyopt", &size]),
+                "ECC" => words.extend(["EC", "-pkeyopt", &curve, "-pkeyopt", "ec_param_enc:named_curve"]),
+                other => words.push(other),
+            }
+            tool.good(machine, &words, "openssl cannot make the key")?;
+        }
+    }
+    let made = tool.path("formed.key");
+    let mut words = vec!["pkey", "-in", &source, "-out", &made];
+    // openssl reads the next line of a file that is named twice.
+    let opens = tool.secret("old.pass", passphrase)?;
+    if old.is_some() && passphrase.is_some() {
+        words.extend(["-passin", &opens]);
+    }
+    if passphrase.is_some() {
+        words.extend(["-aes256", "-passout", &secret]);
+    }
+    if traditional {
+        words.push("-traditional");
+    }
+    tool.good(machine, &words, "openssl cannot write the key")?;
+    tool.read("formed.key")
+}
+
+/// The contents of a key that another task may make: nothing in a check that does not know them.
+pub(super) fn contents(machine: &Machine, path: &Path, what: &str) -> Step<Option<Vec<u8>>> {
+    match machine.read_file_if_exists(path, LIMIT) {
+        Ok(Some(bytes)) => Ok(Some(bytes)),
+        Ok(None) => Err(ModuleError::Failed(format!("The {what} {} does not exist", path.display()))),
+        Err(MachineError::Unknown { .. }) if machine.predicted() => Ok(None),
+        Err(other) => Err(other.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::modules::Status;
+    use crate::modules::testing::{apply, apply_twice, check_then_apply};
+    use serde_json::{Value, json};
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn keys_are_made_kept_and_converted() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("key");
+        let task = |more: Value| {
+            let mut task = json!({"path": path, "type": "ECC", "curve": "secp256r1"});
+            task.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            task
+        };
+        let text = || std::fs::read_to_string(&path).unwrap();
+        let first = apply_twice("openssl_privatekey", &task(json!({})));
+        assert!(text().starts_with("-----BEGIN EC PRIVATE KEY"));
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(first.data["fingerprint"]["sha256"].as_str().unwrap().len(), 95);
+        let hidden = serde_json::to_string(&first.changes).unwrap();
+        assert!(!hidden.contains("BEGIN"), "{hidden}");
+        let convert = json!({"format": "pkcs8", "format_mismatch": "convert"});
+        let second = apply_twice("openssl_privatekey", &task(convert));
+        assert!(text().starts_with("-----BEGIN PRIVATE KEY"));
+        assert_eq!(first.data["fingerprint"], second.data["fingerprint"]);
+        assert!(!check_then_apply("openssl_privatekey", &task(json!({}))).changed(), "auto_ignore");
+        assert!(apply_twice("openssl_privatekey", &task(json!({"passphrase": "one two"}))).changed());
+        assert!(text().contains("ENCRYPTED"));
+        let locked = apply("openssl_privatekey", &task(json!({"passphrase": "one two"})));
+        let convert = json!({"passphrase": "one two", "format": "pkcs8", "format_mismatch": "convert"});
+        assert!(apply_twice("openssl_privatekey", &task(convert)).changed());
+        let opened = apply("openssl_privatekey", &task(json!({"passphrase": "one two"})));
+        assert_eq!(opened.data["fingerprint"], locked.data["fingerprint"], "converted with its passphrase");
+        for cut in ["one\ntwo".to_string(), "x".repeat(1024)] {
+            let refused = apply("openssl_privatekey", &task(json!({"passphrase": cut})));
+            assert!(refused.msg.unwrap().contains("| trim"));
+        }
+        let wrong = task(json!({"passphrase": "other", "regenerate": "partial_idempotence"}));
+        assert_eq!(check_then_apply("openssl_privatekey", &wrong).status, Status::Failed);
+        assert!(apply_twice("openssl_privatekey", &task(json!({"type": "Ed25519", "backup": true}))).changed());
+        let wrong = task(json!({"type": "RSA", "regenerate": "fail"}));
+        assert_eq!(check_then_apply("openssl_privatekey", &wrong).status, Status::Failed);
+        let rsa = apply_twice("openssl_privatekey", &task(json!({"type": "RSA", "size": 1024, "mode": "0640"})));
+        assert!(rsa.changed() && text().starts_with("-----BEGIN RSA PRIVATE KEY"));
+        let gone = apply_twice("openssl_privatekey", &task(json!({"state": "absent", "backup": true})));
+        let copy = std::fs::read_to_string(gone.data["backup_file"].as_str().unwrap()).unwrap();
+        assert!(gone.changed() && copy.contains("BEGIN RSA"));
+        for wrong in
+            [json!({"curve": "x"}), json!({"type": "Q"}), json!({"path": "/nowhere/key"}), json!({"cipher": "des"})]
+        {
+            assert_eq!(check_then_apply("openssl_privatekey", &task(wrong)).status, Status::Failed);
+        }
+    }
+}

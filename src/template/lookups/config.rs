@@ -1,0 +1,45 @@
+//! `config`: what `ansible.cfg` and the environment set, by Ansible's names.
+
+use std::path::Path;
+
+use minijinja::value::Value;
+
+use super::{Call, Found};
+use crate::config::{Setting, Surroundings, named};
+use crate::template::args::fail;
+
+/// `config(NAME, on_missing=error|warn|skip)`
+pub(super) fn config(call: &Call<'_>) -> Found {
+    if call.option("plugin_type").is_some() || call.option("plugin_name").is_some() {
+        return Err(fail("config: the options of plugins are not known here"));
+    }
+    let missing = call.text("on_missing").unwrap_or_else(|| "error".to_owned());
+    if !matches!(missing.as_str(), "error" | "warn" | "skip") {
+        return Err(fail(format!("config: on_missing is error, warn or skip, not '{missing}'")));
+    }
+    let directory = std::env::current_dir().map_err(|e| fail(format!("config: no working directory: {e}")))?;
+    let around = Surroundings {
+        variables: std::env::vars().collect(),
+        directory: &directory,
+        home: std::env::var_os("HOME").map(Into::into),
+        system: Path::new("/etc/ansible"),
+    };
+    let mut out = Vec::new();
+    for name in call.texts() {
+        match named(&name, &around).map_err(|e| fail(format!("config: {e}")))? {
+            Some(Setting::Nothing) => out.push(Value::from(())),
+            Some(Setting::Text(text)) => out.push(Value::from(text)),
+            Some(Setting::Number(number)) => out.push(Value::from(number)),
+            Some(Setting::Flag(flag)) => out.push(Value::from(flag)),
+            Some(Setting::List(words)) => out.push(Value::from(words)),
+            None if missing == "error" => {
+                return Err(fail(format!("config: '{name}' is no setting that has a meaning here")));
+            }
+            None if missing == "warn" => {
+                call.scope.templar().warn(format!("config: '{name}' is no setting that has a meaning here"));
+            }
+            None => {}
+        }
+    }
+    Ok(out)
+}
