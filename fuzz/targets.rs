@@ -1,5 +1,6 @@
 //! What is fuzzed: everything that reads text or bytes that others wrote.
 
+use deploy::config::Ini;
 use deploy::connection::{known_hosts, ssh_args, ssh_config};
 use deploy::galera::{ProviderOptions, SavedState};
 use deploy::inventory::{Inventory, expand_host_pattern, python_literal, split_patterns};
@@ -16,6 +17,7 @@ use deploy::secret::Secret;
 use deploy::source::{Diags, Span, load_yaml_str, no_vault};
 use deploy::template::{Layer, Raw, RenderOptions, Scope, Templar, from_json};
 use deploy::vars::vault::{Vault, is_encrypted};
+use deploy::wire::{End, Frame, Hello, Kind, Progress, RelayOpen, Reply, Start, TaskRequest};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -44,6 +46,7 @@ pub const ALL: &[(&str, fn(&[u8]))] = &[
     ("regex_differential", regex_differential),
     ("mariadb", mariadb),
     ("galera", galera),
+    ("configuration", ansible_cfg),
 ];
 
 fn text(data: &[u8]) -> Option<&str> {
@@ -78,12 +81,8 @@ fn playbook(data: &[u8]) {
     }
     std::fs::write(PLACE.as_path(), data).expect("the playbook is written");
     let vault = no_vault;
-    let options = LoadOptions {
-        modules: &RegisteredModules,
-        vault: &vault,
-        roles_path: Vec::new(),
-        template: &no_templates,
-    };
+    let options =
+        LoadOptions { modules: &RegisteredModules, vault: &vault, roles_path: Vec::new(), template: &no_templates };
     let mut diags = Diags::default();
     let _ = load_playbook(&PLACE, &options, &mut diags);
     shown(&diags);
@@ -95,7 +94,9 @@ fn playbook(data: &[u8]) {
 /// Whether a template could reach outside: lookups run programs and read files.
 fn reaches_out(text: &str) -> bool {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "q")
-        || ["lookup", "query", "glob", "realpath", "include", "import", "extends"].iter().any(|word| text.contains(word))
+        || ["lookup", "query", "glob", "realpath", "include", "import", "extends"]
+            .iter()
+            .any(|word| text.contains(word))
 }
 
 fn scope() -> Scope {
@@ -132,22 +133,32 @@ fn expression(data: &[u8]) {
     }
 }
 
+/// Each message, whatever the frame says that it is.
+fn understood(frame: &Frame) {
+    let _ = frame.parse::<Hello>();
+    let _ = frame.parse::<Start>();
+    let _ = frame.parse::<TaskRequest>();
+    let _ = frame.parse::<Reply>();
+    let _ = frame.parse::<Progress>();
+    let _ = frame.parse::<End>();
+    let _ = frame.parse::<RelayOpen>();
+    let _ = frame.parse_credit();
+}
+
 fn wire(data: &[u8]) {
-    use deploy::wire::{End, Hello, Progress, RelayOpen, Reply, Start, TaskRequest};
     let mut reader = deploy::wire::FrameReader::new(data);
     while let Ok(Some(frame)) = reader.next() {
         let again = frame.encode();
         let mut second = deploy::wire::FrameReader::new(again.as_slice());
         let back = second.next().expect("our own frame can be read").expect("it is there");
         assert_eq!((back.kind, back.id, &back.body), (frame.kind, frame.id, &frame.body));
-        let _ = frame.parse::<Hello>();
-        let _ = frame.parse::<Start>();
-        let _ = frame.parse::<TaskRequest>();
-        let _ = frame.parse::<Reply>();
-        let _ = frame.parse::<Progress>();
-        let _ = frame.parse::<End>();
-        let _ = frame.parse::<RelayOpen>();
-        let _ = frame.parse_credit();
+        understood(&frame);
+    }
+    // The same without the lengths, which changes seldom leave right.
+    if let Some((kind, body)) = data.split_first()
+        && let Some(kind) = Kind::from_number(*kind)
+    {
+        understood(&Frame { kind, id: 1, body: body.to_vec() });
     }
 }
 
@@ -201,6 +212,15 @@ fn configuration(data: &[u8]) {
     }
 }
 
+/// `ansible.cfg`
+fn ansible_cfg(data: &[u8]) {
+    let Some(text) = text(data) else { return };
+    match Ini::parse(Path::new("ansible.cfg"), text) {
+        Ok(ini) => drop(ini.get("defaults", "forks").map(|entry| entry.value.len())),
+        Err(error) => drop(error.to_string()),
+    }
+}
+
 fn arguments_of_ssh(data: &[u8]) {
     let Some(text) = text(data) else { return };
     let _ = ssh_args::SshArgs::parse(text, "ansible_ssh_common_args");
@@ -210,7 +230,8 @@ fn arguments_of_ssh(data: &[u8]) {
 fn hosts_known(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for entry in known_hosts::parse(Path::new("known_hosts"), &text) {
-        for name in ["db1.example", "[db1.example]:2222", "10.0.0.1", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"] {
+        for name in ["db1.example", "[db1.example]:2222", "10.0.0.1", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"]
+        {
             let _ = entry.matches(name);
         }
         let _ = (entry.place(), known_hosts::fingerprint(&entry.key));
@@ -283,7 +304,8 @@ fn network(data: &[u8]) {
         assert!(network.contains(network.address), "{network} has its own address");
         assert_eq!(Network::parse(&network.to_string()).as_ref(), Ok(network), "its text means the same");
     }
-    let ports: Ports = data.chunks_exact(4).map(|c| (u16::from(c[0]) << 4, (u16::from(c[0]) << 4) + u16::from(c[1]))).collect();
+    let ports: Ports =
+        data.chunks_exact(4).map(|c| (u16::from(c[0]) << 4, (u16::from(c[0]) << 4) + u16::from(c[1]))).collect();
     let merged = deploy::machine::firewall::ruleset::merged(&ports);
     for port in ports.iter().flat_map(|(first, last)| [*first, *last]) {
         let hits = merged.iter().filter(|(first, last)| (*first..=*last).contains(&port)).count();
@@ -299,7 +321,7 @@ fn network(data: &[u8]) {
             sources: Sources::Of { sets: Vec::new(), networks: kept },
             comment: String::new(),
         }],
-        closed: data.len() % 2 == 0,
+        closed: data.len().is_multiple_of(2),
     };
     for network in &networks {
         assert!(ruleset.admits(network.address, 22), "{network} is let in");
@@ -317,8 +339,7 @@ fn parts(text: &str) -> Option<(&str, &str, &str)> {
 fn regex(data: &[u8]) {
     let Some((first, rest)) = data.split_first() else { return };
     let flag = |bit: u8| first & (1 << bit) != 0;
-    let flags =
-        Flags { ignore_case: flag(0), multiline: flag(1), dot_all: flag(2), verbose: flag(3), ascii: flag(4) };
+    let flags = Flags { ignore_case: flag(0), multiline: flag(1), dot_all: flag(2), verbose: flag(3), ascii: flag(4) };
     let Some((pattern, template, subject)) = text(rest).and_then(parts) else { return };
     let _ = Pattern::of_bytes(pattern, flags);
     let Ok(pattern) = Pattern::new(pattern, flags) else { return };
@@ -352,7 +373,7 @@ fn regex_differential(data: &[u8]) {
         return;
     }
     // A loop around something that can be empty ends differently by definition.
-    if ["*)", "?)", "})", "|)", "(|", "()", "||"].iter().any(|inner| pattern.contains(inner)) {
+    if ["*)", "?)", "})", "|)", "(|", "()", "||", "*|", "?|", "}|"].iter().any(|inner| pattern.contains(inner)) {
         return;
     }
     let Ok(ours) = Pattern::new(pattern, Flags::default()) else { return };
@@ -390,7 +411,7 @@ fn galera(data: &[u8]) {
     let Some(text) = text(data) else { return };
     let _ = SavedState::parse(text);
     let _ = ProviderOptions::parse(text);
-    if let Ok(grants) = Grants::parse(text, data.len() % 2 == 0) {
+    if let Ok(grants) = Grants::parse(text, data.len().is_multiple_of(2)) {
         let _ = (grants.describe(), grants.statements_to(&Grants::default(), "`a`@`b`"));
     }
     let mut grants = Grants::default();
