@@ -70,12 +70,13 @@ browser:
 	tools/prepare test
 	DEPLOY_TEST_MEASURE=1 $(CARGO) test --test browser -- --nocapture
 
-# The same small playbooks by ansible-playbook and by deploy. ONLY chooses cases.
+# The same small playbooks by ansible-playbook and by deploy. ONLY chooses cases; DIR is a directory of roles of yours, which are run
+# instead. Without either docs/compatibility.md is written.
 .PHONY: differential
 differential:
 	tools/prepare test
 	$(CARGO) build --bin deploy
-	tools/differential --only "$(ONLY)"
+	tools/differential $(if $(DIR),--roles "$(DIR)" )$(if $(ONLY),--only "$(ONLY)")$(if $(ONLY)$(DIR),,--page)
 
 # How far a dry run can be trusted: cases are checked, then run, and compared; Ansible beside us. Leaves
 # docs/results/DATE-accuracy.md and the table of docs/accuracy.md. RESUME=1 leaves out what was measured already of the same
@@ -87,10 +88,11 @@ accuracy:
 	$(CARGO) build
 	tests/accuracy/accuracy.py $(if $(ONLY)$(DIR),,--write) $(if $(RESUME),--resume) $(if $(ONLY),--only "$(ONLY)") $(ACCURACY_ARGS) $(DIR)
 
-# Every parser fed with random input for FUZZ_SECONDS (60) each; a dated result goes to docs/results.
-.PHONY: fuzz
-fuzz:
-	tools/fuzz $(FUZZ_TARGETS)
+# Every parser fed with changed inputs, FUZZ_INPUTS (10 million) in all, or, guided by coverage (nightly toolchain, C++ compiler), for
+# FUZZ_SECONDS (60) each; a dated result goes to docs/results.
+.PHONY: fuzz fuzz-coverage
+fuzz fuzz-coverage:
+	tools/$@ $(FUZZ_TARGETS)
 
 # Three bare hosts become a cluster before your eyes: needs root on a Debian or Ubuntu machine with Rust. The lab installs
 # what it needs.
@@ -102,10 +104,10 @@ demo:
 
 # Benchmarks, each with its peers; results go to docs/results. They want a quiet machine, and `bench-site` a cluster
 # (`make demo`). BENCH_ARGS are the script's arguments, the number of rounds first.
-BENCHES := second-run distance many-hosts large-copy site pki-status schedule drift
+BENCHES := second-run distance many-hosts large-copy site pki-status schedule drift language
 .PHONY: bench bench-programs $(addprefix bench-,$(BENCHES))
 bench: $(addprefix bench-,$(BENCHES))
 $(addprefix bench-,$(BENCHES)): bench-%: bench-programs
 	benches/$(subst -,_,$*).py $(BENCH_ARGS)
 bench-programs: build
-	$(CARGO) build --release --example connect
+	$(CARGO) build --release --example connect --example expressions

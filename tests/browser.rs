@@ -260,7 +260,12 @@ fn tell(run: &mut Run) {
     });
     run.tell(Event::PlayStopped { reason: STOPPED.into() });
     let counters = std::mem::take(&mut run.counters).into_iter().collect();
-    run.tell(Event::Recap { hosts: counters, owed: vec![(last, vec!["restart mariadb".into()])] });
+    run.tell(Event::Recap {
+        hosts: counters,
+        owed: vec![(last, vec!["restart mariadb".into()])],
+        stats: Default::default(),
+        show_stats: false,
+    });
 }
 
 fn written(folder: &Path) -> PathBuf {
@@ -306,7 +311,7 @@ fn early_ends_and_the_last_word_of_each_gate_need_a_look() {
                 run.tell(Event::PlayStopped { reason: reason.into() });
             }
             run.tell(Event::PlayStarted { name: "second".into(), hosts: hosts.clone() });
-            run.tell(Event::Recap { hosts: vec![], owed: vec![] });
+            run.tell(Event::Recap { hosts: vec![], owed: vec![], stats: Default::default(), show_stats: false });
         });
         let early = std::fs::read_to_string(&page).unwrap().contains("stopped early");
         assert_eq!(early, stopped.is_some());

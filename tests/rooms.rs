@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 /// Rooms, highest first. A room may use those below it; those on one line do not know each other.
 const ORDER: &[&[&str]] = &[
     &["cli"],
+    &["lint"],
     &["plan"],
     &["report"],
     &["engine"],

@@ -1,6 +1,6 @@
 """The same small playbooks by `ansible-playbook` and by `deploy`, against equal hosts, compared (`make differential`).
 
-Usage: tools/differential [--record] [--known] [--only TEXT] [--show]
+Usage: tools/differential [--record] [--known] [--only TEXT] [--show] [--page] [--roles DIR]
 
 A case is an entry of a list in `cases/*.yml`:
 
@@ -11,13 +11,15 @@ A case is an entry of a list in `cases/*.yml`:
   files    files beside the playbook: a path and its text
   inventory  a second inventory, as a text; `inventory_file` is its name (more.yml)
   args     options of the command line
+  first    it is done before all others: what it leaves on the hosts is theirs to use
+  alone    it comes last, and nothing runs beside it: it restarts the host, or closes its ports
   runs     of run, check, again (the same as run); [run] when not said
   also     paths on the host that are compared, besides the case's own directory `dir`
   ignore   returned fields that are not compared: a name is one of the result or of an item of its `results`, `stat.*` one further in
   differs  why it is not equal: a mapping of reasons and what differs for each, as it is printed before the second colon or in a
            pattern of it (`run: target: copy.src`, `check: *`). Each must differ, and nothing else may
 
-`--record` asks Ansible anew, for all cases or those of `--only`, and keeps what it says in `answers/`; without it Ansible is asked for
+`--roles DIR` runs roles of yours instead of the cases (`roles.py`). `--page` writes docs/compatibility.md (`compatibility.py`), for which all cases are run. `--record` asks Ansible anew, for all cases or those of `--only`, and keeps what it says in `answers/`; without it Ansible is asked for
 those cases alone that are new or changed. What is compared: for each host the order of tasks with their statuses, what they return as
 far as Ansible returns it, the recap, whether the command succeeded, and the files with modes, owners and contents.
 """
@@ -35,6 +37,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import compatibility
+import roles
 import yaml
 
 HERE = Path(__file__).resolve().parent
@@ -52,7 +56,7 @@ TREE = "/srv/case"
 VOLATILE = {
     "start", "end", "delta", "invocation", "warnings", "deprecations", "exception", "module_stdout", "module_stderr", "diff",
     "atime", "mtime", "ctime", "inode", "dev", "discovered_interpreter_python", "failed_when_result", "failed_when_suppressed_exception",
-    "ansible_job_id", "frame", "results_file", "finished", "started", "elapsed", "censored", "version", "birthtime", "block_size", "blocks", "stop",
+    "ansible_job_id", "cache_update_time", "frame", "results_file", "finished", "started", "elapsed", "censored", "version", "birthtime", "block_size", "blocks", "stop",
     *(f"stat.{name}" for name in ("atime", "mtime", "ctime", "inode", "dev", "version", "birthtime", "block_size", "blocks")),
 }
 
@@ -84,14 +88,14 @@ class Case:
         if not isinstance(self.differs, dict):
             sys.exit(f"differential: {file.name}: case '{self.name}': `differs` maps reasons to what differs")
         known = {"case", "covers", "tasks", "plays", "text", "play", "vars", "handlers", "files", "inventory", "inventory_file", "args", "runs",
-                 "also", "differs", "ignore", "env", "hosts"}
+                 "also", "differs", "ignore", "env", "hosts", "roles_of", "first", "alone"}
         if unknown := set(raw) - known:
             sys.exit(f"differential: {file.name}: case '{self.name}' has unknown keys: {', '.join(sorted(unknown))}")
 
     @property
     def hash(self):
         # Why something differs is no part of the question.
-        asked = {key: value for key, value in self.raw.items() if key not in ("differs", "covers", "ignore")}
+        asked = {key: value for key, value in self.raw.items() if key not in ("differs", "covers", "ignore", "first", "alone")}
         return hashlib.sha256(json.dumps([asked, ANSIBLE, 1], default=str).encode()).hexdigest()[:16]
 
     def playbook(self):
@@ -123,6 +127,8 @@ class Case:
             path.write_text(text if isinstance(text, str) else yaml.safe_dump(text, sort_keys=False))
             if text and isinstance(text, str) and text.startswith("#!"):
                 path.chmod(0o755)
+        if "roles_of" in self.raw:
+            (where / "roles").symlink_to(self.raw["roles_of"])
         words = ["-i", str(inventory)]
         if "inventory" in self.raw:
             name = self.raw.get("inventory_file", "more.yml")
@@ -176,7 +182,11 @@ class Hosts:
             self.inventory[side] = path
             self.words[side] = [(str(value), alias) for alias, real in names.items() for value in
                                 (found[real].get("ansible_host"), real) if value]
-        for name in every:
+        self.furnish(every)
+
+    def furnish(self, names):
+        """What Ansible needs on a host."""
+        for name in names:
             lab("ssh", name, "mkdir -p /srv/case; command -v python3 > /dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -qy "
                              "--no-install-recommends python3 python3-apt > /dev/null")
 
@@ -218,10 +228,28 @@ def arguments(case, words, run):
     return words + (["--check"] if run == "check" else [])
 
 
+def without_facts(case, event):
+    """What a machine is need not be kept where nobody compares it."""
+    compared = event.get("task") != "Gathering Facts" and "ansible_facts" not in case.raw.get("ignore", [])
+    if not compared and "ansible_facts" in event.get("result", {}):
+        event["result"] = {key: value for key, value in event["result"].items() if key != "ansible_facts"}
+    return event
+
+
+def in_order(chosen):
+    """What others build on, the others, and what nothing may run beside."""
+    place = lambda case: 0 if case.raw.get("first") else 2 if case.raw.get("alone") else 1  # noqa: E731
+    groups = [[case for case in chosen if place(case) == number] for number in range(3)]
+    return [group for group in groups if group]
+
+
 def ask_ansible(hosts, chosen, scratch):
     """What Ansible says to these cases."""
     if not chosen:
         return {}
+    if len(groups := in_order(chosen)) > 1:
+        return {slug: found for group in groups for slug, found in ask_ansible(hosts, group, scratch).items()}
+    workers = 1 if chosen[0].raw.get("alone") else WORKERS
     venv = Path(sys.executable).parent
     hosts.prepare("ansible", chosen)
     words = {case.slug: case.write(scratch / "ansible" / case.slug, hosts.inventory["ansible"]) for case in chosen}
@@ -240,7 +268,7 @@ def ask_ansible(hosts, chosen, scratch):
                 jobs.append({"dir": str(where), "argv": arguments(case, words[case.slug], case.runs[place]), "env": case.raw.get("env", {}),
                              "events": str(where / f".events-{place}"), "log": str(where / f".log-{place}")})
         (scratch / "jobs").write_text(json.dumps(jobs))
-        done = subprocess.run([sys.executable, str(HERE / "oracle.py"), str(scratch / "jobs"), str(WORKERS)], env=env)
+        done = subprocess.run([sys.executable, str(HERE / "oracle.py"), str(scratch / "jobs"), str(workers)], env=env)
         if done.returncode != 0:
             sys.exit("differential: the oracle failed")
     trees = hosts.trees("ansible", chosen)
@@ -252,12 +280,16 @@ def ask_ansible(hosts, chosen, scratch):
             path = where / f".events-{place}"
             text = hosts.neutral("ansible", path.read_text() if path.exists() else "").replace(str(where), "PLAYBOOK_DIR")
             log = hosts.neutral("ansible", (where / f".log-{place}").read_text()).replace(str(where), "PLAYBOOK_DIR")
-            runs.append({"rc": int((where / f".events-{place}.rc").read_text()), "events": read_events(text), "log": log[-600:]})
+            events = [without_facts(case, event) for event in read_events(text)]
+            runs.append({"rc": int((where / f".events-{place}.rc").read_text()), "events": events, "log": log[-600:]})
         answers[case.slug] = {"hash": case.hash, "runs": runs, "tree": trees[case.slug]}
     return answers
 
 
 def ask_deploy(hosts, chosen, scratch):
+    if len(groups := in_order(chosen)) > 1:
+        return {slug: found for group in groups for slug, found in ask_deploy(hosts, group, scratch).items()}
+    workers = 1 if chosen and chosen[0].raw.get("alone") else WORKERS
     hosts.prepare("deploy", chosen)
 
     def one(case):
@@ -279,7 +311,7 @@ def ask_deploy(hosts, chosen, scratch):
                          "log": hosts.neutral("deploy", err)[-1500:]})
         return case.slug, runs
 
-    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         runs = dict(pool.map(one, chosen))
     trees = hosts.trees("deploy", chosen)
     return {slug: {"runs": found, "tree": trees[slug]} for slug, found in runs.items()}
@@ -385,6 +417,31 @@ def judge(case, seen):
             yield f"{pattern}: it is said to differ, and does not"
 
 
+def whole_roles(hosts, chosen, scratch):
+    """Each role by both, on new hosts; what differs, by role."""
+    every = [name for side in HOSTS.values() for name in side.values()]
+    ssh = lambda host, command: lab("ssh", host, command)  # noqa: E731
+    wrong = []
+    for case in chosen:
+        lab("reset", *every)
+        # Connections that Ansible has kept lead to hosts that are gone.
+        shutil.rmtree(scratch / "cp", ignore_errors=True)
+        hosts.furnish(every)
+        changed, said = {}, {}
+        for side, ask in (("ansible", ask_ansible), ("deploy", ask_deploy)):
+            targets = HOSTS[side].items()
+            before = {alias: roles.listing(ssh, real) for alias, real in targets}
+            said[side] = ask(hosts, [case], scratch)[case.slug]
+            changed[side] = {alias: [hosts.neutral(side, line) for line in roles.changes(before[alias], roles.listing(ssh, real))]
+                             for alias, real in targets}
+            said[side]["tree"] = changed[side]
+        seen = [f"{where}: {text}" for where, text in compare(case, said["ansible"], said["deploy"])]
+        print(f"{case.name}: {'equal' if not seen else 'differs'}, {sum(map(len, changed['ansible'].values()))} changes of files", flush=True)
+        if seen:
+            wrong.append((case, seen))
+    return wrong
+
+
 # ---- the command ---------------------------------------------------------------------------------------------------
 
 
@@ -394,13 +451,22 @@ def main():
     ask.add_argument("--only", default="", help="only cases whose file and name contain one of these texts, with | between")
     ask.add_argument("--show", action="store_true", help="print what both said")
     ask.add_argument("--known", action="store_true", help="do not ask Ansible at all: a case without an answer is an error")
+    ask.add_argument("--page", action="store_true", help="write docs/compatibility.md")
+    ask.add_argument("--roles", type=Path, metavar="DIR", help="run the roles of this directory instead of the cases")
     options = ask.parse_args()
+    if options.page and options.only:
+        ask.error("the page is about all cases: --page goes without --only")
+    if options.roles:
+        return main_of_roles(options)
     chosen = cases(options.only)
     (HERE / "answers").mkdir(exist_ok=True)
     answers = {}
     for file in (HERE / "answers").glob("*.json"):
         answers.update(json.loads(file.read_text()))
     new = [case for case in chosen if options.record or answers.get(case.slug, {}).get("hash") != case.hash]
+    if new:
+        # What others build on is there again, whatever is known of it.
+        new = [case for case in chosen if case in new or case.raw.get("first")]
     if new and options.known:
         sys.exit(f"differential: {len(new)} cases have no answer of Ansible's, the first is '{new[0].name}': run it without --known")
     scratch = Path(tempfile.mkdtemp(prefix="deploy-differential-"))
@@ -417,7 +483,7 @@ def main():
         shutil.rmtree(scratch, ignore_errors=True)
         if os.environ.get("DEPLOY_TEST_KEEP") is None:
             lab("down")
-    equal, differing, wrong = 0, [], []
+    equal, differing, wrong = [], [], []
     for case in chosen:
         if options.show:
             print(json.dumps({"case": case.name, "ansible": answers[case.slug], "deploy": found[case.slug]}, indent=1))
@@ -428,12 +494,34 @@ def main():
         elif seen:
             differing.append(case)
         else:
-            equal += 1
+            equal.append(case)
     for case, seen in wrong:
         print(f"{case.file.stem}: {case.name}")
         for line in seen[:6]:
             print(f"    {line}")
-    print(f"differential: {len(chosen)} cases, {equal} equal, {len(differing)} differ as is known, {len(wrong)} wrong")
+    print(f"differential: {len(chosen)} cases, {len(equal)} equal, {len(differing)} differ as is known, {len(wrong)} wrong")
+    if options.page:
+        compatibility.write(ROOT / "docs/compatibility.md", DEPLOY, ANSIBLE, chosen, equal, differing, [case for case, _ in wrong])
+    return 1 if wrong else 0
+
+
+def main_of_roles(options):
+    directory = options.roles.resolve()
+    chosen = [Case(directory / f"{raw['case']}.yml", raw) for raw in roles.roles(directory) if any(p in raw["case"] for p in options.only.split("|"))]
+    if not chosen:
+        sys.exit(f"differential: no role (a directory with tasks/main.yml) in {directory}")
+    scratch = Path(tempfile.mkdtemp(prefix="deploy-differential-"))
+    try:
+        wrong = whole_roles(Hosts(scratch), chosen, scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        if os.environ.get("DEPLOY_TEST_KEEP") is None:
+            lab("down")
+    for case, seen in wrong:
+        print(case.name)
+        for line in seen[:20]:
+            print(f"    {line}")
+    print(f"differential: {len(chosen)} roles, {len(chosen) - len(wrong)} equal, {len(wrong)} differ")
     return 1 if wrong else 0
 
 
