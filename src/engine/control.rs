@@ -382,6 +382,7 @@ fn reload(call: &Call, inventory: &mut crate::inventory::Inventory) -> Result<()
 fn group_by(call: &Call, arguments: GroupBy) -> Result<Outcome, Trouble> {
     let key = arguments.key.0.replace(' ', "-");
     let parents = arguments.parents.map(|parents| parents.0).unwrap_or_else(|| vec!["all".into()]);
+    let parents: Vec<String> = parents.iter().map(|parent| parent.replace(' ', "-")).collect();
     let fresh = {
         let inventory = call.on.play.run.inventory.read().unwrap_or_else(|p| p.into_inner());
         let known = inventory.hosts.get(&*call.on.host.name);
@@ -392,9 +393,8 @@ fn group_by(call: &Call, arguments: GroupBy) -> Result<Outcome, Trouble> {
         let span = Span::generated();
         inventory.add_host(&host, Some(&group), &span);
         for parent in above.iter().filter(|parent| *parent != "all") {
-            let parent = parent.replace(' ', "-");
-            inventory.add_group(&parent, &span);
-            inventory.add_child(&parent, &group, &span)?;
+            inventory.add_group(parent, &span);
+            inventory.add_child(parent, &group, &span)?;
         }
         Ok(())
     });

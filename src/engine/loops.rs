@@ -63,8 +63,8 @@ pub async fn items(call: &Call) -> Result<Result<Vec<Item>, Outcome>, Trouble> {
     };
     let control = &call.task.loop_control;
     let loop_var = name(&control.loop_var, "item");
-    let extended = control.extended.as_ref().and_then(Node::as_bool).unwrap_or(false);
-    let all_items = control.extended_allitems.as_ref().and_then(Node::as_bool).unwrap_or(true);
+    let extended = truth(call, control.extended.as_ref()).await?.unwrap_or(false);
+    let all_items = truth(call, control.extended_allitems.as_ref()).await?.unwrap_or(true);
     let count = values.len();
     let all: Value = values.iter().cloned().collect();
     let mut items = Vec::with_capacity(count);
@@ -103,6 +103,15 @@ pub async fn items(call: &Call) -> Result<Result<Vec<Item>, Outcome>, Trouble> {
         items.push(Item { call: call.with_locals(layer), value: value.clone() });
     }
     Ok(Ok(items))
+}
+
+/// An option of the loop that is a truth value, or a template of one.
+async fn truth(call: &Call, node: Option<&Node>) -> Result<Option<bool>, Trouble> {
+    let Some(node) = node else { return Ok(None) };
+    let value = call.known(node).await?;
+    let wrong = || crate::source::Diag::error(format!("{} is no truth value", crate::template::display(&value)));
+    let parsed = crate::modules::scalars::Flag::parse(&crate::template::to_json(&value));
+    parsed.map(Some).ok_or_else(|| wrong().at(&node.span).into())
 }
 
 /// What stands behind `loop`. Items of which a check knows only a part, or nothing, are items all the same: each says

@@ -14,7 +14,7 @@ use crate::modules::{self, FreeForm, Outcome, Reach};
 use crate::playbook::{as_written, wrong_value};
 use crate::secret::Secret;
 use crate::source::{Diag, Node};
-use crate::template::{Value, display, to_json};
+use crate::template::{Value, display, from_json, to_json};
 use crate::wire::{Become, BecomeMethod, Detach, OnFailure, TaskRequest};
 use serde_json::Map;
 use std::collections::BTreeMap;
@@ -209,14 +209,17 @@ pub async fn arguments(
 ) -> Result<Known<Map<String, serde_json::Value>>, Trouble> {
     let action = &call.task.action;
     let mut entries: Vec<(Node, Node)> = Vec::new();
+    // What stands nearest to the task takes the place of all that stands further out for the same module.
     let defaults = call.frame.gathered(&call.task.keywords, |k| &k.module_defaults);
-    for defaults in defaults {
-        for name in std::iter::once(&module.name).chain(module.aliases) {
-            if let Some(map) = defaults.as_map().and_then(|map| map.get(name)).and_then(Node::as_map) {
-                entries.extend(map.iter().map(|(k, v)| (k.clone(), v.clone())));
-            }
-        }
-    }
+    let of_module = defaults.iter().rev().find_map(|defaults| {
+        let map = defaults.as_map()?;
+        std::iter::once(&module.name).chain(module.aliases).find_map(|name| map.get(name)).and_then(Node::as_map)
+    });
+    let of_group = module.action_group().and_then(|group| {
+        defaults.iter().rev().find_map(|defaults| defaults.as_map()?.get(group).and_then(Node::as_map))
+    });
+    let each = of_group.into_iter().chain(of_module);
+    entries.extend(each.flat_map(|map| map.iter().map(|(k, v)| (k.clone(), v.clone()))));
     let by_default = entries.len();
     entries.extend(action.args.iter().cloned());
     let mut all = Map::new();
@@ -339,11 +342,7 @@ async fn environment(call: &Call) -> Result<BTreeMap<String, String>, Trouble> {
                 return Err(Diag::error("`environment` is not a mapping").at(&node.span).into());
             };
             for (name, value) in map {
-                let text = match value {
-                    serde_json::Value::String(text) => text,
-                    other => other.to_string(),
-                };
-                all.insert(name, text);
+                all.insert(name, display(&from_json(&value)));
             }
         }
     }

@@ -100,7 +100,8 @@ impl Walker {
                 }
             }
         }
-        if !run.tags.selects(&tags) {
+        // Handlers are not selected: whoever notified them was.
+        if !call.frame.handler && !run.tags.selects(&tags) {
             return Ok(false);
         }
         if !run.started.load(Ordering::SeqCst) {
@@ -254,7 +255,10 @@ impl Walker {
             };
         }
         match self.prepare(call).await? {
-            Prepared::Done(outcome) => self.conclude_in_turn(call, finish::quick(call, outcome)).await,
+            Prepared::Done(outcome) => {
+                let finished = finish::finish(call, Answer::Outcome(outcome), None, 0.0).await;
+                self.conclude_in_turn(call, finished).await
+            }
             Prepared::Finished(finished) => self.conclude_in_turn(call, *finished).await,
             Prepared::Flow(flow) => Ok(flow),
             Prepared::Sent(sent) => {

@@ -192,12 +192,15 @@ fn magic(at: At<'_>) -> Arc<Layer> {
     if let Some(role) = at.task.and_then(|task| task.role.as_ref()).or(at.frame.role.as_ref()) {
         set("role_name", Value::from(&*role.name));
         set("ansible_role_name", Value::from(&*role.name));
-        // Not there for a role that no other has brought.
-        if !role.parents.is_empty() {
-            set("ansible_parent_role_names", role.parents.iter().map(|role| Value::from(&*role.name)).collect());
+        // Those whose tasks include or import it, the nearest first; who needs it as a dependency is none of them.
+        let chain: Vec<_> = role.parents.iter().chain([role]).collect();
+        let links = chain.windows(2).filter(|link| !link[0].dependency_names.contains(&link[1].name));
+        let parents: Vec<_> = links.map(|link| link[0]).rev().collect();
+        if !parents.is_empty() {
+            set("ansible_parent_role_names", parents.iter().map(|role| Value::from(&*role.name)).collect());
+            let paths = parents.iter().map(|role| Value::from(crate::template::absolute(&role.path)));
+            set("ansible_parent_role_paths", paths.collect());
         }
-        let paths = role.parents.iter().map(|role| Value::from(crate::template::absolute(&role.path)));
-        set("ansible_parent_role_paths", paths.collect());
         set("role_path", Value::from(crate::template::absolute(&role.path)));
     }
     match at.batch {

@@ -344,7 +344,8 @@ impl Walker {
                 self.this.batch.board.emit(&position.child(1), event);
             }
         }
-        if block.always.is_empty() || flow == Flow::Unreachable {
+        // Whom `meta: end_host` or `end_play` has sent away runs nothing any more.
+        if block.always.is_empty() || matches!(flow, Flow::Unreachable | Flow::End) {
             return flow;
         }
         let failure = self.this.failure.lock().unwrap_or_else(|p| p.into_inner()).take();
@@ -370,7 +371,8 @@ impl Walker {
 
     /// `ansible_failed_task` and `ansible_failed_result`, for the rescue.
     fn describe_failure(&self, failure: &Failure, position: &Position) {
-        let stamp = self.this.stamp(position);
+        // Where the rescue begins: behind what a rescue inside of the block was told.
+        let stamp = self.this.stamp(&position.child(1));
         let task = &failure.finished.task;
         // A task without a name is shown by its action, and has none for who asks.
         let unnamed =
@@ -409,7 +411,7 @@ impl Walker {
                     if flow != Flow::GoOn {
                         return flow;
                     }
-                    // One that tags left out has not run.
+                    // One that `--step` left out has not run.
                     if this.host.counters() != before {
                         this.play.run.note_ran(&this.host.name, &handler);
                     }

@@ -90,6 +90,14 @@ pub struct Module {
     pub action: Option<Action>,
 }
 
+impl Module {
+    /// The group of actions it belongs to, as `module_defaults` names it. Of the collections whose modules are here only
+    /// community.mysql has one (its `meta/runtime.yml`).
+    pub fn action_group(&self) -> Option<&'static str> {
+        self.name.starts_with("community.mysql.").then_some("group/community.mysql.all")
+    }
+}
+
 /// The host half of a module.
 pub type Run = fn(Map<String, Value>, &mut Machine, &mut Context<'_>) -> Result<Outcome, ModuleError>;
 

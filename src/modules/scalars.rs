@@ -163,6 +163,7 @@ impl FileMode {
                     if !(all || who.contains(class)) {
                         continue;
                     }
+                    // Each operation sees what those before it have made, as with chmod.
                     let mut bits = 0;
                     let mut extra = 0;
                     for permission in permissions.chars() {
@@ -170,13 +171,13 @@ impl FileMode {
                             'r' => bits |= 4,
                             'w' => bits |= 2,
                             'x' => bits |= 1,
-                            'X' => bits |= u32::from(directory || current & 0o111 != 0),
+                            'X' => bits |= u32::from(directory || mode & 0o111 != 0),
                             's' if class != 'o' => extra |= special,
                             't' if class == 'o' => extra |= special,
                             's' | 't' => {}
-                            'u' => bits |= (current >> 6) & 7,
-                            'g' => bits |= (current >> 3) & 7,
-                            'o' => bits |= current & 7,
+                            'u' => bits |= (mode >> 6) & 7,
+                            'g' => bits |= (mode >> 3) & 7,
+                            'o' => bits |= mode & 7,
                             _ => return Err(bad()),
                         }
                     }
@@ -241,7 +242,9 @@ mod tests {
             ("a-x", 0o755, false, 0o644),
             ("u=rwX,go=rX", 0o600, true, 0o755),
             ("u=rwX,go=rX", 0o600, false, 0o644),
-            ("u+x,g=u", 0o640, false, 0o760),
+            ("u+x,g=u", 0o640, false, 0o770),
+            ("u+rwx,g=u-w", 0o444, false, 0o754),
+            ("u+x,go=X", 0o644, false, 0o711),
             ("+x", 0o644, false, 0o755),
             ("g+s", 0o750, true, 0o2750),
             ("o+t", 0o777, true, 0o1777),

@@ -169,8 +169,11 @@ impl Loader<'_> {
             .position(|candidate| candidate.key.as_str().is_some_and(|word| word.contains('.')))
             .or_else(|| unknown.iter().position(|c| near(c) && !misspelt(c)))
             .or_else(|| unknown.iter().position(|candidate| !misspelt(candidate)))
-            // One word alone, near to a keyword and to a module: the module's absence is the error.
-            .or_else(|| (unknown.len() == 1 && unknown.iter().any(near)).then_some(0));
+            // One word alone, near to a keyword and to a module, or with a module's arguments: the module's absence is the error.
+            .or_else(|| {
+                let alone = unknown.len() == 1;
+                (alone && unknown.iter().any(|c| near(c) || c.value.as_map().is_some())).then_some(0)
+            });
         let chosen = at.map(|at| unknown.remove(at));
         for candidate in &unknown {
             self.error(place.unknown(&candidate.key));

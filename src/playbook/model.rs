@@ -68,7 +68,7 @@ pub struct Play {
     pub tasks: Vec<Step>,
     /// `post_tasks`
     pub post_tasks: Vec<Step>,
-    /// The play's handlers, then those of its roles. Of handlers with one name the last wins.
+    /// The handlers of its roles, then the play's own. Of handlers with one name the last wins.
     pub handlers: Vec<Step>,
     /// All roles known before the play runs (`roles`, dependencies, `import_role`), in order: their defaults and
     /// vars are visible in the whole play.

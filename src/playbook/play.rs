@@ -181,8 +181,8 @@ impl Loader<'_> {
         play.tasks = self.section(map, "tasks", file, &context);
         play.post_tasks = self.section(map, "post_tasks", file, &context);
         let of_play = TaskContext { handler: true, ..context };
-        play.handlers = self.section(map, "handlers", file, &of_play);
-        play.handlers.append(&mut handlers);
+        play.handlers = handlers;
+        play.handlers.append(&mut self.section(map, "handlers", file, &of_play));
         play.handlers.append(&mut self.role_handlers);
         play.all_roles = std::mem::take(&mut self.roles);
         Some(play)

@@ -197,7 +197,8 @@ impl Vault {
         self.encrypt_with_salt(clear, id, &salt)
     }
 
-    fn encrypt_with_salt(&self, clear: &[u8], id: Option<&str>, salt: &[u8]) -> Result<String, VaultError> {
+    /// The same with a salt that is given, of any length: the text is the same each time.
+    pub fn encrypt_with_salt(&self, clear: &[u8], id: Option<&str>, salt: &[u8]) -> Result<String, VaultError> {
         let n = id.map_or(Ok(0), |id| self.number(id))?;
         let (name, _) = self.passwords.get(n).ok_or(VaultError::NoPassword)?;
         self.seal_with_salt(clear, n, name, salt)

@@ -13,8 +13,8 @@ import yaml
 WATCHED = "/etc /opt /srv /usr/local /home /root /var/spool/cron"
 
 # What programs write themselves, each at its own time, or with what is each host's own.
-OWN = ("/etc/machine-id", "/etc/ssh/ssh_host", "/etc/ld.so.cache", "/etc/mailcap", "/etc/.pwd.lock", "/root/.ansible", "/etc/shadow", "/etc/gshadow",
-       "/etc/ssl/certs", "/root/.cache", "/var/spool/cron/crontabs\t")
+OWN = ("/etc/machine-id", "/etc/ssh/ssh_host", "/etc/ld.so.cache", "/etc/mailcap", "/etc/.pwd.lock", "/.ansible", "/.cache", "/etc/shadow", "/etc/gshadow",
+       "/etc/ssl/certs", "/var/spool/cron/crontabs\t")
 
 # What comes from a mirror or from the moment, for every role alike.
 IGNORED = ["ansible_facts", "cache_update_time", "cache_updated", "stdout", "stderr", "stdout_lines", "stderr_lines", "status", "backup_file",

@@ -218,8 +218,7 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
 
 /// The serial number; one of more digits than numbers of JSON have is a text.
 pub(super) fn serial_value(certificate: &Certificate) -> Value {
-    let text = certificate.serial_text();
-    text.parse::<u64>().map_or_else(|_| Value::from(text.clone()), Value::from)
+    super::extensions::number(&certificate.serial)
 }
 
 pub(super) fn read(pem: &[u8]) -> Option<Certificate> {

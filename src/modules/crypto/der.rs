@@ -203,24 +203,24 @@ impl Certificate {
         let extensions = list.map_or(Some(Vec::new()), extensions)?;
         Some(Certificate { serial, issuer, not_before, not_after, subject, key, extensions, signature, version })
     }
+}
 
-    /// The serial number in decimal.
-    pub fn serial_text(&self) -> String {
-        let mut digits = vec![0u8];
-        for byte in &self.serial {
-            let mut carry = u32::from(*byte);
-            for digit in &mut digits {
-                let sum = u32::from(*digit) * 256 + carry;
-                *digit = (sum % 10) as u8;
-                carry = sum / 10;
-            }
-            while carry > 0 {
-                digits.push((carry % 10) as u8);
-                carry /= 10;
-            }
+/// A number of any length, in decimal digits.
+pub(super) fn decimal(bytes: &[u8]) -> String {
+    let mut digits = vec![0u8];
+    for byte in bytes {
+        let mut carry = u32::from(*byte);
+        for digit in &mut digits {
+            let sum = u32::from(*digit) * 256 + carry;
+            *digit = (sum % 10) as u8;
+            carry = sum / 10;
         }
-        digits.iter().rev().map(|digit| char::from(b'0' + digit)).collect()
+        while carry > 0 {
+            digits.push((carry % 10) as u8);
+            carry /= 10;
+        }
     }
+    digits.iter().rev().map(|digit| char::from(b'0' + digit)).collect()
 }
 
 /// `YYYYMMDDHHMMSSZ`, whichever of the two forms it has.

@@ -48,14 +48,63 @@ pub(super) fn told(extensions: &[Extension]) -> Map<String, Value> {
     let key = of("2.5.29.14").and_then(|extension| der::one(&extension.value));
     all.insert("subject_key_identifier".into(), key.map(|key| colons(key.inside)).into());
     let authority = of("2.5.29.35").and_then(|extension| der::one(&extension.value));
-    let named = authority.and_then(|authority| authority.elements().find(|part| part.tag == 0x80));
-    all.insert("authority_key_identifier".into(), named.map(|key| colons(key.inside)).into());
+    let part = |tag: u8| authority.and_then(|authority| authority.elements().find(|part| part.tag == tag));
+    all.insert("authority_key_identifier".into(), part(0x80).map(|key| colons(key.inside)).into());
+    let issuer = part(0xa1).and_then(|names| {
+        names.elements().map(|name| general_name(name.tag, name.inside)).collect::<Option<Vec<String>>>()
+    });
+    all.insert("authority_cert_issuer".into(), issuer.into());
+    let serial = part(0x82).map(|serial| number(serial.inside));
+    all.insert("authority_cert_serial_number".into(), serial.unwrap_or(Value::Null));
     let by_oid = extensions.iter().map(|extension| {
         let value = base64::engine::general_purpose::STANDARD.encode(&extension.value);
         (extension.oid.clone(), json!({"critical": extension.critical, "value": value}))
     });
     all.insert("extensions_by_oid".into(), by_oid.collect::<Map<String, Value>>().into());
     all
+}
+
+/// A serial number: beyond 64 bits it is a text of its digits.
+pub(super) fn number(bytes: &[u8]) -> Value {
+    let text = der::decimal(bytes);
+    text.parse::<u64>().map_or_else(|_| Value::from(text.clone()), Value::from)
+}
+
+/// Where a certificate says that its state (`ocsp_uri`) and its issuer's certificate (`issuer_uri`) are to be had, by
+/// RFC 5280, 4.2.2.1.
+pub(super) fn places(extensions: &[Extension]) -> [(&'static str, Value); 2] {
+    let access = extensions.iter().find(|extension| extension.oid == "1.3.6.1.5.5.7.1.1");
+    let of = |method: &str| {
+        let list = access.and_then(|access| der::one(&access.value))?;
+        list.elements().find_map(|description| {
+            let mut parts = description.elements();
+            let same = der::oid(parts.next()?.inside)? == method;
+            let place = parts.next().filter(|place| same && place.tag == 0x86)?;
+            Some(Value::from(String::from_utf8_lossy(place.inside)))
+        })
+    };
+    [
+        ("ocsp_uri", of("1.3.6.1.5.5.7.48.1").unwrap_or(Value::Null)),
+        ("issuer_uri", of("1.3.6.1.5.5.7.48.2").unwrap_or(Value::Null)),
+    ]
+}
+
+/// OpenSSL's name of how something is signed; one that is not known here keeps its numbers.
+pub(super) fn signature_name(oid: &str) -> &str {
+    const NAMES: [(&str, &str); 11] = [
+        ("1.2.840.113549.1.1.5", "sha1WithRSAEncryption"),
+        ("1.2.840.113549.1.1.10", "rsassaPss"),
+        ("1.2.840.113549.1.1.11", "sha256WithRSAEncryption"),
+        ("1.2.840.113549.1.1.12", "sha384WithRSAEncryption"),
+        ("1.2.840.113549.1.1.13", "sha512WithRSAEncryption"),
+        ("1.2.840.10045.4.1", "ecdsa-with-SHA1"),
+        ("1.2.840.10045.4.3.2", "ecdsa-with-SHA256"),
+        ("1.2.840.10045.4.3.3", "ecdsa-with-SHA384"),
+        ("1.2.840.10045.4.3.4", "ecdsa-with-SHA512"),
+        ("1.3.101.112", "ED25519"),
+        ("1.3.101.113", "ED448"),
+    ];
+    NAMES.iter().find(|(known, _)| *known == oid).map_or(oid, |(_, name)| name)
 }
 
 fn usage(value: &[u8]) -> Option<Value> {

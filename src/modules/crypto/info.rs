@@ -207,8 +207,10 @@ fn certificate(arguments: Map<String, Value>, machine: &mut Machine, context: &m
         .with("not_after", said.not_after.clone())
         .with("expired", until.is_some_and(|until| until < now))
         .with("valid_at", valid)
+        .with("signature_algorithm", extensions::signature_name(&said.signature))
         .with("serial_number", serial_value(&said));
     outcome.data.extend(extensions::told(&said.extensions));
+    outcome.data.extend(extensions::places(&said.extensions).map(|(name, place)| (name.into(), place)));
     let tool = Tool::new()?;
     let whole = der::pem(&text).unwrap_or_default();
     let outcome = outcome.with("fingerprints", tool.fingerprints(machine, &whole)?);

@@ -291,7 +291,8 @@ fn remote(arguments: &Copy, machine: &mut Machine) -> Step<Outcome> {
     Ok(outcome)
 }
 
-/// One file of the host. A copy that is written takes the source's mode where none is given, as in Ansible.
+/// One file of the host. Where no mode is given, a file that is new has the usual one, and one that is written anew takes the
+/// source's, as in Ansible.
 fn remote_file(
     placement: &Placement<'_>,
     machine: &mut Machine,
@@ -307,7 +308,7 @@ fn remote_file(
     let preserve =
         matches!(placement.common.mode, Some(FileMode::Preserve)) || keep_mode && placement.common.mode.is_none();
     let differs = !machine.has_contents_of(dest, placement.follow, &mut source)?;
-    let take = preserve || differs && placement.common.mode.is_none();
+    let take = preserve || differs && placement.common.mode.is_none() && machine.exists(dest)?;
     let common = Common { mode: if take { Some(&source_mode) } else { placement.common.mode }, ..placement.common };
     let options = WriteOptions {
         attributes: common.resolve(machine, dest, placement.follow, Kind::File)?,

@@ -48,19 +48,19 @@ fn run(mut arguments: Map<String, Value>, machine: &mut Machine, context: &mut C
     let arguments: Fetch = decode(arguments)?;
     begin(machine, context);
     let path = expand(machine, &arguments.src)?;
-    let missing = |why: &str| {
+    let missing = |why: &str, ignored: &str| {
         if arguments.fail_on_missing.0 {
             Err(ModuleError::Failed(format!("{why}: {}", path.display())))
         } else {
             let mut outcome = Outcome::ok().with("file", arguments.src.0.as_str()).with("missing", true);
-            outcome.msg = Some(format!("{why}, not transferring, ignored"));
+            outcome.msg = Some(format!("{why}{ignored}"));
             Ok(outcome)
         }
     };
     match machine.stat(&path)? {
-        None => return missing("the remote file does not exist"),
-        Some(stat) if stat.is_dir() => return missing("remote file is a directory, fetch cannot work on directories"),
-        Some(stat) if !stat.is_file() => return missing("the remote file is no regular file"),
+        None => return missing("the remote file does not exist", ", not transferring, ignored"),
+        Some(stat) if stat.is_dir() => return missing("remote file is a directory, fetch cannot work on directories", ""),
+        Some(stat) if !stat.is_file() => return missing("the remote file is no regular file", ", not transferring, ignored"),
         Some(_) => {}
     }
     let digests = machine.file_digests(&path)?;

@@ -83,6 +83,19 @@ struct Work<'a> {
 fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Context<'_>) -> Step<Outcome> {
     let arguments: File = decode(arguments)?;
     begin(machine, context);
+    match settle(&arguments, machine) {
+        // Who ignores the failure finds what is at the path, as of Ansible's.
+        Err(ModuleError::Failed(why)) => {
+            let path = trimmed(expand(machine, &arguments.path)?);
+            let mut outcome = Outcome::failed(why).with("path", show(&path));
+            describe(machine, &path, &mut outcome)?;
+            Ok(outcome)
+        }
+        other => other,
+    }
+}
+
+fn settle(arguments: &File, machine: &mut Machine) -> Step<Outcome> {
     let mut outcome = Outcome::ok();
     let common = arguments.common();
     common.check(&mut outcome)?;

@@ -67,13 +67,18 @@ fn with_secret(state: &State<'_, '_>, args: &Args) -> Result<(Vault, String), mi
     Ok((vault, id))
 }
 
-/// `vault(secret)`
+/// `vault(secret, salt)`: with a salt of one's own the text is the same each time.
 pub(super) fn vault(state: &mut State<'_, '_>, args: &Args) -> R {
     let (vault, id) = with_secret(state, args)?;
     let value = args.value();
     let clear = value.as_str().ok_or_else(|| fail(format!("vault: needs text, not '{}'", py::type_name(&value))))?;
-    let text = vault.encrypt(clear.as_bytes(), Some(&id)).map_err(|e| fail(format!("vault: {e}")))?;
-    Ok(Value::from(text))
+    let salt = args.text(2, "salt").filter(|_| args.name() == "vault");
+    let text = match salt {
+        Some(salt) if salt.is_empty() => return Err(fail("vault: an empty salt")),
+        Some(salt) => vault.encrypt_with_salt(clear.as_bytes(), Some(&id), salt.as_bytes()),
+        None => vault.encrypt(clear.as_bytes(), Some(&id)),
+    };
+    text.map(Value::from).map_err(|e| fail(format!("vault: {e}")))
 }
 
 /// `unvault(secret)`

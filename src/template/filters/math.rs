@@ -264,7 +264,11 @@ pub(super) fn human_to_bytes(args: &Args) -> R {
     } else {
         matches!(rest, "" | "B" | "b" | "byte" | "bytes" | "iB")
     };
-    if !spelled && !allowed {
+    let whole = ["kilo", "mega", "giga", "tera", "peta", "exa", "zeta", "yotta"];
+    let named = lower
+        .strip_suffix(if bits { "bit" } else { "byte" })
+        .is_some_and(|name| whole.contains(&name));
+    if !spelled && !allowed && !named {
         return Err(bad());
     }
     let scale = if spelled { 1.0 } else { factor(first.to_ascii_uppercase()).ok_or_else(bad)? };

@@ -364,10 +364,52 @@ pub(super) fn ini(call: &Call<'_>) -> Found {
             out.append(&mut matching);
             continue;
         }
-        match found.or_else(|| get("default")) {
+        let interpolates = !properties && get("interpolation").is_none_or(|given| {
+            crate::source::parse_bool(&given) != Some(false)
+        });
+        match found {
+            Some(value) if interpolates => out.push(Value::from(interpolated(&content, &wanted, &value, 10)?)),
             Some(value) => out.push(Value::from(value)),
-            None => out.push(Value::from("")),
+            None => out.push(Value::from(get("default").unwrap_or_default())),
         }
     }
     Ok(out)
+}
+
+/// Python's `BasicInterpolation`: `%(name)s` is what the option `name` of the section or of `[DEFAULT]` says, and `%%` one `%`.
+fn interpolated(content: &str, section: &str, value: &str, depth: u32) -> Result<String, Error> {
+    let bad = |why: &str| fail(format!("ini: {why} in '{value}' (interpolation=false takes it as it is written)"));
+    if depth == 0 {
+        return Err(bad("values refer to each other too deeply"));
+    }
+    let mut out = String::new();
+    let mut rest = value;
+    while let Some((before, after)) = rest.split_once('%') {
+        out += before;
+        if let Some(after) = after.strip_prefix('%') {
+            out.push('%');
+            rest = after;
+            continue;
+        }
+        let named = after.strip_prefix('(').and_then(|after| after.split_once(")s"));
+        let Some((name, after)) = named else { return Err(bad("'%' must be followed by '%' or '(name)s'")) };
+        let option = option_of(content, section, name).or_else(|| option_of(content, "DEFAULT", name));
+        let option = option.ok_or_else(|| bad(&format!("there is no option '{name}' for '%({name})s'")))?;
+        out += &interpolated(content, section, option, depth - 1)?;
+        rest = after;
+    }
+    Ok(out + rest)
+}
+
+/// What an option of a section says.
+fn option_of<'a>(content: &'a str, section: &str, name: &str) -> Option<&'a str> {
+    let mut inside = false;
+    content.lines().map(str::trim).find_map(|line| {
+        if let Some(begun) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            inside = begun == section;
+            return None;
+        }
+        let (key, value) = line.split_once(['=', ':']).filter(|_| inside && !line.starts_with(['#', ';']))?;
+        key.trim().eq_ignore_ascii_case(name).then(|| value.trim())
+    })
 }

@@ -134,7 +134,9 @@ pub(super) fn sequence(call: &Call<'_>) -> Found {
         } else {
             let text = py::str(&term);
             if text.contains('=') {
-                for pair in text.split_whitespace() {
+                // Quotes hold a value together, as in a module's `key=value`.
+                let pairs = shlex::split(&text).ok_or_else(|| fail("sequence: a quote is not closed"))?;
+                for pair in &pairs {
                     let (key, value) =
                         pair.split_once('=').ok_or_else(|| fail("sequence: expected key=value pairs"))?;
                     set(key, value)?;
