@@ -291,6 +291,7 @@ async fn meta(walker: &Walker, call: &Call, arguments: &Map<String, Value>) -> R
         }
         MetaAction::EndHost => {
             on.batch.board.settle(on.index, call.position()).await;
+            on.batch.send_away(on.index, call.position());
             silent(Flow::End)
         }
         MetaAction::EndRole => silent(Flow::EndRole),

@@ -288,10 +288,10 @@ pub fn of_loop(call: &Call, results: Vec<Finished>) -> Finished {
     };
     let mut json = Map::new();
     json.insert("changed".into(), json!(any(TaskStatus::Changed)));
-    json.insert("failed".into(), json!(status == TaskStatus::Failed));
-    if status == TaskStatus::Skipped {
-        json.insert("skipped".into(), json!(true));
+    if status == TaskStatus::Failed {
+        json.insert("failed".into(), json!(true));
     }
+    json.insert("skipped".into(), json!(status == TaskStatus::Skipped));
     json.insert("msg".into(), json!(msg));
     json.insert("results".into(), results.iter().map(|r| serde_json::Value::Object(r.json.clone())).collect());
     let mut entries: Vec<(Value, Value)> = json

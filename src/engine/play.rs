@@ -91,6 +91,8 @@ pub struct Batch {
     pub once: Mutex<HashMap<Position, Arc<super::once::Once>>>,
     /// Where in the play hosts failed or were lost: others, further back, still count them as present.
     pub left_at: Mutex<HashMap<usize, Position>>,
+    /// Where hosts were sent away (`meta: end_host`): no failure, and no longer there for those behind.
+    pub sent_away: Mutex<HashMap<usize, Position>>,
     /// Somebody ended the batch (`meta: end_batch`, `end_play`) or a fatal error did.
     pub ended: Mutex<Option<Ending>>,
     /// The lists of hosts that were asked for last.
@@ -129,6 +131,7 @@ impl Batch {
             turns: Mutex::default(),
             once: Mutex::default(),
             left_at: Mutex::default(),
+            sent_away: Mutex::default(),
             ended: Mutex::default(),
             lists: Mutex::default(),
         }
@@ -166,10 +169,17 @@ impl Batch {
         self.left_at.lock().unwrap_or_else(|p| p.into_inner()).len()
     }
 
-    /// The hosts that had not failed before `position`, in order.
+    /// A host goes no further (`meta: end_host`).
+    pub fn send_away(&self, index: usize, position: &Position) {
+        self.sent_away.lock().unwrap_or_else(|p| p.into_inner()).insert(index, position.clone());
+    }
+
+    /// The hosts that had neither failed nor been sent away before `position`, in order.
     pub fn present_at(&self, position: &Position) -> Vec<usize> {
         let left = self.left_at.lock().unwrap_or_else(|p| p.into_inner());
-        (0..self.hosts.len()).filter(|index| left.get(index).is_none_or(|at| at >= position)).collect()
+        let sent = self.sent_away.lock().unwrap_or_else(|p| p.into_inner());
+        let there = |index: &usize| [&left, &sent].iter().all(|gone| gone.get(index).is_none_or(|at| at >= position));
+        (0..self.hosts.len()).filter(there).collect()
     }
 
     /// Why it ends, if so.
@@ -509,7 +519,7 @@ fn host_patterns(scope: &Scope, hosts: &Node) -> Result<Vec<String>, Diag> {
 
 /// What a play's own keywords are evaluated with.
 pub fn bare_scope(run: &Run, vars: &Arc<Layer>) -> Scope {
-    Scope::from_layers(&run.templar, vec![vars.clone(), run.extra.clone(), run.magic.clone()])
+    Scope::from_layers(&run.templar, vec![vars.clone(), run.extra.clone(), run.magic.clone(), groups(run)])
 }
 
 /// All hosts that a play's pattern names, `--limit` aside.

@@ -344,12 +344,14 @@ impl Walker {
                 Prepared::Flow(flow) => return Err(Trouble::Flow(flow)),
                 Prepared::Sent(sent) => {
                     this.batch.board.submitted(this.index, &call.info);
+                    let delegated_to = sent.delegated_to.clone();
                     let answer = sent.answer(call).await;
                     // What was sent before must be known before this answer is looked at.
                     this.batch.board.settle(this.index, call.position()).await;
                     let finished = match answer {
                         Some((answer, seconds, changes)) => {
-                            Ok(finish::finish(call, answer, Some(changes), seconds).await)
+                            let finished = finish::finish(call, answer, Some(changes), seconds).await;
+                            Ok(Finished { delegated_to, ..finished })
                         }
                         None => Err(Trouble::Flow(this.state())), // not run: something before it failed
                     };

@@ -163,7 +163,12 @@ impl Loader<'_> {
         }
         let keywords = Arc::new(keywords);
         play.keywords = keywords.clone();
-        let context = TaskContext { playbook_dir: play.directory.clone(), ..TaskContext::default() }.inside(&keywords);
+        let mut context =
+            TaskContext { playbook_dir: play.directory.clone(), ..TaskContext::default() }.inside(&keywords);
+        // Names of roles and of imported files may begin with it.
+        let directory = std::path::absolute(&play.directory).unwrap_or_else(|_| play.directory.clone());
+        let directory = Node::string(play.span.clone(), &*directory.to_string_lossy());
+        context.vars.push((Arc::from("playbook_dir"), directory));
         self.roles.clear();
         self.role_handlers.clear();
         let mut handlers = Vec::new();

@@ -103,7 +103,8 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
 
 /// Standard input as bytes.
 pub(super) fn stdin(text: Option<Text>, newline: Flag) -> Option<Vec<u8>> {
-    text.map(|t| if newline.0 { format!("{}\n", t.0) } else { t.0 }.into_bytes())
+    // Nothing to say is said without a newline, too.
+    text.map(|t| if newline.0 && !t.0.is_empty() { format!("{}\n", t.0) } else { t.0 }.into_bytes())
 }
 
 #[cfg(test)]

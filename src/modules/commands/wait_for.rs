@@ -106,8 +106,12 @@ fn run(
             .with("path", wait.path.clone())
             .with("port", wait.port.map(|p| p.0))
             .with("search_regex", wait.search_regex.as_ref().map(|s| s.0.clone()));
-        outcome = outcome.with("match_groups", matched.unwrap_or_default());
-        outcome.with("match_groupdict", json!({}))
+        let matched = matched.unwrap_or_default();
+        let names = pattern.iter().flat_map(|pattern| pattern.capture_names().skip(1));
+        let named =
+            names.zip(&matched).filter_map(|(name, text)| Some((name?.to_string(), Value::from(text.as_str()))));
+        outcome = outcome.with("match_groupdict", named.collect::<Map<String, Value>>());
+        outcome.with("match_groups", matched)
     };
     if machine.predicted() {
         if wait.port.is_none() && wait.path.is_none() {

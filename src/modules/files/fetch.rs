@@ -59,8 +59,12 @@ fn run(mut arguments: Map<String, Value>, machine: &mut Machine, context: &mut C
     };
     match machine.stat(&path)? {
         None => return missing("the remote file does not exist", ", not transferring, ignored"),
-        Some(stat) if stat.is_dir() => return missing("remote file is a directory, fetch cannot work on directories", ""),
-        Some(stat) if !stat.is_file() => return missing("the remote file is no regular file", ", not transferring, ignored"),
+        Some(stat) if stat.is_dir() => {
+            return missing("remote file is a directory, fetch cannot work on directories", "");
+        }
+        Some(stat) if !stat.is_file() => {
+            return missing("the remote file is no regular file", ", not transferring, ignored");
+        }
         Some(_) => {}
     }
     let digests = machine.file_digests(&path)?;

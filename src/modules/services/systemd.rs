@@ -79,7 +79,7 @@ fn run(
                 "one of the following is required: state, enabled, masked, daemon_reload, daemon_reexec".into(),
             ));
         }
-        return Ok(Outcome::ok().with("name", Value::Null));
+        return Ok(Outcome::ok().with("name", Value::Null).with("status", Map::new()));
     };
     let wanted = Wanted {
         name,

@@ -352,7 +352,8 @@ impl minijinja::value::Object for Group {
 /// `map('filter', …)` and `map(attribute=…, default=…)`
 pub(super) fn map(state: &mut State<'_, '_>, args: &Args) -> R {
     let mut out = Vec::new();
-    if let Some((_, by)) = args.named().iter().find(|(k, _)| k == "attribute") {
+    // With the name of a filter `attribute` is an argument of that one.
+    if let Some((_, by)) = args.named().iter().find(|(k, _)| k == "attribute" && args.rest(1).is_empty()) {
         let default = args.named().iter().find(|(k, _)| k == "default").map(|(_, v)| v.clone());
         for item in args.items()? {
             let found = attribute(&item, by)?;

@@ -182,8 +182,16 @@ pub(super) fn from_json(args: &Args) -> R {
         .map_err(|e| fail(format!("from_json: invalid JSON at line {} column {}", e.line(), e.column())))
 }
 
-pub(super) fn json_query(_: &Args) -> R {
-    Err(fail("json_query is not supported here; selectattr, map and dict2items do what it does"))
+/// `json_query(expression)`: JMESPath.
+pub(super) fn json_query(args: &Args) -> R {
+    args.only(2, &["expr"])?;
+    let text = args.need_text(1, "expr")?;
+    let query = jmespath::compile(&text).map_err(|e| fail(format!("json_query: {e}")))?;
+    let data =
+        jmespath::Variable::try_from(touch::to_json(&args.value())).map_err(|e| fail(format!("json_query: {e}")))?;
+    let found = query.search(data).map_err(|e| fail(format!("json_query: {e}")))?;
+    let json = serde_json::to_value(&*found).map_err(|e| fail(format!("json_query: {e}")))?;
+    Ok(touch::from_json(&json))
 }
 
 pub(super) fn from_ini(args: &Args) -> R {

@@ -265,9 +265,7 @@ pub(super) fn human_to_bytes(args: &Args) -> R {
         matches!(rest, "" | "B" | "b" | "byte" | "bytes" | "iB")
     };
     let whole = ["kilo", "mega", "giga", "tera", "peta", "exa", "zeta", "yotta"];
-    let named = lower
-        .strip_suffix(if bits { "bit" } else { "byte" })
-        .is_some_and(|name| whole.contains(&name));
+    let named = lower.strip_suffix(if bits { "bit" } else { "byte" }).is_some_and(|name| whole.contains(&name));
     if !spelled && !allowed && !named {
         return Err(bad());
     }

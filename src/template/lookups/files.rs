@@ -364,9 +364,8 @@ pub(super) fn ini(call: &Call<'_>) -> Found {
             out.append(&mut matching);
             continue;
         }
-        let interpolates = !properties && get("interpolation").is_none_or(|given| {
-            crate::source::parse_bool(&given) != Some(false)
-        });
+        let interpolates =
+            !properties && get("interpolation").is_none_or(|given| crate::source::parse_bool(&given) != Some(false));
         match found {
             Some(value) if interpolates => out.push(Value::from(interpolated(&content, &wanted, &value, 10)?)),
             Some(value) => out.push(Value::from(value)),
