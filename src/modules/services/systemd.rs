@@ -79,8 +79,12 @@ fn run(
                 "one of the following is required: state, enabled, masked, daemon_reload, daemon_reexec".into(),
             ));
         }
-        return Ok(Outcome::ok());
+        return Ok(Outcome::ok().with("name", Value::Null));
     };
+    if let Some(letter) = name.chars().find(|letter| matches!(letter, '*' | '?' | '[')) {
+        let why = format!("patterns are not taken, and `{letter}` in `{name}` makes it one");
+        return Err(ModuleError::argument("name", why));
+    }
     let wanted = Wanted {
         name,
         state: arguments.state,
