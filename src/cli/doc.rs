@@ -39,10 +39,11 @@ pub fn run(arguments: &DocArguments) -> ExitCode {
                 ExitCode::SUCCESS
             }
             None => {
-                let names = modules::names();
-                let near = did_you_mean(name, names.iter().copied());
-                let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-                eprintln!("error: there is no module `{name}`{hint}");
+                let hint = modules::instead(name).map(|instead| format!(": {instead}")).or_else(|| {
+                    let near = did_you_mean(name, modules::names().iter().copied());
+                    near.map(|near| format!("; did you mean `{near}`?"))
+                });
+                eprintln!("error: there is no module `{name}`{}", hint.unwrap_or_default());
                 ExitCode::from(1)
             }
         },

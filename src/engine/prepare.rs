@@ -236,6 +236,8 @@ pub async fn arguments(
             Known::Unknown(touches) => return Ok(Known::Unknown(touches)),
         }
     }
+    // What the task says, also as one expression (`module: "{{ item }}"`), comes before what is usual for the module.
+    let said: std::collections::HashSet<String> = all.keys().cloned().collect();
     // A mistake in one argument is shown with its line, on which a password may stand as well.
     for (key, node) in &entries {
         if let (Some(name), Some(text)) = (key.as_str(), node.as_str().filter(|_| !node.has_template())) {
@@ -244,6 +246,9 @@ pub async fn arguments(
     }
     for (number, (key, node)) in entries.iter().enumerate() {
         let name = key.scalar_text().unwrap_or_default();
+        if number < by_default && said.contains(&name) {
+            continue;
+        }
         let node = as_written(&name, node);
         let value = match call.value(&node).await? {
             Known::Value(value) => value,

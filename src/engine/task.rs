@@ -146,10 +146,12 @@ impl Walker {
             }
         }
         let Some(module) = call.module else {
-            let names = modules::names();
-            let near = did_you_mean(&call.task.action.name, names.iter().copied());
-            let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-            let wrong = Diag::error(format!("there is no module `{}`{hint}", call.task.action.name));
+            let name = &call.task.action.name;
+            let hint = modules::instead(name).map(|instead| format!(": {instead}")).or_else(|| {
+                let near = did_you_mean(name, modules::names().iter().copied());
+                near.map(|near| format!("; did you mean `{near}`?"))
+            });
+            let wrong = Diag::error(format!("there is no module `{name}`{}", hint.unwrap_or_default()));
             return Err(wrong.at(&call.task.action.span).into());
         };
         // What is done here and not on the host has no queue that would drop it behind a failure: it waits until all that

@@ -1,6 +1,6 @@
 //! Certificates as part of the change list: what they say, beside the change of the files they are in.
 
-use super::{Change, Domain, Facet, Machine, Subject};
+use super::{Change, Domain, Facet, Machine, Subject, Undo};
 
 impl Machine {
     /// Records that the certificate at `path` says something else from now on, in the words of people. The files are
@@ -9,5 +9,10 @@ impl Machine {
         let side = |text: Option<&str>| text.map_or(Facet::Absent, |text| Facet::Text(text.to_string()));
         let subject = Subject::new(Domain::Pki, path);
         self.record(Change::set(subject, "certificate", side(before), side(Some(after))));
+    }
+
+    /// Records that something was made and handed to the play, which alone has it: nothing on the host is another than before.
+    pub fn note_handed_over(&mut self, what: &str) {
+        self.record(Change::effect(Subject::new(Domain::Pki, what), "made, and handed to the play", Undo::Exact));
     }
 }

@@ -16,6 +16,8 @@ mod crypto;
 mod database;
 mod files;
 mod galera;
+#[cfg(feature = "controller")]
+mod instead;
 mod lasting;
 mod network;
 mod outcome;
@@ -42,6 +44,8 @@ pub use pki::{has_preflight, preflight};
 
 pub use arguments::{Argument, Arguments, RawField, WrongValue, decode};
 pub use commands::OwnStyle;
+#[cfg(feature = "controller")]
+pub use instead::instead;
 pub use lasting::lasting;
 pub use outcome::{Dependency, ModuleError, Outcome, Status};
 pub use registry::{find, names};

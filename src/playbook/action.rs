@@ -187,6 +187,9 @@ impl Loader<'_> {
 
     fn unknown_module(&self, name: &str, span: &Span, place: Place) -> Diag {
         let diag = Diag::error(format!("unknown module `{name}`")).coded("unknown-module").at(span);
+        if let Some(instead) = crate::modules::instead(name) {
+            return diag.with_help(instead);
+        }
         let names = self.options.modules.names();
         if let Some(near) = did_you_mean(name, names.iter().copied()) {
             return diag.with_help(format!("did you mean `{near}`?"));

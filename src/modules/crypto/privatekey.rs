@@ -3,7 +3,7 @@
 use super::tool::{KeyKind, LIMIT, Tool, key_kind};
 use crate::machine::files::{Kept, Kind, NewContent, WriteOptions};
 use crate::machine::{Machine, MachineError};
-use crate::modules::files::common::{Step, begin, expand, file_arguments, show};
+use crate::modules::files::common::{Step, begin, expand, show};
 use crate::modules::files::lineinfile::State;
 use crate::modules::scalars::{Flag, Int, Text};
 use crate::modules::{Context, FreeForm, Module, ModuleError, Outcome, Reach, decode};
@@ -66,17 +66,8 @@ pub enum Mismatch {
     Convert,
 }
 
-file_arguments! {
-    /// Makes a private key and keeps it.
-    ///
-    /// The host needs the program `openssl`, and no Python. The key never leaves the host, and no diff shows it; a check
-    /// knows that one is made, and not what it is.
-    pub struct Privatekey {
-        /// The file. It gets mode 0600 where `mode` says nothing else.
-        pub path: Text,
-        /// `present` or `absent`.
-        #[serde(default)]
-        pub state: State,
+twin_arguments! {
+    shared Wish {
         /// `RSA`, `ECC`, `Ed25519`, `Ed448`, `X25519` or `X448`.
         #[serde(rename = "type")]
         pub kind: Option<Text>,
@@ -88,15 +79,29 @@ file_arguments! {
         pub passphrase: Option<Text>,
         /// `auto`: AES with 256 bits.
         pub cipher: Option<Text>,
-        /// `pkcs1`, `pkcs8`, `auto`, or `auto_ignore` for auto where a file that is there may have another.
+        /// `pkcs1`, `pkcs8`, `auto`, or `auto_ignore` for auto where a key that is there may have another.
         #[serde(default)]
         pub format: Format,
-        /// `regenerate` or `convert` a file of another form.
+        /// `regenerate` or `convert` a key of another form.
         #[serde(default)]
         pub format_mismatch: Mismatch,
         /// When a key that is there is made anew: `never`, `fail`, `partial_idempotence`, `full_idempotence`, `always`.
         #[serde(default)]
         pub regenerate: Regenerate,
+        /// Accepted for old playbooks: it is always the program `openssl`.
+        pub select_crypto_backend: Option<Text>,
+    }
+
+    /// Makes a private key and keeps it.
+    ///
+    /// The host needs the program `openssl`, and no Python. The key never leaves the host, and no diff shows it; a check
+    /// knows that one is made, and not what it is.
+    file Privatekey {
+        /// The file. It gets mode 0600 where `mode` says nothing else.
+        pub path: Text,
+        /// `present` or `absent`.
+        #[serde(default)]
+        pub state: State,
         /// Make it anew each time.
         #[serde(default)]
         pub force: Flag,
@@ -106,8 +111,22 @@ file_arguments! {
         /// Return the key, too (`privatekey`). It is in every log, then.
         #[serde(default)]
         pub return_content: Flag,
-        /// Accepted for old playbooks: it is always the host's `openssl`.
-        pub select_crypto_backend: Option<Text>,
+    }
+
+    /// Makes a private key and returns it (`privatekey`), or says that the one it is given is as it should be.
+    ///
+    /// This is done on the controller, as Ansible does it, by the controller's program `openssl`; what the task returns can be
+    /// encrypted with the vault and kept. A key that is made is masked wherever it would be shown. Ansible pays no heed to a
+    /// check and makes a key that nobody keeps; here a check says that one is made, and what it is counts as not known.
+    pipe PrivatekeyPipe {
+        /// The key that there is.
+        pub content: Option<Text>,
+        /// Whether it is given in base64.
+        #[serde(default)]
+        pub content_base64: Flag,
+        /// Return the key also where none was made. It is masked, too.
+        #[serde(default)]
+        pub return_current_key: Flag,
     }
 }
 
@@ -129,50 +148,17 @@ const CURVES: [(&str, &str, &str); 9] = [
 fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Context<'_>) -> Step<Outcome> {
     let arguments: Privatekey = decode(arguments)?;
     begin(machine, context);
-    let kind = arguments.kind.as_ref().map_or("RSA", |kind| &kind.0);
-    if !KINDS.contains(&kind) {
-        return Err(ModuleError::argument("type", format!("`{kind}` is none of {}", KINDS.join(", "))));
-    }
-    let size = arguments.size.map_or(4096, |size| size.0);
-    let curve = match (kind, &arguments.curve) {
-        ("ECC", None) => {
-            return Err(ModuleError::Failed("type is ECC but all of the following are missing: curve".into()));
-        }
-        (_, None) => None,
-        (_, Some(name)) => Some(CURVES.iter().find(|(known, ..)| *known == &**name).ok_or_else(|| {
-            let known: Vec<&str> = CURVES.iter().map(|(name, ..)| *name).collect();
-            ModuleError::argument("curve", format!("`{}` is none of {}", &**name, known.join(", ")))
-        })?),
-    };
-    if arguments.cipher.as_ref().is_some_and(|cipher| &**cipher != "auto") {
-        return Err(ModuleError::Failed("Cryptography backend can only use \"auto\" for cipher option.".into()));
-    }
+    let maker = Maker::of(arguments.shared())?;
     let path = expand(machine, &arguments.path)?;
     base_directory(machine, &path)?;
-    let passphrase = arguments.passphrase.as_ref().map(|passphrase| passphrase.0.as_str());
-    let tool = Tool::new()?;
     let before = machine.read_file_if_exists(&path, LIMIT)?;
-    let mut outcome = Outcome::ok().with("filename", show(&path)).with("type", kind).with("size", size);
-    if kind == "ECC" {
-        outcome = outcome.with("curve", curve.map(|(name, ..)| *name));
-    }
+    let mut outcome = maker.told().with("filename", show(&path));
     let mut options = options(machine, &arguments, &path)?;
     options.backup = arguments.backup.0;
     if arguments.state == State::Absent {
         return Ok(remove(machine, &path, arguments.backup.0, outcome)?.with("fingerprint", Value::Null));
     }
-    let wanted = KeyKind {
-        kind: KINDS.into_iter().find(|known| *known == kind).unwrap_or("RSA"),
-        size: (kind == "RSA").then_some(size),
-        curve: curve.filter(|_| kind == "ECC").map(|(.., oid)| oid.to_string()),
-    };
-    let traditional = match arguments.format {
-        Format::Pkcs1 => true,
-        Format::Pkcs8 => false,
-        Format::Auto | Format::AutoIgnore => matches!(kind, "RSA" | "ECC"),
-    };
-    let work = needed(machine, &tool, &arguments, &wanted, traditional, before.as_deref())?;
-    let key = match work {
+    let key = match maker.work(machine, before.as_deref(), arguments.force.0)? {
         Work::Nothing => {
             machine.set_attributes(&path, &options.attributes, true)?;
             before
@@ -188,9 +174,8 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
             }
             None
         }
-        Work::Make | Work::Convert => {
-            let old = before.as_deref().filter(|_| work == Work::Convert);
-            let key = make(machine, &tool, &wanted, curve.map(|(_, name, _)| *name), traditional, passphrase, old)?;
+        work => {
+            let key = maker.make(machine, before.as_deref().filter(|_| work == Work::Convert))?;
             let written = machine.write(&path, NewContent::Bytes(&key), &options, None)?;
             if let Some(backup) = written.backup {
                 outcome = outcome.with("backup_file", show(&backup));
@@ -199,9 +184,7 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
         }
     };
     if let Some(key) = key {
-        let public = tool.public_of(machine, &key, passphrase)?.ok();
-        let fingerprint = public.map(|public| tool.fingerprints(machine, &public)).transpose()?;
-        outcome = outcome.with("fingerprint", fingerprint.unwrap_or(Value::Null));
+        outcome = outcome.with("fingerprint", maker.fingerprint(machine, &key)?);
         if arguments.return_content.0 {
             outcome = outcome.with("privatekey", String::from_utf8_lossy(&key));
         }
@@ -239,101 +222,158 @@ pub(super) fn remove(machine: &mut Machine, path: &Path, backup: bool, mut outco
     Ok(outcome)
 }
 
+/// What is to be done with the key that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Work {
+pub(super) enum Work {
+    /// It stays.
     Nothing,
+    /// There is to be a new one.
     Make,
+    /// It gets the other form.
     Convert,
 }
 
-/// What is to be done with the key that is there.
-fn needed(
-    machine: &Machine,
-    tool: &Tool,
-    arguments: &Privatekey,
-    wanted: &KeyKind,
+/// Makes the key that is wished for.
+pub(super) struct Maker<'a> {
+    wish: Wish<'a>,
+    tool: Tool,
+    wanted: KeyKind,
+    size: i64,
+    /// Ansible's name of the curve, and openssl's.
+    curve: Option<(&'static str, &'static str)>,
     traditional: bool,
-    before: Option<&[u8]>,
-) -> Step<Work> {
-    let regenerate = if arguments.force.0 { Regenerate::Always } else { arguments.regenerate };
-    let Some(before) = before.filter(|_| regenerate != Regenerate::Always) else { return Ok(Work::Make) };
-    let passphrase = arguments.passphrase.as_ref().map(|passphrase| passphrase.0.as_str());
-    let advice = " Will not proceed. To force regeneration, call the module with `generate` set to";
-    let again = "`full_idempotence` or `always`, or with `force=true`.";
-    let anew = matches!(regenerate, Regenerate::PartialIdempotence | Regenerate::FullIdempotence);
-    let public = match tool.public_of(machine, before, passphrase)? {
-        Ok(public) => public,
-        Err(_) if regenerate == Regenerate::FullIdempotence => return Ok(Work::Make),
-        Err(why) => {
-            return Err(ModuleError::Failed(format!(
-                "Unable to read the key. The key is protected with a another passphrase / no passphrase or broken ({why}).{advice} {again}"
-            )));
-        }
-    };
-    if regenerate != Regenerate::Never && key_kind(&public).as_ref() != Some(wanted) {
-        return match anew {
-            true => Ok(Work::Make),
-            false => Err(ModuleError::Failed(format!(
-                "Key has wrong type and/or size.{advice} `partial_idempotence`, {again}"
-            ))),
-        };
-    }
-    let text = String::from_utf8_lossy(before);
-    let is_traditional = !text.contains("BEGIN PRIVATE KEY") && !text.contains("BEGIN ENCRYPTED PRIVATE KEY");
-    if arguments.format == Format::AutoIgnore || is_traditional == traditional {
-        return Ok(Work::Nothing);
-    }
-    match (arguments.format_mismatch, regenerate) {
-        (Mismatch::Convert, _) => Ok(Work::Convert),
-        (Mismatch::Regenerate, Regenerate::Never) => Ok(Work::Nothing),
-        (Mismatch::Regenerate, _) if anew => Ok(Work::Make),
-        _ => Err(ModuleError::Failed(format!(
-            "Key has wrong format.{advice} `partial_idempotence`, {again} To convert the key, set `format_mismatch` to `convert`."
-        ))),
-    }
+    passphrase: Option<&'a str>,
 }
 
-/// A new key, or an old one in another form.
-fn make(
-    machine: &Machine,
-    tool: &Tool,
-    wanted: &KeyKind,
-    curve: Option<&str>,
-    traditional: bool,
-    passphrase: Option<&str>,
-    old: Option<&[u8]>,
-) -> Step<Vec<u8>> {
-    let secret = tool.secret("pass", passphrase)?;
-    let source = tool.path("made.key");
-    match old {
-        Some(old) => drop(tool.put("made.key", old)?),
-        None => {
-            let size = format!("rsa_keygen_bits:{}", wanted.size.unwrap_or(4096));
-            let curve = format!("ec_paramgen_curve:{}", curve.unwrap_or_default());
-            let mut words = vec!["genpkey", "-out", &source, "-algorithm"];
-            match wanted.kind {
-                "RSA" => words.extend(["RSA", "-pkeyopt", &size]),
-                "ECC" => words.extend(["EC", "-pkeyopt", &curve, "-pkeyopt", "ec_param_enc:named_curve"]),
-                other => words.push(other),
+impl<'a> Maker<'a> {
+    pub fn of(wish: Wish<'a>) -> Step<Maker<'a>> {
+        let kind = wish.kind.as_ref().map_or("RSA", |kind| &kind.0);
+        let Some(kind) = KINDS.into_iter().find(|known| *known == kind) else {
+            return Err(ModuleError::argument("type", format!("`{kind}` is none of {}", KINDS.join(", "))));
+        };
+        let size = wish.size.as_ref().map_or(4096, |size| size.0);
+        let curve = match (kind, &wish.curve) {
+            ("ECC", None) => {
+                return Err(ModuleError::Failed("type is ECC but all of the following are missing: curve".into()));
             }
-            tool.good(machine, &words, "openssl cannot make the key")?;
+            (_, None) => None,
+            (_, Some(name)) => Some(CURVES.iter().find(|(known, ..)| *known == &**name).ok_or_else(|| {
+                let known: Vec<&str> = CURVES.iter().map(|(name, ..)| *name).collect();
+                ModuleError::argument("curve", format!("`{}` is none of {}", &**name, known.join(", ")))
+            })?),
+        };
+        if wish.cipher.as_ref().is_some_and(|cipher| &**cipher != "auto") {
+            return Err(ModuleError::Failed("Cryptography backend can only use \"auto\" for cipher option.".into()));
+        }
+        Ok(Maker {
+            wish,
+            tool: Tool::new()?,
+            wanted: KeyKind {
+                kind,
+                size: (kind == "RSA").then_some(size),
+                curve: curve.filter(|_| kind == "ECC").map(|(.., oid)| oid.to_string()),
+            },
+            size,
+            curve: curve.map(|(name, other, _)| (*name, *other)),
+            traditional: match wish.format {
+                Format::Pkcs1 => true,
+                Format::Pkcs8 => false,
+                Format::Auto | Format::AutoIgnore => matches!(kind, "RSA" | "ECC"),
+            },
+            passphrase: wish.passphrase.as_ref().map(|passphrase| passphrase.0.as_str()),
+        })
+    }
+
+    /// What is returned whatever becomes of it.
+    pub fn told(&self) -> Outcome {
+        let outcome = Outcome::ok().with("type", self.wanted.kind).with("size", self.size);
+        match self.wanted.kind {
+            "ECC" => outcome.with("curve", self.curve.map(|(name, _)| name)),
+            _ => outcome,
         }
     }
-    let made = tool.path("formed.key");
-    let mut words = vec!["pkey", "-in", &source, "-out", &made];
-    // openssl reads the next line of a file that is named twice.
-    let opens = tool.secret("old.pass", passphrase)?;
-    if old.is_some() && passphrase.is_some() {
-        words.extend(["-passin", &opens]);
+
+    /// The digests of its public key; nothing where it cannot be read.
+    pub fn fingerprint(&self, machine: &Machine, key: &[u8]) -> Step<Value> {
+        let public = self.tool.public_of(machine, key, self.passphrase)?.ok();
+        let prints = public.map(|public| self.tool.fingerprints(machine, &public)).transpose()?;
+        Ok(prints.unwrap_or(Value::Null))
     }
-    if passphrase.is_some() {
-        words.extend(["-aes256", "-passout", &secret]);
+
+    /// What is to be done with the key that is there.
+    pub fn work(&self, machine: &Machine, before: Option<&[u8]>, force: bool) -> Step<Work> {
+        let regenerate = if force { Regenerate::Always } else { *self.wish.regenerate };
+        let Some(before) = before.filter(|_| regenerate != Regenerate::Always) else { return Ok(Work::Make) };
+        let advice = " Will not proceed. To force regeneration, call the module with `generate` set to";
+        let again = "`full_idempotence` or `always`, or with `force=true`.";
+        let anew = matches!(regenerate, Regenerate::PartialIdempotence | Regenerate::FullIdempotence);
+        let public = match self.tool.public_of(machine, before, self.passphrase)? {
+            Ok(public) => public,
+            Err(_) if regenerate == Regenerate::FullIdempotence => return Ok(Work::Make),
+            Err(why) => {
+                return Err(ModuleError::Failed(format!(
+                    "Unable to read the key. The key is protected with a another passphrase / no passphrase or broken ({why}).{advice} {again}"
+                )));
+            }
+        };
+        if regenerate != Regenerate::Never && key_kind(&public).as_ref() != Some(&self.wanted) {
+            return match anew {
+                true => Ok(Work::Make),
+                false => Err(ModuleError::Failed(format!(
+                    "Key has wrong type and/or size.{advice} `partial_idempotence`, {again}"
+                ))),
+            };
+        }
+        let text = String::from_utf8_lossy(before);
+        let is_traditional = !text.contains("BEGIN PRIVATE KEY") && !text.contains("BEGIN ENCRYPTED PRIVATE KEY");
+        if *self.wish.format == Format::AutoIgnore || is_traditional == self.traditional {
+            return Ok(Work::Nothing);
+        }
+        match (self.wish.format_mismatch, regenerate) {
+            (Mismatch::Convert, _) => Ok(Work::Convert),
+            (Mismatch::Regenerate, Regenerate::Never) => Ok(Work::Nothing),
+            (Mismatch::Regenerate, _) if anew => Ok(Work::Make),
+            _ => Err(ModuleError::Failed(format!(
+                "Key has wrong format.{advice} `partial_idempotence`, {again} To convert the key, set `format_mismatch` to `convert`."
+            ))),
+        }
     }
-    if traditional {
-        words.push("-traditional");
+
+    /// A new key, or an old one in another form.
+    pub fn make(&self, machine: &Machine, old: Option<&[u8]>) -> Step<Vec<u8>> {
+        let tool = &self.tool;
+        let secret = tool.secret("pass", self.passphrase)?;
+        let source = tool.path("made.key");
+        match old {
+            Some(old) => drop(tool.put("made.key", old)?),
+            None => {
+                let size = format!("rsa_keygen_bits:{}", self.size);
+                let curve = format!("ec_paramgen_curve:{}", self.curve.map_or("", |(_, name)| name));
+                let mut words = vec!["genpkey", "-out", &source, "-algorithm"];
+                match self.wanted.kind {
+                    "RSA" => words.extend(["RSA", "-pkeyopt", &size]),
+                    "ECC" => words.extend(["EC", "-pkeyopt", &curve, "-pkeyopt", "ec_param_enc:named_curve"]),
+                    other => words.push(other),
+                }
+                tool.good(machine, &words, "openssl cannot make the key")?;
+            }
+        }
+        let made = tool.path("formed.key");
+        let mut words = vec!["pkey", "-in", &source, "-out", &made];
+        // openssl reads the next line of a file that is named twice.
+        let opens = tool.secret("old.pass", self.passphrase)?;
+        if old.is_some() && self.passphrase.is_some() {
+            words.extend(["-passin", &opens]);
+        }
+        if self.passphrase.is_some() {
+            words.extend(["-aes256", "-passout", &secret]);
+        }
+        if self.traditional {
+            words.push("-traditional");
+        }
+        tool.good(machine, &words, "openssl cannot write the key")?;
+        tool.read("formed.key")
     }
-    tool.good(machine, &words, "openssl cannot write the key")?;
-    tool.read("formed.key")
 }
 
 /// The contents of a key that another task may make: nothing in a check that does not know them.

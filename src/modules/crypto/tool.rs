@@ -126,7 +126,7 @@ impl Tool {
 }
 
 /// The last line that `openssl` complained with.
-fn last(output: &Output) -> String {
+pub(super) fn last(output: &Output) -> String {
     let text = output.stderr_text();
     let last = text.trim().lines().last().unwrap_or("it does not say why");
     // It begins with the number of a thread, another one each time: `40CC498CA17F0000:error:…`.

@@ -137,7 +137,11 @@ impl Tool {
         let mut argv = vec![self.program.clone()];
         // The offline command knows nothing else.
         argv.extend((permanent && self.running).then(|| "--permanent".to_string()));
-        argv.extend(words.iter().cloned());
+        argv.extend(words.iter().map(|word| match word.strip_prefix("--remove-service=") {
+            // The offline command has an older option of that name, which knows no zones.
+            Some(service) if !self.running => format!("--remove-service-from-zone={service}"),
+            _ => word.clone(),
+        }));
         Command::new(argv)
     }
 

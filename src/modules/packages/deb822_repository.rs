@@ -2,11 +2,12 @@
 
 use crate::machine::Machine;
 use crate::machine::files::{Attributes, WriteOptions};
-use crate::modules::files::common::{Step, begin};
+use crate::modules::files::common::{Step, begin, describe};
 use crate::modules::files::lineinfile::State;
 use crate::modules::scalars::{FileMode, Flag, Int, Text, TextList};
 use crate::modules::{Context, FreeForm, Module, ModuleError, Outcome, Reach, decode};
 use serde_json::{Map, Value};
+use std::path::Path;
 
 /// `ansible.builtin.deb822_repository`
 pub const DEB822_REPOSITORY: Module = Module {
@@ -114,7 +115,9 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
     let attributes = Attributes { mode: Some(mode), ..Attributes::default() };
     let options = WriteOptions { attributes, follow: false, ..WriteOptions::default() };
     machine.write_file(&path, text.as_bytes(), &options)?;
-    Ok(Outcome::ok().with("repo", text).with("dest", path).with("key_filename", key_file))
+    let mut outcome = Outcome::ok().with("repo", text).with("dest", path.as_str()).with("key_filename", key_file);
+    describe(machine, Path::new(&path), &mut outcome)?;
+    Ok(outcome)
 }
 
 /// The file's name.

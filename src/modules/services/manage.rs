@@ -34,8 +34,8 @@ pub struct Wanted<'a> {
 pub fn manage(wanted: &Wanted<'_>, machine: &mut Machine, context: &mut Context<'_>) -> Result<Outcome, ModuleError> {
     let mut unit = machine.unit(wanted.name, &wanted.options)?;
     let missing = !unit.exists();
-    // A unit that is not there can be masked; nothing else makes sense.
-    if missing && (wanted.state.is_some() || wanted.enabled.is_some() || wanted.masked == Some(false)) {
+    // A unit that is not there can be masked, and is not; nothing else makes sense.
+    if missing && (wanted.state.is_some() || wanted.enabled.is_some()) {
         if machine.foresees_opaque_packages() {
             let why = machine.unread_packages().unwrap_or("what packages of earlier tasks bring is not known");
             return Ok(Outcome::unknown(format!("whether {} exists is not known: {why}", wanted.name)));

@@ -81,6 +81,10 @@ fn run(
         }
         return Ok(Outcome::ok().with("name", Value::Null).with("status", Map::new()));
     };
+    if let Some(letter) = name.chars().find(|letter| matches!(letter, '*' | '?' | '[')) {
+        let why = format!("patterns are not taken, and `{letter}` in `{name}` makes it one");
+        return Err(ModuleError::argument("name", why));
+    }
     let wanted = Wanted {
         name,
         state: arguments.state,

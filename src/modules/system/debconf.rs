@@ -68,7 +68,7 @@ fn run(
         return Ok(Outcome { msg: Some(String::new()), ..Outcome::ok() }.with("current", json!(present)));
     };
     let setting = Setting::new(Subject::new(Domain::Setting, format!("debconf {package}: {}", question.0)), "value");
-    let wanted = Answer::wanted(kind, value)?;
+    let wanted = Answer::wanted(kind, value, present.contains_key(&question.0))?;
     let foreseen = machine.foreseen_setting(&setting)?;
     let known = foreseen.clone().or_else(|| present.get(&question.0).cloned());
     let hidden = context.no_log || &*kind.0 == "password";
@@ -139,7 +139,8 @@ struct Answer {
 }
 
 impl Answer {
-    fn wanted(kind: &str, value: &Value) -> Result<Answer, ModuleError> {
+    /// Several answers are sorted where there are some already, as Ansible does to compare them.
+    fn wanted(kind: &str, value: &Value, answered: bool) -> Result<Answer, ModuleError> {
         let one = |value: &Value| -> Result<String, ModuleError> {
             serde_json::from_value::<Text>(value.clone())
                 .map(|text| text.0)
@@ -148,7 +149,9 @@ impl Answer {
         Ok(match (kind, value) {
             ("multiselect", Value::Array(items)) => {
                 let mut items = items.iter().map(one).collect::<Result<Vec<_>, _>>()?;
-                items.sort();
+                if answered {
+                    items.sort();
+                }
                 Answer { text: items.join(", "), returned: json!(items.join(", ")) }
             }
             ("boolean", value) => {
@@ -224,9 +227,13 @@ mod tests {
             ("multiselect", json!(["b"]), "a, b", false),
             ("multiselect", json!("a, b"), "a, b", true),
         ] {
-            assert_eq!(Answer::wanted(kind, &value).unwrap().is(kind, current), expected, "{kind} {value} {current}");
+            assert_eq!(
+                Answer::wanted(kind, &value, true).unwrap().is(kind, current),
+                expected,
+                "{kind} {value} {current}"
+            );
         }
-        assert!(Answer::wanted("string", &json!({"a": 1})).is_err());
+        assert!(Answer::wanted("string", &json!({"a": 1}), false).is_err());
     }
 
     #[test]
