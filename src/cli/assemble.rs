@@ -127,6 +127,7 @@ pub fn assemble(
         }),
         gathering: settings().gathering,
         any_errors_fatal: settings().any_errors_fatal,
+        merge_hashes: settings().merge_hashes,
         strategy: settings().strategy.clone(),
         become_: BecomeOptions {
             become_: arguments.become_,

@@ -73,5 +73,5 @@ pub fn constructing(templar: &Templar, extra: &Arc<Layer>) -> Constructing {
         };
         Arc::new(known) as Arc<KnownFacts>
     });
-    Constructing { templar: templar.clone(), extra: extra.clone(), facts }
+    Constructing { templar: templar.clone(), extra: extra.clone(), facts, merge_hashes: settings().merge_hashes }
 }

@@ -162,7 +162,8 @@ pub(super) fn read(arguments: &RunArguments, redactor: &Redactor, diags: &mut Di
         match extra_vars::parse(text, &hook) {
             Ok(vars) => {
                 record::conceal(&vars, redactor);
-                extra.extend(vars.into_iter().map(|(name, node)| (name, Raw::Node(node))));
+                let vars = vars.into_iter().map(|(name, node)| (name, Raw::Node(node)));
+                crate::engine::extend_layer(&mut extra, vars, settings().merge_hashes);
             }
             Err(diag) => diags.push(diag),
         }

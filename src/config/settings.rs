@@ -57,6 +57,8 @@ pub struct Settings {
     pub retry_files: Option<Option<PathBuf>>,
     pub show_custom_stats: bool,
     pub any_errors_fatal: bool,
+    /// `hash_behaviour = merge`
+    pub merge_hashes: bool,
     pub force_handlers: bool,
     pub strategy: Option<String>,
     pub ansible_managed: Option<String>,
@@ -158,12 +160,12 @@ pub(super) const FORCE_COLOUR: Row = (&["ANSIBLE_FORCE_COLOR"], &[("defaults", "
 pub(super) const MERGE: Row = (
     &["ANSIBLE_HASH_BEHAVIOUR"],
     &[("defaults", "hash_behaviour")],
-    "`replace`; `merge` is refused, because variables would have other values than it promises",
+    "`replace`; `merge` merges dictionaries of one name from one step of precedence to the next",
 );
 pub(super) const UNDEFINED: Row = (
     &["ANSIBLE_ERROR_ON_UNDEFINED_VARS"],
     &[("defaults", "error_on_undefined_vars")],
-    "`yes`; `no` is refused: what is undefined is an error here",
+    "`yes`; `no` has no effect, as in Ansible since 2.19: what is undefined is an error",
 );
 pub(super) const FACT_CACHE: Row = (
     &["ANSIBLE_CACHE_PLUGIN"],
@@ -388,17 +390,18 @@ impl Settings {
             let short = text.rsplit('.').next().unwrap_or(text);
             matches!(short, "linear" | "free" | "host_pinned").then(|| short.to_string())
         })?;
-        reader.read(MERGE, "is not supported here: the filter `combine` merges where it is wanted", |text| {
-            (text == "replace").then_some(())
-        })?;
+        settings.merge_hashes = reader
+            .read(MERGE, "is neither replace nor merge", |text| match text {
+                "replace" => Some(false),
+                "merge" => Some(true),
+                _ => None,
+            })?
+            .unwrap_or(false);
         if reader.flag(UNDEFINED)? == Some(false) {
-            let given = reader.given(UNDEFINED);
-            return Err(ConfigError::Value {
-                from: given.map(|given| given.from).unwrap_or_default(),
-                value: "no".into(),
-                what: "is not supported here: an undefined variable is an error; the filter `default` says what else"
-                    .into(),
-            });
+            let from = reader.given(UNDEFINED).map(|given| given.from).unwrap_or_default();
+            settings.warnings.push(format!(
+                "{from}: `no` has no effect: what is undefined is an error, and the filter `default` says what else"
+            ));
         }
         match reader.text(FACT_CACHE).as_deref().map(|kind| kind.strip_prefix("ansible.builtin.").unwrap_or(kind)) {
             None | Some("memory") => {}

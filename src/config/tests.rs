@@ -130,6 +130,7 @@ fn variables_win_over_the_file() {
             "true Some(5)",
         ),
         ("[defaults]\ntimeout = 3\n[ssh_connection]\ntimeout = 4\n", &[], |s| format!("{:?}", s.timeout), "Some(4)"),
+        ("[defaults]\nhash_behaviour = merge\n", &[], |s| format!("{}", s.merge_hashes), "true"),
         ("[defaults]\nremote_user = \"a b\"\n", &[], |s| format!("{:?}", s.remote_user), "Some(\"a b\")"),
         (
             "[tags]\nskip = a, b\n",
@@ -154,12 +155,21 @@ fn wrong_values_are_errors_with_their_place() {
         ("[defaults]\nfact_caching = jsonfile\n", &[], "`jsonfile` needs a directory: fact_caching_connection"),
         ("[defaults]\ngathering = often\n", &[], "`often` is not implicit, explicit or smart"),
         ("[defaults]\nstrategy = debug\n", &[], "`debug` is not linear"),
-        ("[defaults]\nhash_behaviour = merge\n", &[], "`merge` is not supported here"),
-        ("", &[("ANSIBLE_ERROR_ON_UNDEFINED_VARS", "no")], "ANSIBLE_ERROR_ON_UNDEFINED_VARS: `no` is not supported"),
+        ("[defaults]\nhash_behaviour = blend\n", &[], "`blend` is neither replace nor merge"),
     ] {
         let error = settings(text, variables).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
+}
+
+#[test]
+fn undefined_variables_stay_errors() {
+    let found = settings("", &[("ANSIBLE_ERROR_ON_UNDEFINED_VARS", "no")]).unwrap();
+    assert!(
+        found.warnings[0].starts_with("ANSIBLE_ERROR_ON_UNDEFINED_VARS: `no` has no effect"),
+        "{:?}",
+        found.warnings
+    );
 }
 
 #[test]

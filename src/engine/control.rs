@@ -248,7 +248,14 @@ async fn set_fact(call: &Call) -> Result<Outcome, Trouble> {
             shown.insert(name.clone(), json);
             call.on.play.run.unknowns.left(&whose.name, name, None);
         }
-        whose.set(&stamp, Kind::Assigned, name, raw.clone());
+        let raw = match raw {
+            // What a task has set is merged, and its result is not: only the one is as if it had been written.
+            Raw::Value(value) if call.on.play.run.options.merge_hashes && super::merging::mergeable(value) => {
+                Raw::Node(super::merging::written(value))
+            }
+            raw => raw.clone(),
+        };
+        whose.set(&stamp, Kind::Assigned, name, raw);
     }
     if cacheable {
         whose.set_facts(&stamp, &shown);

@@ -49,7 +49,7 @@ async fn early_vars_files(call: &Call) {
     let mut layer = Layer::new();
     for entry in &play.vars_files {
         if let Ok(vars) = file(call, entry).await {
-            layer.extend(vars);
+            super::merging::extend(&mut layer, vars, call.on.play.run.options.merge_hashes);
             base.set_early_files(Arc::new(layer.clone()));
         }
     }
@@ -83,7 +83,7 @@ pub async fn vars_files(this: &Arc<HostRun>, frame: &Frame, position: &Position)
     let mut layer = Layer::new();
     for entry in &play.vars_files {
         match file(&call, entry).await {
-            Ok(vars) => layer.extend(vars),
+            Ok(vars) => super::merging::extend(&mut layer, vars, this.play.run.options.merge_hashes),
             Err(trouble) => {
                 let outcome = super::prepare::failed(&call, trouble);
                 super::finish::publish(&call, Arc::new(super::finish::quick(&call, outcome)));

@@ -434,8 +434,8 @@ fn take_over(call: &Call, finished: Arc<Finished>, notified: Vec<String>) {
         TaskStatus::Failed if !ignored => {
             let once = literal(call, |k| k.run_once.as_ref()).unwrap_or(false);
             on.fail(finished);
-            if literal(call, |k| k.any_errors_fatal.as_ref()).unwrap_or(on.play.any_errors_fatal) && !once {
-                on.batch.end(super::play::Ending::Fatal);
+            if fatal(call) && !once {
+                share(call);
             }
         }
         TaskStatus::Unreachable if !ignored => {
@@ -443,9 +443,25 @@ fn take_over(call: &Call, finished: Arc<Finished>, notified: Vec<String>) {
             on.batch.left(on.index, call.position());
             on.enough_failed();
             on.lost.store(true, Ordering::SeqCst);
+            if fatal(call) {
+                share(call);
+            }
             on.batch.board.nudge();
         }
         _ => {}
+    }
+}
+
+/// Whether a failure of this task is everybody's.
+pub fn fatal(call: &Call) -> bool {
+    literal(call, |k| k.any_errors_fatal.as_ref()).unwrap_or(call.on.play.any_errors_fatal)
+}
+
+/// Makes a failure everybody's. Hosts that wait for nobody (`strategy: free`) stop where they are.
+fn share(call: &Call) {
+    match call.on.play.free {
+        true => call.on.batch.end(super::play::Ending::Fatal),
+        false => call.on.batch.is_fatal(call.on.index, call.position()),
     }
 }
 

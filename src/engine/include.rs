@@ -5,11 +5,12 @@ use super::event::TaskStatus;
 use super::frame::{Frame, layer_of};
 use super::host::Kind;
 use super::loops;
+use super::merging;
 use super::prepare;
 use super::task;
 use super::walker::{Flow, Walker};
 use crate::inventory::Inventory;
-use crate::modules::control::{IncludeRole, IncludeTasks, IncludeVars};
+use crate::modules::control::{HashBehaviour, IncludeRole, IncludeTasks, IncludeVars};
 use crate::modules::{Module, Outcome, decode};
 use crate::playbook::{
     Keywords, LoadOptions, RegisteredModules, RoleFrom, RoleRequest, Step, TaskContext, Variables, find_tasks_file,
@@ -228,6 +229,7 @@ impl Walker {
             };
             let loaded = self.this.play.run.loader.with(|options, diags| load_role(&request, &context, options, diags));
             let loaded = loaded.map_err(Trouble::from)?;
+            self.this.play.add_roles(&loaded.all_roles);
             for role in &loaded.all_roles {
                 self.this.play.run.templar.reads().note(&role.path);
                 let layers = (layer_of(&role.defaults), layer_of(&role.vars));
@@ -353,6 +355,12 @@ pub async fn vars(call: &Call, arguments: IncludeVars) -> Result<Outcome, Troubl
         let vars = call.on.play.run.loader.load_vars(file).map_err(Trouble::from)?;
         for (name, node) in vars {
             hidden |= node.span.file.sensitive;
+            let known = || scope.raw(&name).and_then(|known| merging::merge(known, &Raw::Node(node.clone())));
+            let node =
+                match arguments.hash_behaviour.is_some_and(|how| how == HashBehaviour::Merge).then(known).flatten() {
+                    Some(Raw::Node(merged)) => merged,
+                    _ => node,
+                };
             let json = node.to_json();
             call.on.play.run.redactor.learn(Some(&name), &json);
             shown.insert(name.to_string(), json);
@@ -364,7 +372,16 @@ pub async fn vars(call: &Call, arguments: IncludeVars) -> Result<Outcome, Troubl
             let map = Node::from_json(&call.task.span, &Value::Object(shown.clone()));
             call.on.host.set(&stamp, Kind::Included, name, Raw::Node(map));
         }
-        None => layer.into_iter().for_each(|(name, raw)| call.on.host.set(&stamp, Kind::Included, &name, raw)),
+        None => {
+            let mut known = Layer::new();
+            if call.on.play.run.options.merge_hashes {
+                known.extend(call.on.host.layers().included.iter().map(|(name, raw)| (name.clone(), raw.clone())));
+            }
+            for (name, raw) in layer {
+                let merged = known.get(&name).and_then(|known| merging::merge(known, &raw));
+                call.on.host.set(&stamp, Kind::Included, &name, merged.unwrap_or(raw));
+            }
+        }
     }
     let names: Vec<String> = files.iter().map(|path| crate::template::absolute(path)).collect();
     let outcome = Outcome::ok().with("ansible_included_var_files", serde_json::json!(names));

@@ -71,6 +71,8 @@ pub struct PlayRun {
     roles: Mutex<HashMap<usize, (Arc<Role>, RoleLayers)>>,
     bases: Mutex<HashMap<Arc<str>, Arc<HostBase>>>,
     groups: Mutex<Arc<Layer>>,
+    /// The roles that are in the play by now, and the magic variables that name them.
+    role_names: Mutex<(Vec<Arc<Role>>, Arc<Layer>)>,
 }
 
 /// The hosts that go through the play together.
@@ -91,6 +93,10 @@ pub struct Batch {
     pub once: Mutex<HashMap<Position, Arc<super::once::Once>>>,
     /// Where in the play hosts failed or were lost: others, further back, still count them as present.
     pub left_at: Mutex<HashMap<usize, Position>>,
+    /// Failures under `any_errors_fatal`: who, and where. They are everybody's from the next task on.
+    pub fatal: Mutex<Vec<(usize, Position)>>,
+    /// One of them has ended the play for a host, and so for all when they are through.
+    pub stopped: std::sync::atomic::AtomicBool,
     /// Somebody ended the batch (`meta: end_batch`, `end_play`) or a fatal error did.
     pub ended: Mutex<Option<Ending>>,
     /// The lists of hosts that were asked for last.
@@ -129,6 +135,8 @@ impl Batch {
             turns: Mutex::default(),
             once: Mutex::default(),
             left_at: Mutex::default(),
+            fatal: Mutex::default(),
+            stopped: Default::default(),
             ended: Mutex::default(),
             lists: Mutex::default(),
         }
@@ -159,6 +167,11 @@ impl Batch {
     /// A host fails, or is lost, at `position`.
     pub fn left(&self, index: usize, position: &Position) {
         self.left_at.lock().unwrap_or_else(|p| p.into_inner()).entry(index).or_insert_with(|| position.clone());
+    }
+
+    /// A host has failed, or was lost, under `any_errors_fatal`.
+    pub fn is_fatal(&self, index: usize, position: &Position) {
+        self.fatal.lock().unwrap_or_else(|p| p.into_inner()).push((index, position.clone()));
     }
 
     /// How many hosts have failed or were lost.
@@ -205,6 +218,25 @@ impl PlayRun {
     /// The layer of `groups`: `add_host`, `group_by` and `meta: refresh_inventory` change it.
     pub fn groups(&self) -> Arc<Layer> {
         self.groups.lock().unwrap_or_else(|p| p.into_inner()).clone()
+    }
+
+    /// The layer of the names of roles: those that are included while the play runs come to them.
+    pub fn role_names(&self) -> Arc<Layer> {
+        self.role_names.lock().unwrap_or_else(|p| p.into_inner()).1.clone()
+    }
+
+    /// Roles were included.
+    pub fn add_roles(&self, roles: &[Arc<Role>]) {
+        let mut known = self.role_names.lock().unwrap_or_else(|p| p.into_inner());
+        let before = known.0.len();
+        for role in roles {
+            if !known.0.iter().any(|other| other.name == role.name && needed(other) == needed(role)) {
+                known.0.push(role.clone());
+            }
+        }
+        if known.0.len() > before {
+            known.1 = role_names(&known.0);
+        }
     }
 
     /// The layer of a keyword set's `vars`.
@@ -308,8 +340,10 @@ pub fn open_play(run: &Arc<Run>, play: &Arc<Play>, number: usize, quietly: bool)
     let mut role_vars = Layer::new();
     for role in &play.all_roles {
         let layers = role_layers(role);
-        role_defaults.extend(layers.defaults.iter().map(|(k, v)| (k.clone(), v.clone())));
-        role_vars.extend(layers.vars.iter().map(|(k, v)| (k.clone(), v.clone())));
+        let merges = run.options.merge_hashes;
+        let of = |layer: &Layer| layer.iter().map(|(k, v)| (k.clone(), v.clone())).collect::<Vec<_>>();
+        super::merging::extend(&mut role_defaults, of(&layers.defaults), merges);
+        super::merging::extend(&mut role_vars, of(&layers.vars), merges);
     }
     let strategy = play.strategy.as_ref().map(|node| text(&bare, node)).transpose()?;
     let strategy = strategy.or_else(|| run.options.strategy.clone());
@@ -365,6 +399,7 @@ pub fn open_play(run: &Arc<Run>, play: &Arc<Play>, number: usize, quietly: bool)
         roles: Mutex::default(),
         bases: Mutex::default(),
         groups: Mutex::new(groups(run)),
+        role_names: Mutex::new((play.all_roles.clone(), role_names(&play.all_roles))),
     });
     let outer = Frame { keywords: vec![play.keywords.clone()], handler: true, ..Frame::default() };
     play_run.add_handlers(&play.handlers, &outer);
@@ -442,6 +477,9 @@ pub async fn walk_batch(
     }
     watcher.abort();
     board.release_all();
+    if batch.stopped.load(std::sync::atomic::Ordering::SeqCst) {
+        batch.end(Ending::Fatal);
+    }
     let handlers = play.handlers.lock().unwrap_or_else(|p| p.into_inner()).clone();
     for host in &hosts {
         let owed: Vec<String> = host
@@ -466,7 +504,8 @@ async fn run_batch(play: &Arc<PlayRun>, hosts: Vec<Arc<Host>>) -> Next {
     if fatal || batches::play_ends(hosts.len(), failed, play.max_fail_percentage) {
         let more = play.hosts.iter().any(|host| host.gone().is_none());
         if more {
-            let reason = match (fatal && play.any_errors_fatal, play.max_fail_percentage) {
+            let shared = !batch.fatal.lock().unwrap_or_else(|p| p.into_inner()).is_empty();
+            let reason = match (fatal && (shared || play.any_errors_fatal), play.max_fail_percentage) {
                 (true, _) => "any_errors_fatal: a host failed, so the play stops for all hosts".to_string(),
                 (_, Some(limit)) if failed < hosts.len() => {
                     format!(
@@ -592,18 +631,28 @@ fn play_magic(play: &Play, name: &str, hosts: &[Arc<Host>]) -> Arc<Layer> {
     set("playbook_dir", Value::from(crate::template::absolute(&play.directory)));
     set("ansible_play_name", Value::from(name));
     set("ansible_play_hosts_all", hosts.iter().map(|h| Value::from(&*h.name)).collect());
-    let names = || play.all_roles.iter().map(|role| Value::from(&*role.name)).collect::<Value>();
-    set("ansible_role_names", names());
-    set("role_names", names());
-    // A dependency is here because another role names it in its `meta`.
-    let needed = |role: &Role| role.parents.iter().any(|parent| parent.dependency_names.contains(&role.name));
-    let some = |wanted: bool| -> Value {
-        let roles = play.all_roles.iter().filter(|role| needed(role) == wanted);
-        roles.map(|role| Value::from(&*role.name)).collect()
-    };
-    set("ansible_play_role_names", some(false));
-    set("ansible_dependent_role_names", some(true));
     Arc::new(layer)
+}
+
+/// A dependency is here because another role names it in its `meta`.
+fn needed(role: &Role) -> bool {
+    role.parents.iter().any(|parent| parent.dependency_names.contains(&role.name))
+}
+
+/// Magic variables that name the roles of a play.
+fn role_names(roles: &[Arc<Role>]) -> Arc<Layer> {
+    let once = |names: Vec<Arc<str>>| -> Value {
+        let unique: indexmap::IndexSet<Arc<str>> = names.into_iter().collect();
+        unique.iter().map(|name| Value::from(&**name)).collect()
+    };
+    let some = |wanted: bool| roles.iter().filter(move |role| needed(role) == wanted).map(|role| role.name.clone());
+    let own: Value = some(false).map(|name| Value::from(&*name)).collect();
+    Arc::new(Layer::from_iter([
+        ("ansible_role_names".into(), Raw::Value(once(some(true).chain(some(false)).collect()))),
+        ("role_names".into(), Raw::Value(own.clone())),
+        ("ansible_play_role_names".into(), Raw::Value(own)),
+        ("ansible_dependent_role_names".into(), Raw::Value(once(some(true).collect()))),
+    ]))
 }
 
 /// `groups`, as the inventory is now.

@@ -50,6 +50,8 @@ pub struct Options {
     pub gathering: crate::config::Gathering,
     /// For plays that do not say it.
     pub any_errors_fatal: bool,
+    /// Dictionaries of one name are merged from one step of precedence to the next.
+    pub merge_hashes: bool,
     /// For plays that name none.
     pub strategy: Option<String>,
     /// `--flush-cache`, `--become` and its companions: what the command line says for every play.

@@ -55,21 +55,30 @@ impl Walker {
     /// Runs a task, or sends it on its way.
     pub async fn task(&self, task: &Arc<Task>, frame: &Frame, position: &Position) -> Flow {
         let this = &self.this;
+        this.share_failures(position);
         let state = this.state();
         if state != Flow::GoOn {
             return state;
         }
         this.batch.board.arrive(this.index, position);
         let call = Call::new(&self.this, task, frame, position);
-        match self.selected(&call).await {
-            Ok(true) => {}
-            Ok(false) => return Flow::GoOn,
-            Err(trouble) => return self.trouble_in_turn(&call, trouble).await,
-        }
-        match self.run(&call).await {
-            Ok(flow) => flow,
+        let flow = match self.selected(&call).await {
+            Ok(true) => match self.run(&call).await {
+                Ok(flow) => flow,
+                Err(trouble) => self.trouble_in_turn(&call, trouble).await,
+            },
+            Ok(false) => Flow::GoOn,
             Err(trouble) => self.trouble_in_turn(&call, trouble).await,
+        };
+        if this.play.free || !matches!(flow, Flow::GoOn) || !finish::fatal(&call) {
+            return flow;
         }
+        // Nobody goes on before it is known that nobody has failed here.
+        let behind = position.child(usize::MAX);
+        this.batch.board.arrive(this.index, &behind);
+        this.batch.board.meet(&behind).await;
+        this.share_failures(&behind);
+        this.state()
     }
 
     /// A failure before anything was sent, unless a task before this one has failed meanwhile: then this one was never

@@ -124,6 +124,8 @@ pub fn scope(at: At<'_>) -> Scope {
     let layers = at.host.layers();
     let role = at.task.and_then(|task| task.role.as_ref()).or(at.frame.role.as_ref());
     let mut all: Vec<Arc<Layer>> = Vec::with_capacity(24);
+    // Where layers of one step begin and end: they replace each other also where dictionaries are merged.
+    let mut steps: Vec<std::ops::Range<usize>> = Vec::new();
     // Lowest first; the numbers are those of Ansible's list of precedence.
     all.push(play.role_defaults.clone()); // 2 role defaults: all roles of the play …
     let public = base.public_roles();
@@ -143,36 +145,69 @@ pub fn scope(at: At<'_>) -> Scope {
     if let Some(role) = role {
         all.push(play.layer_of_role(role).vars.clone());
     }
+    let first = all.len();
     for keywords in at.frame.keywords.iter().skip(1).filter(|k| !k.vars.is_empty()) {
         all.push(play.layer_of_keywords(keywords)); // 16 block vars
     }
     if let Some(task) = at.task.filter(|task| !task.keywords.vars.is_empty()) {
         all.push(play.layer_of_keywords(&task.keywords)); // 17 task vars
     }
+    steps.push(first..all.len());
     all.push(layers.included.clone()); // 18 include_vars
     all.push(layers.assigned.clone()); // 19 set_fact, register
     if let Some(role) = role {
         all.extend(role.parents.iter().chain([role]).map(|role| play.layer_of_role(role).params)); // 20 role params
     }
+    let first = all.len();
     all.extend(at.frame.include_params.iter().cloned()); // 21 include params
+    steps.push(first..all.len());
     all.push(play.run.extra.clone()); // 22 extra vars
     all.push(play.run.magic.clone());
     all.push(play.magic.clone());
     all.push(play.groups());
+    all.push(play.role_names());
     all.push(magic(at));
+    if play.run.options.merge_hashes {
+        all.extend(merged(&all, &steps, &layers.assigned));
+    }
     let view = View { play: play.clone(), batch: at.batch.cloned(), me: at.host.name.clone(), stamp: at.stamp.clone() };
     Scope::from_layers(&play.run.templar, all).with_hostvars(Arc::new(view)).with_paths(paths(at))
+}
+
+/// What is merged of these layers, some of which are one step together.
+fn merged(all: &[Arc<Layer>], together: &[std::ops::Range<usize>], results: &Arc<Layer>) -> Option<Arc<Layer>> {
+    let mut steps: Vec<&[Arc<Layer>]> = Vec::with_capacity(all.len());
+    let mut at = 0;
+    while at < all.len() {
+        let end = together.iter().find(|range| range.start == at && range.end > at).map_or(at + 1, |range| range.end);
+        steps.push(&all[at..end]);
+        at = end;
+    }
+    super::merging::merged(&steps, Some(results))
 }
 
 /// Where relative files of a task are looked for: its role, its own folder, the playbook's folder.
 fn paths(at: At<'_>) -> Arc<SearchPaths> {
     let mut roots: Vec<PathBuf> = Vec::new();
     let role = at.task.and_then(|task| task.role.as_ref()).or(at.frame.role.as_ref());
-    roots.extend(role.map(|role| role.path.clone()));
+    // A role finds what stands in those that brought it, the nearest first.
+    roots.extend(
+        role.iter().flat_map(|role| [*role].into_iter().chain(role.parents.iter().rev())).map(|role| role.path.clone()),
+    );
     roots.extend(at.task.map(|task| task.directory.clone()));
     roots.extend(at.frame.directories.iter().cloned());
     roots.push(at.play.play.directory.clone());
     Arc::new(SearchPaths::new(roots))
+}
+
+/// `ansible_search_path`: the roles around a task, where its file stands, and the playbook's folder.
+fn search_path(at: At<'_>, task: &Task) -> Value {
+    let role = task.role.as_ref().or(at.frame.role.as_ref());
+    let roles =
+        role.iter().flat_map(|role| [*role].into_iter().chain(role.parents.iter().rev())).map(|role| &role.path);
+    let all: indexmap::IndexSet<String> =
+        roles.chain([&task.directory, &at.play.play.directory]).map(|path| crate::template::absolute(path)).collect();
+    all.iter().map(|path| Value::from(path.as_str())).collect()
 }
 
 /// Magic variables of one host.
@@ -199,6 +234,11 @@ fn magic(at: At<'_>) -> Arc<Layer> {
         let paths = role.parents.iter().map(|role| Value::from(crate::template::absolute(&role.path)));
         set("ansible_parent_role_paths", paths.collect());
         set("role_path", Value::from(crate::template::absolute(&role.path)));
+        // Roles of collections are not read from where they are installed.
+        set("ansible_collection_name", Value::from(()));
+    }
+    if let Some(task) = at.task {
+        set("ansible_search_path", search_path(at, task));
     }
     match at.batch {
         // Who is still there is only known when everybody has come this far.
@@ -276,10 +316,12 @@ impl View {
     }
 
     fn finish(&self, mut all: Vec<Arc<Layer>>, layers: super::host::Layers, other: &Arc<Host>) -> Vec<Arc<Layer>> {
+        let results = layers.assigned.clone();
         all.extend([layers.facts, layers.included, layers.assigned, self.play.run.extra.clone()]);
         all.push(self.play.run.magic.clone());
         all.push(self.play.magic.clone());
         all.push(self.play.groups());
+        all.push(self.play.role_names());
         let frame = Frame::default();
         all.push(magic(At {
             play: &self.play,
@@ -289,6 +331,9 @@ impl View {
             task: None,
             stamp: &self.stamp,
         }));
+        if self.play.run.options.merge_hashes {
+            all.extend(merged(&all, &[], &results));
+        }
         all
     }
 }

@@ -11,7 +11,7 @@ use super::task::Finished;
 use crate::playbook::{Block, BlockKind, Step};
 use crate::template::{Raw, from_json};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 
@@ -33,8 +33,8 @@ pub enum Flow {
 /// What is remembered of a failure, for `rescue`.
 #[derive(Clone)]
 pub struct Failure {
-    /// The result.
-    pub finished: Arc<Finished>,
+    /// The result; nothing where another host has failed, and `any_errors_fatal` makes that everybody's failure.
+    pub finished: Option<Arc<Finished>>,
 }
 
 /// One host in one batch.
@@ -55,6 +55,10 @@ pub struct HostRun {
     shelters: AtomicU32,
     /// The host was lost.
     pub lost: std::sync::atomic::AtomicBool,
+    /// How many of the batch's fatal failures it has taken notice of.
+    fatal_seen: AtomicUsize,
+    /// Where it failed itself.
+    failed_at: Mutex<Option<Position>>,
     /// The last task that is over.
     pub concluded: Mutex<Option<Position>>,
     /// Answers are dealt with in the order of the requests.
@@ -93,10 +97,29 @@ impl HostRun {
             self.batch.left(self.index, &finished.task.position);
             self.enough_failed();
         }
+        *self.failed_at.lock().unwrap_or_else(|p| p.into_inner()) = Some(finished.task.position.clone());
         let mut failure = self.failure.lock().unwrap_or_else(|p| p.into_inner());
-        failure.get_or_insert(Failure { finished });
+        failure.get_or_insert(Failure { finished: Some(finished) });
         drop(failure);
         self.epoch.store(self.play.run.next_epoch(), Ordering::SeqCst);
+    }
+
+    /// Takes over the failures of others before `position` that are everybody's (`any_errors_fatal`): the host goes to
+    /// its rescue as if it had failed itself, or out.
+    pub fn share_failures(&self, position: &Position) {
+        let fatal = self.batch.fatal.lock().unwrap_or_else(|p| p.into_inner()).clone();
+        let seen = self.fatal_seen.load(Ordering::SeqCst);
+        let news = fatal.get(seen..).unwrap_or_default();
+        let due = news.iter().take_while(|(_, at)| at < position).count();
+        self.fatal_seen.store(seen + due, Ordering::SeqCst);
+        let own = self.failed_at.lock().unwrap_or_else(|p| p.into_inner()).clone();
+        let theirs = |(who, at): &&(usize, Position)| *who != self.index && Some(at) != own.as_ref();
+        if news.iter().take(due).any(|one| theirs(&one)) {
+            let mut failure = self.failure.lock().unwrap_or_else(|p| p.into_inner());
+            failure.get_or_insert(Failure { finished: None });
+            drop(failure);
+            self.epoch.store(self.play.run.next_epoch(), Ordering::SeqCst);
+        }
     }
 
     /// Ends the batch when more hosts have left it than `max_fail_percentage` allows. At once: the walker of a host that has
@@ -143,6 +166,8 @@ impl Walker {
             failure: Mutex::default(),
             shelters: AtomicU32::new(0),
             lost: Default::default(),
+            fatal_seen: AtomicUsize::new(0),
+            failed_at: Mutex::default(),
             concluded: Mutex::default(),
             play,
             batch,
@@ -172,17 +197,25 @@ impl Walker {
     }
 
     fn gone(&self, why: Gone) {
-        self.this.host.leave(why);
-        let failure = self.this.failure.lock().unwrap_or_else(|p| p.into_inner()).clone();
-        if let Some(failure) = failure {
-            self.this.batch.left(self.this.index, &failure.finished.task.position);
-        }
         let batch = &self.this.batch;
+        let failure = self.this.failure.lock().unwrap_or_else(|p| p.into_inner()).clone();
+        if failure.as_ref().is_some_and(|failure| failure.finished.is_none()) && why == Gone::Failed {
+            // It has not failed itself, and nothing of it goes on: others may still be in their rescue or always.
+            batch.stopped.store(true, Ordering::SeqCst);
+            return;
+        }
+        self.this.host.leave(why);
+        if let Some(finished) = failure.and_then(|failure| failure.finished) {
+            self.this.batch.left(self.this.index, &finished.task.position);
+        }
         if batch.strict {
             let failed = batch.hosts.iter().filter(|host| host.gone().is_some()).count();
             let limit = self.this.play.max_fail_percentage;
-            if self.this.play.any_errors_fatal || super::batches::play_ends(batch.hosts.len(), failed, limit) {
+            if limit.is_some() && super::batches::play_ends(batch.hosts.len(), failed, limit) {
                 batch.end(Ending::Fatal);
+            }
+            if self.this.play.any_errors_fatal {
+                batch.stopped.store(true, Ordering::SeqCst);
             }
         }
     }
@@ -222,8 +255,11 @@ impl Walker {
             flow = self.flush_handlers(&start.child(7)).await;
         }
         if flow == Flow::Failed && self.forces_handlers() {
-            self.this.failure.lock().unwrap_or_else(|p| p.into_inner()).take();
+            let failure = self.this.failure.lock().unwrap_or_else(|p| p.into_inner()).take();
             let _ = self.flush_handlers(&start.child(8)).await;
+            if let Some(failure) = failure {
+                self.this.failure.lock().unwrap_or_else(|p| p.into_inner()).get_or_insert(failure);
+            }
             return Flow::Failed;
         }
         flow
@@ -333,13 +369,14 @@ impl Walker {
         flow = self.after(flow, &position.child(1)).await;
         if flow == Flow::Failed && !block.rescue.is_empty() {
             let failure = self.this.failure.lock().unwrap_or_else(|p| p.into_inner()).take();
-            if let Some(failure) = failure {
-                self.describe_failure(&failure, position);
+            let own = failure.and_then(|failure| failure.finished);
+            if let Some(finished) = &own {
+                self.describe_failure(finished, position);
+                self.this.host.rescued();
             }
-            self.this.host.rescued();
             flow = self.steps(&block.rescue, inner, &position.child(1)).await;
             flow = self.after(flow, &position.child(2)).await;
-            if flow == Flow::GoOn {
+            if flow == Flow::GoOn && own.is_some() {
                 let event = Event::Rescued { host: self.this.host.name.clone() };
                 self.this.batch.board.emit(&position.child(1), event);
             }
@@ -369,16 +406,16 @@ impl Walker {
     }
 
     /// `ansible_failed_task` and `ansible_failed_result`, for the rescue.
-    fn describe_failure(&self, failure: &Failure, position: &Position) {
+    fn describe_failure(&self, finished: &Finished, position: &Position) {
         let stamp = self.this.stamp(position);
-        let task = &failure.finished.task;
+        let task = &finished.task;
         // A task without a name is shown by its action, and has none for who asks.
         let unnamed =
             task.name.strip_prefix(&*task.action).is_some_and(|rest| rest.is_empty() || rest.starts_with(" : "));
         let name = if unnamed { "" } else { &task.name };
         let task = serde_json::json!({"name": name, "action": task.action});
         self.this.host.set(&stamp, Kind::Assigned, "ansible_failed_task", Raw::Value(from_json(&task)));
-        let result = failure.finished.value.clone();
+        let result = finished.value.clone();
         self.this.host.set(&stamp, Kind::Assigned, "ansible_failed_result", Raw::Value(result));
     }
 

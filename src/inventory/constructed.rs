@@ -27,6 +27,8 @@ pub struct Constructing {
     pub extra: Arc<Layer>,
     /// The facts that are kept between runs, if there are any.
     pub facts: Option<Arc<KnownFacts>>,
+    /// Dictionaries of one name are merged, not replaced (`hash_behaviour`).
+    pub merge_hashes: bool,
 }
 
 /// Whether a source is one of this plugin.

@@ -24,6 +24,7 @@ impl Inventory {
             hosts: IndexMap::new(),
             groups: IndexMap::new(),
             sources: Vec::new(),
+            merge_hashes: false,
             inventory_dirs: Vec::new(),
             playbook_dir: None,
         };
@@ -93,9 +94,10 @@ impl Inventory {
 
     /// Sets a group's variable; `ansible_group_priority` is a property, not a variable.
     pub(super) fn set_group_var(&mut self, group: &str, key: &Arc<str>, value: Node, diags: &mut Diags) {
+        let merges = self.merge_hashes;
         let Some(group) = self.groups.get_mut(group) else { return };
         if &**key != "ansible_group_priority" {
-            Arc::make_mut(&mut group.vars).insert(key.clone(), value);
+            super::set_var(Arc::make_mut(&mut group.vars), key, &value, merges);
             return;
         }
         match value.as_int().or_else(|| value.as_str().and_then(|text| text.trim().parse().ok())) {

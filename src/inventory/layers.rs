@@ -62,7 +62,7 @@ impl Inventory {
         let mut merged = Vars::new();
         for layer in self.variable_layers(host, playbook_dir) {
             for (key, value) in layer.vars.iter() {
-                merged.insert(key.clone(), value.clone());
+                super::set_var(&mut merged, key, value, self.merge_hashes);
             }
         }
         merged
@@ -76,7 +76,7 @@ impl Inventory {
         }
         for dir in self.inventory_dirs.iter().chain(self.playbook_dir.as_ref()) {
             for (key, value) in dir.group(group).iter().flat_map(|vars| vars.iter()) {
-                merged.insert(key.clone(), value.clone());
+                super::set_var(&mut merged, key, value, self.merge_hashes);
             }
         }
         merged
@@ -85,6 +85,11 @@ impl Inventory {
     /// One variable of a host by the same precedence, without building the rest.
     pub fn variable(&self, host: &str, name: &str, playbook_dir: Option<&Path>) -> Option<Node> {
         let layers = self.variable_layers(host, playbook_dir);
+        if self.merge_hashes {
+            let mut given = layers.iter().filter_map(|layer| layer.vars.get(name));
+            let first = given.next()?.clone();
+            return Some(given.fold(first, |lower, higher| lower.merged(higher)));
+        }
         layers.iter().rev().find_map(|layer| layer.vars.get(name).cloned())
     }
 }

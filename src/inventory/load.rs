@@ -25,6 +25,7 @@ impl Inventory {
     pub fn load(sources: &[String], vault: &VaultHook, with: &Constructing, diags: &mut Diags) -> Inventory {
         let hooks = Hooks { vault, with };
         let mut inventory = Inventory::new();
+        inventory.merge_hashes = with.merge_hashes;
         for source in sources {
             let path = Path::new(source);
             if source.contains(',') && !path.exists() {

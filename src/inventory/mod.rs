@@ -39,6 +39,12 @@ use vars_files::VarsDir;
 /// Variables in the order in which they were written, not templated.
 pub type Vars = IndexMap<Arc<str>, Node>;
 
+/// Sets a variable; with `merges` a dictionary adds to the one that is there.
+pub(crate) fn set_var(vars: &mut Vars, name: &Arc<str>, value: &Node, merges: bool) {
+    let merged = vars.get(name).filter(|known| merges && known.as_map().is_some()).map(|known| known.merged(value));
+    vars.insert(name.clone(), merged.unwrap_or_else(|| value.clone()));
+}
+
 /// The name of a host as the inventory has it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -122,6 +128,8 @@ pub struct Inventory {
     pub groups: IndexMap<Arc<str>, Group>,
     /// The sources as the user named them.
     pub sources: Vec<String>,
+    /// Dictionaries of one name are merged, not replaced (`hash_behaviour`).
+    pub merge_hashes: bool,
     /// `group_vars/` and `host_vars/` beside the sources, in their order.
     inventory_dirs: Vec<VarsDir>,
     /// The same beside the playbook.

@@ -119,8 +119,7 @@ pub(super) fn parse(inventory: &mut Inventory, root: &Node, program: Option<&Pat
                 let name = host.scalar_text().unwrap_or_default();
                 if let (true, Some(vars)) = (inventory.hosts.contains_key(name.as_str()), vars.as_map()) {
                     let vars = variables(vars, diags);
-                    let host = inventory.add_host(&name, None, &host.span);
-                    Arc::make_mut(&mut host.vars).extend(vars);
+                    set_all(inventory, &name, &host.span, vars);
                 }
             }
         }
@@ -130,8 +129,7 @@ pub(super) fn parse(inventory: &mut Inventory, root: &Node, program: Option<&Pat
                 let Some(node) = call(program, &["--host", &name], diags) else { return };
                 if let Some(vars) = node.as_map() {
                     let vars = variables(vars, diags);
-                    let host = inventory.add_host(&name, None, &node.span);
-                    Arc::make_mut(&mut host.vars).extend(vars);
+                    set_all(inventory, &name, &node.span, vars);
                 }
             }
         }
@@ -148,6 +146,12 @@ fn add_hosts(inventory: &mut Inventory, group: &str, hosts: &[Node], diags: &mut
             None => diags.push(wrong(host, "a host", "a name")),
         }
     }
+}
+
+fn set_all(inventory: &mut Inventory, host: &str, span: &crate::source::Span, vars: Vars) {
+    let merges = inventory.merge_hashes;
+    let all = Arc::make_mut(&mut inventory.add_host(host, None, span).vars);
+    vars.iter().for_each(|(name, value)| super::set_var(all, name, value, merges));
 }
 
 fn variables(map: &Mapping, diags: &mut Diags) -> Vars {

@@ -57,15 +57,16 @@ impl Inventory {
         {
             self.playbook_dir = Some(VarsDir::new(dir, "playbook"));
         }
+        let merges = self.merge_hashes;
         for dir in self.inventory_dirs.iter_mut().chain(self.playbook_dir.as_mut()) {
-            dir.groups.load(self.groups.keys().map(AsRef::as_ref), vault, diags);
-            dir.hosts.load(self.hosts.keys().map(super::HostName::as_str), vault, diags);
+            dir.groups.load(self.groups.keys().map(AsRef::as_ref), merges, vault, diags);
+            dir.hosts.load(self.hosts.keys().map(super::HostName::as_str), merges, vault, diags);
         }
     }
 }
 
 impl Listing {
-    fn load<'a>(&mut self, names: impl Iterator<Item = &'a str>, vault: &VaultHook, diags: &mut Diags) {
+    fn load<'a>(&mut self, names: impl Iterator<Item = &'a str>, merges: bool, vault: &VaultHook, diags: &mut Diags) {
         let present = self.names.get_or_insert_with(|| list(&self.dir));
         if present.is_empty() {
             return;
@@ -87,15 +88,15 @@ impl Listing {
             }
             let mut vars = Vars::new();
             for file in files(path) {
-                read_vars_file(&file, vault, &mut vars, diags);
+                read_vars_file(&file, vault, &mut vars, merges, diags);
             }
             self.loaded.insert(Arc::from(name), Arc::new(vars));
         }
     }
 }
 
-/// Adds the variables of a file to `vars`, overriding.
-fn read_vars_file(path: &Path, vault: &VaultHook, vars: &mut Vars, diags: &mut Diags) {
+/// Adds the variables of a file to `vars`, overriding or merging.
+fn read_vars_file(path: &Path, vault: &VaultHook, vars: &mut Vars, merges: bool, diags: &mut Diags) {
     let Some(root) = load_yaml_file(path, vault, diags) else { return };
     if root.is_null() {
         return;
@@ -104,7 +105,7 @@ fn read_vars_file(path: &Path, vault: &VaultHook, vars: &mut Vars, diags: &mut D
         Some(map) => {
             for (key, value) in map.iter() {
                 if let Some(name) = variable_name(key, diags) {
-                    vars.insert(name, value.clone());
+                    super::set_var(vars, &name, value, merges);
                 }
             }
         }

@@ -159,6 +159,7 @@ pub(super) fn populate(
             return;
         }
     };
+    let merges = inventory.merge_hashes;
     for name in names {
         let host = inventory.add_host(&name, Some(group), span);
         if port.is_none() && vars.is_empty() {
@@ -169,7 +170,7 @@ pub(super) fn populate(
             all.insert(Arc::from("ansible_port"), Node::new(span.clone(), NodeValue::Int(port.into())));
         }
         for (key, value) in &vars {
-            all.insert(key.clone(), value.clone());
+            super::set_var(all, key, value, merges);
         }
     }
 }

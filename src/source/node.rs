@@ -132,6 +132,20 @@ impl Node {
         Node::new(span.clone(), value)
     }
 
+    /// This dictionary with what another adds and replaces; dictionaries inside are merged, too. Of anything else the other is it.
+    pub fn merged(&self, higher: &Node) -> Node {
+        let (Some(own), Some(above)) = (self.as_map(), higher.as_map()) else { return higher.clone() };
+        let mut entries: Vec<(Node, Node)> = own.entries.clone();
+        for (key, value) in &above.entries {
+            let id = key.key_id();
+            match entries.iter_mut().find(|(known, _)| id.is_some() && known.key_id() == id) {
+                Some((_, known)) => *known = known.merged(value),
+                None => entries.push((key.clone(), value.clone())),
+            }
+        }
+        Node::map(higher.span.clone(), entries)
+    }
+
     /// The same value at another place.
     pub fn at(&self, span: Span) -> Self {
         Node(Arc::new(NodeData { span, tag: self.tag.clone(), value: self.value.clone(), style: self.style }))

@@ -322,6 +322,8 @@ impl Templar {
         options: RenderOptions,
         scope: &Scope,
     ) -> Result<Evaluated<String>, TemplateError> {
+        // A header's newlines are those of the lines that it renders; what stands at the end of the file is added by the task.
+        let last = options.newline_sequence.clone();
         let mut options = options;
         let in_file = |mut e: TemplateError| {
             e.file.get_or_insert_with(|| name.to_path_buf());
@@ -333,7 +335,9 @@ impl Templar {
             && !body.contains(options.block_start.as_str())
             && !body.contains(options.comment_start.as_str())
         {
-            let text = newlines(body.to_owned(), &options.newline_sequence);
+            let lines = body.trim_end_matches('\n');
+            let end = body.get(lines.len()..).unwrap_or_default().to_owned();
+            let text = newlines(lines.to_owned(), &options.newline_sequence) + &newlines(end, &last);
             return Ok(Evaluated { value: text, touched: Touched::default() });
         }
         let compiled = self.compiled_file(body, &options, scope.paths(), name).map_err(|mut e| {
@@ -364,7 +368,10 @@ impl Templar {
             } else {
                 text
             };
-            newlines(display(&text), &options.newline_sequence)
+            let text = display(&text);
+            let lines = text.trim_end_matches('\n');
+            let end = text.get(lines.len()..).unwrap_or_default().to_owned();
+            newlines(lines.to_owned(), &options.newline_sequence) + &newlines(end, &last)
         }))
     }
 

@@ -6,6 +6,7 @@ its `events` file with `.rc` behind.
 
 import json
 import os
+import subprocess
 import sys
 import traceback
 
@@ -23,6 +24,9 @@ def run(job):
     os.dup2(log, 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     try:
+        if any(name.startswith("ANSIBLE_") for name in job.get("env", {})):
+            # Settings are read once, when Ansible is loaded.
+            raise SystemExit(subprocess.run([sys.executable, "-m", "ansible", "playbook", *job["argv"]]).returncode)
         ansible.cli.playbook.PlaybookCLI.cli_executor(["ansible-playbook", *job["argv"]])
         code = 0
     except SystemExit as left:

@@ -10,8 +10,9 @@ use crate::playbook::Place;
 use crate::source::{Node, Span};
 
 /// Variables that the run sets itself.
-const MAGIC: [&str; 27] = [
+const MAGIC: [&str; 31] = [
     "ansible_check_mode",
+    "ansible_collection_name",
     "ansible_dependent_role_names",
     "ansible_diff_mode",
     "ansible_facts",
@@ -25,7 +26,9 @@ const MAGIC: [&str; 27] = [
     "ansible_play_name",
     "ansible_play_role_names",
     "ansible_role_name",
+    "ansible_role_names",
     "ansible_run_tags",
+    "ansible_search_path",
     "ansible_skip_tags",
     "ansible_version",
     "group_names",
@@ -38,6 +41,7 @@ const MAGIC: [&str; 27] = [
     "omit",
     "play_hosts",
     "playbook_dir",
+    "role_names",
 ];
 
 /// Whether variables of the tree say `ansible_become`: then who becomes somebody is not for the plays alone to say.

@@ -43,6 +43,16 @@ crate::arguments! {
     }
 }
 
+/// What becomes of dictionaries of one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HashBehaviour {
+    /// The later is it.
+    Replace,
+    /// They are merged, those inside them, too.
+    Merge,
+}
+
 crate::arguments! {
     /// Load variables from files when the play gets there.
     pub struct IncludeVars {
@@ -66,6 +76,8 @@ crate::arguments! {
         /// Pass over files with other endings instead of failing.
         #[serde(default)]
         pub ignore_unknown_extensions: Flag,
+        /// Whether dictionaries replace those that are there already, or are merged into them.
+        pub hash_behaviour: Option<HashBehaviour>,
     }
 }
 

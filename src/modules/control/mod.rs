@@ -18,7 +18,7 @@ pub use assert::Assert;
 pub use debug::Debug;
 pub use fail::Fail;
 pub use group_by::GroupBy;
-pub use include::{IncludeRole, IncludeTasks, IncludeVars};
+pub use include::{HashBehaviour, IncludeRole, IncludeTasks, IncludeVars};
 pub use meta::{Meta, MetaAction};
 pub use pause::Pause;
 pub use set_fact::SetFact;

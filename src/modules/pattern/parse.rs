@@ -511,6 +511,8 @@ impl Parser<'_> {
         let outside = std::mem::replace(&mut self.flags, flags);
         let node = self.choice()?;
         self.flags = outside;
+        // A position may be repeated when it stands in brackets, though not alone.
+        let node = if matches!(node, Node::At(_)) { Node::Sequence(vec![node]) } else { node };
         if self.take(")") { Ok(node) } else { Err(PatternError::new("missing ), unterminated subpattern")) }
     }
 

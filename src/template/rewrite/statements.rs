@@ -1,6 +1,6 @@
 //! Statements, written out again.
 
-use super::{Rewritten, Writer};
+use super::{Rewritten, Writer, visit_expr};
 use minijinja::machinery::Span;
 use minijinja::machinery::ast::{Expr, Stmt};
 
@@ -74,6 +74,24 @@ impl Writer<'_> {
             }
             Stmt::WithBlock(s) => {
                 self.open("{% with", s.span());
+                if uses_own_names(&s.assignments) {
+                    // All values are those of outside: one assignment of them all.
+                    self.out.push('(');
+                    for (target, _) in &s.assignments {
+                        self.target(target);
+                        self.out.push_str(", ");
+                    }
+                    self.out.push(')');
+                    self.out.push_str(" = (");
+                    for (_, value) in &s.assignments {
+                        self.bound(value);
+                        self.out.push_str(", ");
+                    }
+                    self.out.push_str(") %}");
+                    self.body(&s.body);
+                    self.out.push_str("{% endwith %}");
+                    return;
+                }
                 for (i, (target, value)) in s.assignments.iter().enumerate() {
                     if i > 0 {
                         self.out.push_str(", ");
@@ -254,6 +272,23 @@ impl Writer<'_> {
             self.expr(expr, true);
         }
     }
+}
+
+/// Whether a value of `with` reads a name that one before it binds.
+fn uses_own_names(assignments: &[(Expr<'_>, Expr<'_>)]) -> bool {
+    let mut bound: Vec<&str> = Vec::new();
+    for (target, value) in assignments {
+        let mut found = false;
+        visit_expr(value, &mut |expr| found |= matches!(expr, Expr::Var(v) if bound.contains(&v.id)));
+        if found {
+            return true;
+        }
+        // The engine's own nesting of targets is left alone.
+        if let Expr::Var(v) = target {
+            bound.push(v.id);
+        }
+    }
+    false
 }
 
 fn is_namespace(expr: &Expr<'_>) -> bool {
