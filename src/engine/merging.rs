@@ -118,38 +118,37 @@ mod tests {
         Arc::new(vars.map(|(key, value)| (key.as_str().unwrap().into(), Raw::Node(value.clone()))).collect())
     }
 
-    fn show(steps: &[&[Arc<Layer>]], name: &str) -> Option<String> {
-        match merged(steps, None)?.get(name)? {
-            Raw::Node(node) => Some(node.to_json().to_string()),
+    /// What becomes of `d` when these steps are merged.
+    fn show(steps: &[Vec<Arc<Layer>>], results: Option<&Arc<Layer>>) -> Option<String> {
+        let steps: Vec<&[Arc<Layer>]> = steps.iter().map(Vec::as_slice).collect();
+        match merged(&steps, results)?.get("d")? {
+            Raw::Node(node) => Some(format!("{} {}", node.to_json(), node.has_template())),
             other => Some(format!("{other:?}")),
         }
     }
 
     #[test]
     fn from_step_to_step() {
-        let (low, middle, high) =
-            (layer("d: {a: {x: 1}, b: [1]}"), layer("d: {a: {y: 2}}"), layer("d: {b: [2], c: '{{ z }}'}"));
-        let steps: [&[Arc<Layer>]; 3] = [&[low.clone()], &[middle.clone()], &[high.clone()]];
-        assert_eq!(show(&steps, "d").unwrap(), r#"{"a":{"x":1,"y":2},"b":[2],"c":"{{ z }}"}"#);
+        let low = || layer("d: {a: {x: 1}, b: [1]}");
+        let middle = || layer("d: {a: {y: 2}}");
+        let high = || layer("d: {b: [2], c: '{{ z }}'}");
+        let text = || layer("d: '{{ {} }}'");
+        let whole = show(&[vec![low()], vec![middle()], vec![high()]], None).unwrap();
+        assert_eq!(whole, r#"{"a":{"x":1,"y":2},"b":[2],"c":"{{ z }}"} true"#);
         // Within one step the later replaces.
-        let one: [&[Arc<Layer>]; 2] = [&[low.clone()], &[middle.clone(), high.clone()]];
-        assert_eq!(show(&one, "d").unwrap(), r#"{"a":{"x":1},"b":[2],"c":"{{ z }}"}"#);
+        let one = show(&[vec![low()], vec![middle(), high()]], None).unwrap();
+        assert_eq!(one, r#"{"a":{"x":1},"b":[2],"c":"{{ z }}"} true"#);
         // What is no dictionary replaces, and is replaced.
-        let text = layer("d: '{{ {} }}'");
-        let cut: [&[Arc<Layer>]; 3] = [&[low.clone()], &[text.clone()], &[high.clone()]];
-        assert_eq!(show(&cut, "d"), None);
-        let alone: [&[Arc<Layer>]; 2] = [&[low.clone()], &[text]];
-        assert_eq!(show(&alone, "d"), None);
-        // Results are no templates; what is still under way is waited for.
+        assert_eq!(show(&[vec![low()], vec![text()], vec![high()]], None), None);
+        assert_eq!(show(&[vec![low()], vec![text()]], None), None);
+        // Values are no templates; what is still under way is waited for.
         let value = crate::template::from_json(&serde_json::json!({"t": "{{ x }}"}));
         let found = Arc::new(Layer::from_iter([("d".into(), Raw::Value(value))]));
-        let with: [&[Arc<Layer>]; 2] = [&[middle], &[found]];
-        let Some(Raw::Node(node)) = merged(&with, None).unwrap().get("d").cloned() else { panic!() };
-        assert!(!node.has_template() && node.to_json().to_string() == r#"{"a":{"y":2},"t":"{{ x }}"}"#);
+        let with = [vec![middle()], vec![found.clone()]];
+        assert_eq!(show(&with, None).unwrap(), r#"{"a":{"y":2},"t":"{{ x }}"} false"#);
         let pending = Arc::new(Layer::from_iter([("d".into(), Raw::Pending(7))]));
-        let waits: [&[Arc<Layer>]; 3] = [&[low], &[pending], &[high]];
-        assert_eq!(show(&waits, "d").unwrap(), "Pending(7)");
+        assert_eq!(show(&[vec![low()], vec![pending], vec![high()]], None).unwrap(), "Pending(7)");
         // Results replace, and are replaced.
-        assert!(merged(&with, Some(&with[1][0])).is_none());
+        assert_eq!(show(&with, Some(&found)), None);
     }
 }
