@@ -27,6 +27,7 @@ mod predictions;
 pub(crate) mod process;
 pub(crate) mod resolve;
 mod scratch;
+mod selinux;
 pub mod settings;
 pub mod sql;
 mod tools;
@@ -37,6 +38,7 @@ pub use change::{Change, ChangeKind, Domain, Facet, Subject, Undo};
 pub use error::MachineError;
 pub use exec::{Command, Output};
 pub(crate) use scratch::Scratch;
+pub use selinux::SelinuxMode;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

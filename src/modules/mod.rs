@@ -27,6 +27,7 @@ mod pki;
 mod programs;
 mod registry;
 pub mod scalars;
+mod selinux;
 mod services;
 mod system;
 #[cfg(test)]

@@ -18,6 +18,7 @@ const FAMILIES: &[&[&Module]] = &[
     super::database::MODULES,
     super::galera::MODULES,
     super::network::MODULES,
+    super::selinux::MODULES,
     super::services::MODULES,
     super::system::MODULES,
 ];
