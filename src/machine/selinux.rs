@@ -28,13 +28,13 @@ impl SelinuxMode {
 const MOUNT: &str = "/sys/fs/selinux";
 const CONFIG: &str = "/etc/selinux/config";
 /// How statfs calls the kernel's file system of SELinux.
-const MAGIC: i64 = 0xf97c_ff8c;
+const MAGIC: i128 = 0xf97c_ff8c;
 
 impl Machine {
     /// What the kernel does with SELinux now. As libselinux sees it: a container, to which the file system is not shown or
     /// only to be read, has none.
     pub fn selinux_mode(&self) -> SelinuxMode {
-        let mounted = rustix::fs::statfs(MOUNT).is_ok_and(|found| found.f_type as i64 & 0xffff_ffff == MAGIC);
+        let mounted = rustix::fs::statfs(MOUNT).is_ok_and(|found| i128::from(found.f_type) & 0xffff_ffff == MAGIC);
         let writable =
             rustix::fs::statvfs(MOUNT).is_ok_and(|found| !found.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
         mode_of(mounted && writable && Path::new(CONFIG).exists(), read("enforce").as_deref())

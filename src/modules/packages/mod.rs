@@ -5,6 +5,7 @@ mod apt_key;
 mod apt_repository;
 mod deb822_repository;
 mod dnf;
+mod dpkg_selections;
 mod openpgp;
 mod package;
 mod pip;
@@ -21,6 +22,7 @@ pub const MODULES: &[&Module] = &[
     &apt_repository::APT_REPOSITORY,
     &deb822_repository::DEB822_REPOSITORY,
     &dnf::DNF,
+    &dpkg_selections::DPKG_SELECTIONS,
     &package::PACKAGE,
     &pip::PIP,
     &rpm_key::RPM_KEY,

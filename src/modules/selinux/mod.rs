@@ -1,9 +1,9 @@
 //! SELinux: its mode, and what `semanage` adds to its policy: booleans, ports, the labels of files.
 
 mod fcontext;
+mod mode;
 mod seboolean;
 mod sefcontext;
-mod selinux;
 mod selinux_config;
 mod semanage;
 mod seport;
@@ -11,4 +11,4 @@ mod seport;
 use super::Module;
 
 /// The modules of this family.
-pub const MODULES: &[&Module] = &[&seboolean::SEBOOLEAN, &sefcontext::SEFCONTEXT, &selinux::SELINUX, &seport::SEPORT];
+pub const MODULES: &[&Module] = &[&seboolean::SEBOOLEAN, &sefcontext::SEFCONTEXT, &mode::SELINUX, &seport::SEPORT];

@@ -1,11 +1,16 @@
 //! The system itself: facts, host name, kernel parameters, mounts, crontabs, databases of names.
 
+mod alternatives;
+mod alternatives_group;
 mod cron;
 mod crontab;
 mod debconf;
 mod facts;
 mod getent;
 mod hostname;
+mod locale_gen;
+mod modprobe;
+mod modprobe_files;
 mod mount;
 mod package_facts;
 mod pam_limits;
@@ -15,13 +20,17 @@ mod rollback;
 mod service_facts;
 mod setup;
 mod sysctl;
+mod timezone;
 
 use super::Module;
 
 /// The modules of this family.
 pub const MODULES: &[&Module] = &[
+    &alternatives::ALTERNATIVES,
     &setup::SETUP,
     &hostname::HOSTNAME,
+    &locale_gen::LOCALE_GEN,
+    &modprobe::MODPROBE,
     &mount::MOUNT,
     &sysctl::SYSCTL,
     &cron::CRON,
@@ -33,4 +42,5 @@ pub const MODULES: &[&Module] = &[
     &reboot::REBOOT,
     &rollback::ROLLBACK,
     &service_facts::SERVICE_FACTS,
+    &timezone::TIMEZONE,
 ];
