@@ -8,7 +8,7 @@ use super::files::{Stat, Time, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -122,7 +122,7 @@ fn keep_in(directory: &Path, path: &Path, stat: &Stat) -> std::io::Result<String
             .char_indices()
             .find(|(at, c)| *at >= half && *c == '\n')
             .map_or("", |(at, _)| text.get(at + 1..).unwrap_or(""));
-        let temporary = directory.join(".index");
+        let temporary = directory.join(format!(".index.{}", std::process::id()));
         OpenOptions::new()
             .write(true)
             .create(true)
@@ -135,12 +135,16 @@ fn keep_in(directory: &Path, path: &Path, stat: &Stat) -> std::io::Result<String
     Ok(sha256)
 }
 
-/// Removes the oldest images until all together are below the limit; the one just kept stays.
+/// Removes the oldest images until all together are below the limit; the one just kept stays. Another agent of the same
+/// identity may be at it, too: what has gone meanwhile is no error.
 fn retain(directory: &Path, newest: &str, limit: u64) -> std::io::Result<()> {
     let mut images = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
-        let metadata = entry.metadata()?;
+        let metadata = match entry.metadata() {
+            Err(gone) if gone.kind() == ErrorKind::NotFound => continue,
+            other => other?,
+        };
         if metadata.is_file() && entry.file_name() != "index" {
             images.push((metadata.modified()?, metadata.len(), entry.path()));
         }
@@ -152,7 +156,10 @@ fn retain(directory: &Path, newest: &str, limit: u64) -> std::io::Result<()> {
             break;
         }
         if path.file_name().is_some_and(|name| name != newest) {
-            std::fs::remove_file(&path)?;
+            match std::fs::remove_file(&path) {
+                Err(gone) if gone.kind() == ErrorKind::NotFound => {}
+                other => other?,
+            }
             total -= size;
         }
     }
