@@ -64,8 +64,6 @@ struct Data {
     history: Vec<(Stamp, Kind, Arc<str>, Raw)>,
     counters: Counters,
     gone: Option<Gone>,
-    /// Of `counters.failed`, those that a play has declared cleared.
-    cleared: u32,
     notified: BTreeSet<usize>,
     perhaps_notified: BTreeSet<usize>,
 }
@@ -180,17 +178,9 @@ impl Host {
         self.lock().gone.get_or_insert(why);
     }
 
-    /// It may take part again, and what failed so far fails the run no longer (`meta: clear_host_errors`).
+    /// It may take part again (`meta: clear_host_errors`).
     pub fn forgive(&self) {
-        let mut data = self.lock();
-        data.gone = None;
-        data.cleared = data.counters.failed;
-    }
-
-    /// Whether something failed that nothing took: no `rescue`, no `ignore_errors`, no `clear_host_errors`.
-    pub fn has_failed(&self) -> bool {
-        let data = self.lock();
-        data.counters.failed > data.cleared || data.gone == Some(Gone::Failed)
+        self.lock().gone = None;
     }
 
     /// Counts a result. `changed` is what the result says of itself: a failure that is ignored may have changed something.
