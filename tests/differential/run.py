@@ -280,8 +280,11 @@ def ask_ansible(hosts, chosen, scratch):
             path = where / f".events-{place}"
             text = hosts.neutral("ansible", path.read_text() if path.exists() else "").replace(str(where), "PLAYBOOK_DIR")
             log = hosts.neutral("ansible", (where / f".log-{place}").read_text()).replace(str(where), "PLAYBOOK_DIR")
+            log = log.replace(str(ROOT), "CHECKOUT").replace(str(venv.parent), "VENV")
             events = [without_facts(case, event) for event in read_events(text)]
-            runs.append({"rc": int((where / f".events-{place}.rc").read_text()), "events": events, "log": log[-600:]})
+            rc = int((where / f".events-{place}.rc").read_text())
+            # Why it failed is worth keeping; what it says besides is of the machine it ran on.
+            runs.append({"rc": rc, "events": events, "log": log[-600:] if rc else ""})
         answers[case.slug] = {"hash": case.hash, "runs": runs, "tree": trees[case.slug]}
     return answers
 
