@@ -31,10 +31,10 @@ community.mysql.mysql_replication community.mysql.mysql_role community.mysql.mys
 
 # What is not there, where something else serves.
 INSTEAD = {
-    "module.dnf5": "`dnf`", "module.yum": "`dnf`", "module.sysvinit": "`service`", "module.subversion": "`git`, or `command` with svn",
-    "module.add_host": "", "module.include": "`include_tasks` or `import_tasks`: 2.16 took it away", "lookup.config": "`ansible.cfg` is read: docs/configuration.md",
-    "lookup.url": "`uri` or `get_url`", "module.synchronize": "`copy`, or `command` with rsync", "module.async_wrapper": "part of Ansible's own machinery",
-    "module.zypper_repository": "no zypper: see docs/architecture.md",
+    "module.sysvinit": "`service`", "module.subversion": "`git`, or `command` with svn",
+    "module.include": "`include_tasks` or `import_tasks`: 2.16 took it away",
+    "module.synchronize": "`copy`, or `command` with rsync", "module.async_wrapper": "part of Ansible's own machinery",
+    "module.zypper_repository": "apt and dnf are spoken, zypper is not",
 }
 
 LISTS = """

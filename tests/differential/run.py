@@ -20,7 +20,7 @@ A case is an entry of a list in `cases/*.yml`:
            pattern of it (`run: target: copy.src`, `check: *`). Each must differ, and nothing else may
 
 `--roles DIR` runs roles of yours instead of the cases (`roles.py`). `--page` writes docs/compatibility.md (`compatibility.py`), for which all cases are run. `--record` asks Ansible anew, for all cases or those of `--only`, and keeps what it says in `answers/`; without it Ansible is asked for
-those cases alone that are new or changed. What is compared: for each host the order of tasks with their statuses, what they return as
+those cases alone that are new or changed, and then for those with `first`; with `--known` it is never asked, and a case without an answer is an error. What is compared: for each host the order of tasks with their statuses, what they return as
 far as Ansible returns it, the recap, whether the command succeeded, and the files with modes, owners and contents.
 """
 
