@@ -423,7 +423,13 @@ pub fn adopt_facts(call: &Call, finished: &Finished) {
     };
     for facts in items.into_iter().filter_map(|item| item.get("ansible_facts")).filter_map(Value::as_object) {
         for (name, value) in facts {
-            call.on.host.set(&stamp, Kind::Assigned, name, Raw::Value(from_json(value)));
+            // As set_fact itself has it, so that every host merges alike.
+            let value = from_json(value);
+            let raw = match call.on.play.run.options.merge_hashes && super::merging::mergeable(&value) {
+                true => Raw::Node(super::merging::written(&value)),
+                false => Raw::Value(value),
+            };
+            call.on.host.set(&stamp, Kind::Assigned, name, raw);
         }
     }
 }

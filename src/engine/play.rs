@@ -514,7 +514,7 @@ async fn run_batch(play: &Arc<PlayRun>, hosts: Vec<Arc<Host>>) -> Next {
     if fatal || batches::play_ends(hosts.len(), failed, play.max_fail_percentage) {
         let more = play.hosts.iter().any(|host| host.gone().is_none());
         if more {
-            let shared = !batch.fatal.lock().unwrap_or_else(|p| p.into_inner()).is_empty();
+            let shared = batch.stopped.load(std::sync::atomic::Ordering::SeqCst);
             let reason = match (fatal && (shared || play.any_errors_fatal), play.max_fail_percentage) {
                 (true, _) => "any_errors_fatal: a host failed, so the play stops for all hosts".to_string(),
                 (_, Some(limit)) if failed < hosts.len() => {

@@ -325,9 +325,9 @@ fn is_probe(call: &Call) -> bool {
     unchanging || wanted
 }
 
-/// Arguments whose names say so are masked from now on.
+/// Arguments whose names say so, and private keys under any name, are masked from now on.
 fn conceal(call: &Call, name: &str, value: &Value) {
-    if crate::redact::is_secret_name(name) {
+    if crate::redact::is_secret_name(name) || value.as_str().is_some_and(|text| text.contains("PRIVATE KEY-----")) {
         call.on.play.run.redactor.learn(Some(name), &to_json(value));
     }
 }

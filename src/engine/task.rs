@@ -180,6 +180,8 @@ impl Walker {
         let world = module.reach == Reach::World || delegated || throttle || this.batch.strict;
         if (world && !this.play.free) || run_once || control::meets(module) {
             this.batch.board.meet(call.position()).await;
+            // Others have come here by way of steps that this host had no part in: a handler, a rescue.
+            this.share_failures(call.position());
             let state = this.state();
             if state != Flow::GoOn {
                 return Ok(state);

@@ -205,6 +205,13 @@ impl Walker {
             return;
         }
         self.this.host.leave(why);
+        let at = failure.as_ref().and_then(|failure| failure.finished.as_ref()).map(|f| f.task.position.clone());
+        // Nobody may have passed by it since: it ends the play all the same.
+        let fatal = batch.fatal.lock().unwrap_or_else(|p| p.into_inner()).clone();
+        let own = |one: &(usize, Position)| one.0 == self.this.index && at.as_ref().is_none_or(|at| *at == one.1);
+        if fatal.iter().any(own) {
+            batch.stopped.store(true, Ordering::SeqCst);
+        }
         if let Some(finished) = failure.and_then(|failure| failure.finished) {
             self.this.batch.left(self.this.index, &finished.task.position);
         }

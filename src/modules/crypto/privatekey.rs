@@ -304,7 +304,7 @@ impl<'a> Maker<'a> {
     pub fn work(&self, machine: &Machine, before: Option<&[u8]>, force: bool) -> Step<Work> {
         let regenerate = if force { Regenerate::Always } else { *self.wish.regenerate };
         let Some(before) = before.filter(|_| regenerate != Regenerate::Always) else { return Ok(Work::Make) };
-        let advice = " Will not proceed. To force regeneration, call the module with `generate` set to";
+        let advice = " Will not proceed. To force regeneration, call the module with `regenerate` set to";
         let again = "`full_idempotence` or `always`, or with `force=true`.";
         let anew = matches!(regenerate, Regenerate::PartialIdempotence | Regenerate::FullIdempotence);
         let public = match self.tool.public_of(machine, before, self.passphrase)? {

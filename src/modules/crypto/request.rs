@@ -44,6 +44,13 @@ impl<'a> Wanted<'a> {
         if let Some((name, _)) = unsupported.iter().find(|(_, given)| *given) {
             return Err(ModuleError::argument(*name, "this is not supported yet"));
         }
+        if wish.create_subject_key_identifier.0 && wish.subject_key_identifier.is_some() {
+            let why = "leave it out, or set create_subject_key_identifier to false: they exclude each other";
+            return Err(ModuleError::argument("subject_key_identifier", why));
+        }
+        if wish.version.as_ref().is_some_and(|version| version.0 != 1) {
+            return Err(ModuleError::argument("version", "it is 1: there is no other"));
+        }
         let mut subject: Vec<(String, String)> = [
             ("C", wish.country_name),
             ("ST", wish.state_or_province_name),

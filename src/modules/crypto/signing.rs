@@ -33,6 +33,12 @@ pub(super) struct Signing {
 impl Signing {
     /// Gathers what is needed; nothing in a check where some of it is not made yet.
     pub fn of(machine: &Machine, tool: &Tool, wish: Wish<'_>, own: bool) -> Step<Option<Signing>> {
+        for (name, version) in [("selfsigned_version", wish.selfsigned_version), ("ownca_version", wish.ownca_version)]
+        {
+            if version.as_ref().is_some_and(|version| version.0 != 3) {
+                return Err(ModuleError::argument(name, "it is 3: there is no other"));
+            }
+        }
         for (path, content, one, other) in [
             (wish.csr_path, wish.csr_content, "csr_path", "csr_content"),
             (wish.privatekey_path, wish.privatekey_content, "privatekey_path", "privatekey_content"),

@@ -88,7 +88,8 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
         Err(ModuleError::Failed(why)) => {
             let path = trimmed(expand(machine, &arguments.path)?);
             let mut outcome = Outcome::failed(why).with("path", show(&path));
-            describe(machine, &path, &mut outcome)?;
+            // What is there is told besides; that it cannot be told is not why the task failed.
+            let _ = describe(machine, &path, &mut outcome);
             Ok(outcome)
         }
         other => other,

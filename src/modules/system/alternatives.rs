@@ -137,6 +137,12 @@ impl Task<'_> {
             && !same_family
             && let Some(choice) = path.or(arguments.family.as_deref())
         {
+            let of_family = |one: &Alternative| one.family.as_deref() == Some(choice);
+            if self.group.find(choice).is_none() && !self.group.alternatives.iter().any(of_family) {
+                let why =
+                    format!("`{choice}` is no alternative of `{name}`: give its path, and its link for a new name");
+                return Err(ModuleError::Failed(why));
+            }
             let mut after = self.group.clone();
             after.select(choice);
             let message = format!("Set alternative '{choice}' for '{name}'.");
@@ -154,9 +160,14 @@ impl Task<'_> {
     /// Whether an alternative is not known as it should be.
     fn differs(&self, path: &str) -> bool {
         let Some(known) = self.group.find(path) else { return true };
+        // Red Hat's program does not tell where a follower's link is.
+        let same = |one: &Subcommand, other: &Subcommand| {
+            let told = !one.link.is_empty() && !other.link.is_empty();
+            one.name == other.name && one.path == other.path && (!told || one.link == other.link)
+        };
         let other = |wanted: &Vec<Subcommand>| {
-            wanted.iter().any(|one| !known.subcommands.contains(one))
-                || known.subcommands.iter().any(|one| !wanted.contains(one))
+            wanted.iter().any(|one| !known.subcommands.iter().any(|other| same(one, other)))
+                || known.subcommands.iter().any(|one| !wanted.iter().any(|other| same(one, other)))
         };
         self.arguments.priority.is_some_and(|priority| priority.0 != known.priority)
             || self.arguments.subcommands.as_ref().is_some_and(other)

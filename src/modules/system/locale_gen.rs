@@ -56,13 +56,15 @@ crate::arguments! {
 fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Context<'_>) -> Step<Outcome> {
     let arguments: LocaleGen = decode(arguments)?;
     begin(machine, context);
-    let names = &arguments.name.0;
+    // As the list and the file of locales have them: `de_DE.utf8` is `de_DE.UTF-8`.
+    let names: Vec<String> = arguments.name.0.iter().map(plain).collect();
+    let names = &names;
     let Some(file) = machine.read_file_if_exists(FILE, 1 << 20)? else {
         let why = match machine.exists(OLD_PLACE)? {
             true => format!("{FILE} is missing: the older mechanism of {OLD_PLACE} is not supported"),
             false => format!("{OLD_PLACE} and {FILE} are missing. Is the package \"locales\" installed?"),
         };
-        return Err(ModuleError::Ended(Box::new(Outcome::failed(why).with("name", json!(names)))));
+        return Err(ModuleError::Ended(Box::new(Outcome::failed(why).with("name", json!(arguments.name.0)))));
     };
     let supported = machine.read_file_if_exists(SUPPORTED, 1 << 20)?.unwrap_or_default();
     let supported = String::from_utf8_lossy(&supported).into_owned();
@@ -76,7 +78,7 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
         .collect();
     if !nowhere.is_empty() {
         let why = "The following locales you have entered are not available on your system";
-        let failed = Outcome::failed(format!("{why}: {}", nowhere.join(", "))).with("name", json!(names));
+        let failed = Outcome::failed(format!("{why}: {}", nowhere.join(", "))).with("name", json!(arguments.name.0));
         return Err(ModuleError::Ended(Box::new(by_glibc(failed))));
     }
     let wanted = arguments.state == State::Present;
@@ -111,8 +113,15 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
             }
             steps = &[];
         }
+        if !machine.predicted() {
+            let now: Vec<String> = ask(machine, &Command::new(["locale", "-a"]))?.lines().map(plain).collect();
+            if let Some(name) = names.iter().find(|name| now.contains(*name) != wanted) {
+                let why = format!("locale-gen ran, but {name} is not {}: see its line in {FILE}", word(wanted));
+                return Err(ModuleError::Failed(why));
+            }
+        }
     }
-    let outcome = Outcome::ok().with("name", json!(names)).with("state", word(wanted));
+    let outcome = Outcome::ok().with("name", json!(arguments.name.0)).with("state", word(wanted));
     Ok(by_glibc(outcome))
 }
 

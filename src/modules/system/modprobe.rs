@@ -177,6 +177,11 @@ fn keep(machine: &mut Machine, arguments: &Modprobe) -> Step<()> {
     }
     let name = arguments.name.0.as_str();
     let options = WriteOptions { follow: true, ..WriteOptions::default() };
+    if arguments.params.contains(['"', '\'', '\\']) {
+        let why =
+            "a value with quotes or blanks cannot be kept for each start: set persistent to disabled, or leave it out";
+        return Err(ModuleError::argument("params", why));
+    }
     let wanted: Vec<&str> = arguments.params.split_whitespace().collect();
     let files = Files::read(machine)?;
     let present = arguments.persistent == Persistent::Present;

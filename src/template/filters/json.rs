@@ -1,4 +1,4 @@
-//! JSON as Python writes it, JMESPath not, INI.
+//! JSON as Python writes it, JMESPath, INI.
 
 use minijinja::Error;
 use minijinja::value::{Value, ValueKind};
@@ -182,10 +182,35 @@ pub(super) fn from_json(args: &Args) -> R {
         .map_err(|e| fail(format!("from_json: invalid JSON at line {} column {}", e.line(), e.column())))
 }
 
+/// The library follows an expression as deep as it goes, and counts the steps of a slice in 32 bits: what it would break at
+/// is refused, since the release build has no second chance.
+fn within_reason(text: &str) -> Result<(), minijinja::Error> {
+    if text.len() > 2048 || text.chars().filter(|c| matches!(c, '(' | '[' | '{' | '!' | '&')).count() > 256 {
+        return Err(fail("json_query: an expression has at most 2048 bytes and 256 brackets, `!` and `&`"));
+    }
+    let mut digits = 0;
+    let mut slices = false;
+    let mut last = ' ';
+    for c in text.chars() {
+        if c.is_ascii_digit() {
+            slices = if digits == 0 { matches!(last, '[' | ':' | '-') } else { slices };
+            digits += 1;
+        } else {
+            digits = 0;
+        }
+        if digits > 9 && slices {
+            return Err(fail("json_query: the numbers of an index or a slice have at most nine digits"));
+        }
+        last = c;
+    }
+    Ok(())
+}
+
 /// `json_query(expression)`: JMESPath.
 pub(super) fn json_query(args: &Args) -> R {
     args.only(2, &["expr"])?;
     let text = args.need_text(1, "expr")?;
+    within_reason(&text)?;
     let query = jmespath::compile(&text).map_err(|e| fail(format!("json_query: {e}")))?;
     let data =
         jmespath::Variable::try_from(touch::to_json(&args.value())).map_err(|e| fail(format!("json_query: {e}")))?;

@@ -329,6 +329,8 @@ pub(super) fn ini(call: &Call<'_>) -> Found {
         let pattern =
             call.flag("re", false) || get("re").is_some_and(|re| crate::source::parse_bool(&re) == Some(true));
         let mut matching: Vec<Value> = Vec::new();
+        let interpolates =
+            !properties && get("interpolation").is_none_or(|given| crate::source::parse_bool(&given) != Some(false));
         let sensitive = call.flag("case_sensitive", false);
         let same = |a: &str, b: &str| if sensitive { a == b } else { a.eq_ignore_ascii_case(b) };
         let mut found = None;
@@ -346,7 +348,10 @@ pub(super) fn ini(call: &Call<'_>) -> Found {
             {
                 let k = if sensitive { k.trim().to_owned() } else { k.trim().to_lowercase() };
                 if regex::is_match(&k, &key, false, false, "match")? {
-                    matching.push(Value::from(v.trim()));
+                    matching.push(Value::from(match interpolates {
+                        true => interpolated(&content, &wanted, v.trim(), 10)?,
+                        false => v.trim().to_owned(),
+                    }));
                 }
             } else if section == wanted
                 && let Some((k, v)) = line.split_once(['=', ':'])
@@ -364,8 +369,6 @@ pub(super) fn ini(call: &Call<'_>) -> Found {
             out.append(&mut matching);
             continue;
         }
-        let interpolates =
-            !properties && get("interpolation").is_none_or(|given| crate::source::parse_bool(&given) != Some(false));
         match found {
             Some(value) if interpolates => out.push(Value::from(interpolated(&content, &wanted, &value, 10)?)),
             Some(value) => out.push(Value::from(value)),
@@ -377,7 +380,12 @@ pub(super) fn ini(call: &Call<'_>) -> Found {
 
 /// Python's `BasicInterpolation`: `%(name)s` is what the option `name` of the section or of `[DEFAULT]` says, and `%%` one `%`.
 fn interpolated(content: &str, section: &str, value: &str, depth: u32) -> Result<String, Error> {
-    let bad = |why: &str| fail(format!("ini: {why} in '{value}' (interpolation=false takes it as it is written)"));
+    // The value itself may be a password.
+    let bad = |why: &str| {
+        fail(format!(
+            "ini: {why} in a value of the section '{section}' (interpolation=false takes it as it is written)"
+        ))
+    };
     if depth == 0 {
         return Err(bad("values refer to each other too deeply"));
     }
