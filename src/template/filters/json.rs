@@ -258,3 +258,25 @@ pub(super) fn to_ini(args: &Args) -> R {
     out.pop();
     Ok(Value::from(out))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::within_reason;
+
+    #[test]
+    fn what_the_library_breaks_at_is_refused() {
+        let deep = "(".repeat(300);
+        let long = "a|".repeat(1100);
+        for (expression, taken) in [
+            ("server[?cluster=='c1'].port", true),
+            ("list[0:10:-1] | length(@)", true),
+            ("log[?time > `1790000000000`].text", true),
+            ("list[1::2147483647]", false),
+            ("list[-9999999999:]", false),
+            (&*deep, false),
+            (&*long, false),
+        ] {
+            assert_eq!(within_reason(expression).is_ok(), taken, "{expression:.40}");
+        }
+    }
+}
