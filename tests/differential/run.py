@@ -1,6 +1,6 @@
 """The same small playbooks by `ansible-playbook` and by `deploy`, against equal hosts, compared (`make differential`).
 
-Usage: tools/differential [--record] [--known] [--only TEXT] [--show] [--page] [--roles DIR]
+Usage: tools/differential [--record] [--known] [--only TEXT] [--differing] [--show] [--page] [--roles DIR]
 
 A case is an entry of a list in `cases/*.yml`:
 
@@ -452,16 +452,17 @@ def main():
     ask = argparse.ArgumentParser()
     ask.add_argument("--record", action="store_true", help="ask Ansible anew")
     ask.add_argument("--only", default="", help="only cases whose file and name contain one of these texts, with | between")
+    ask.add_argument("--differing", action="store_true", help="only cases that are known to differ, and print how they do")
     ask.add_argument("--show", action="store_true", help="print what both said")
     ask.add_argument("--known", action="store_true", help="do not ask Ansible at all: a case without an answer is an error")
     ask.add_argument("--page", action="store_true", help="write docs/compatibility.md")
     ask.add_argument("--roles", type=Path, metavar="DIR", help="run the roles of this directory instead of the cases")
     options = ask.parse_args()
-    if options.page and options.only:
-        ask.error("the page is about all cases: --page goes without --only")
+    if options.page and (options.only or options.differing):
+        ask.error("the page is about all cases: --page goes without --only and --differing")
     if options.roles:
         return main_of_roles(options)
-    chosen = cases(options.only)
+    chosen = [case for case in cases(options.only) if case.differs or not options.differing]
     (HERE / "answers").mkdir(exist_ok=True)
     answers = {}
     for file in (HERE / "answers").glob("*.json"):
@@ -498,6 +499,10 @@ def main():
             differing.append(case)
         else:
             equal.append(case)
+        if options.differing and seen and not faults:
+            print(f"{case.file.stem}: {case.name} (known)")
+            for where, text in seen:
+                print(f"    {where}: {text}")
     for case, seen in wrong:
         print(f"{case.file.stem}: {case.name}")
         for line in seen[:6]:
