@@ -93,7 +93,7 @@ impl Children {
         let Some(target) = target.filter(|_| identity.is_some()) else {
             let mut command = Command::new(installed::myself());
             command.arg("--child");
-            if let Some(home) = std::env::var_os("HOME").filter(|home| std::path::Path::new(home).is_dir()) {
+            if let Some(home) = launch::home() {
                 command.current_dir(home);
             }
             return launch::plain(command);

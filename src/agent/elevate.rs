@@ -81,7 +81,8 @@ pub(super) fn elevation(target: &Become, script: String, unique: &str) -> Elevat
 }
 
 /// What the other user runs. A copy that root made is used by everybody; where there is none, root makes it, and any
-/// other user makes a private one that removes itself. Nobody runs a file that somebody of less power could write.
+/// other user makes a private one that removes itself. Nobody runs a file that somebody of less power could write. It works where the
+/// login user stood, as after any `sudo`, unless it may not look there.
 pub(super) fn script(sha256: &str, size: u64) -> String {
     let name = installed::name(sha256);
     let places = installed::PLACES.join(" ");
@@ -89,8 +90,9 @@ pub(super) fn script(sha256: &str, size: u64) -> String {
         r#"umask 022
 owned() {{ set -- $(ls -ldn "$1" 2>/dev/null); case "$1 $3" in "drwxr-xr-x"*" 0") return 0;; esac; return 1; }}
 fail() {{ echo; echo "{FAIL} $1"; exit 1; }}
+stay() {{ {{ [ -r . ] && [ -x . ]; }} || cd "$HOME" 2>/dev/null || cd /; }}
 runs() {{ t="$1/.try$$"; printf '#!/bin/sh\n' > "$t" && chmod 755 "$t" && "$t"; r=$?; rm -f "$t"; return $r; }}
-for d in {places}; do if [ -x "$d/{name}" ] && owned "$d"; then cd "$HOME" 2>/dev/null || cd /; exec "$d/{name}" --child; fi; done
+for d in {places}; do if [ -x "$d/{name}" ] && owned "$d"; then stay; exec "$d/{name}" --child; fi; done
 d=; k=
 if [ "$(id -u)" = 0 ]; then
   for p in {places}; do if mkdir -p "$p" && chmod 755 "$p" && owned "$p" && runs "$p"; then d=$p; break; fi; done 2>/dev/null
@@ -109,7 +111,7 @@ e=$(head -c {size} 2>&1 > "$f") || gone "cannot write the agent to $d: $e"
 if command -v sha256sum > /dev/null; then case "$(sha256sum < "$f")" in {sha256}*) ;; *) gone "the agent arrived damaged in $d";; esac; fi
 chmod 755 "$f" && mv -f "$f" "$d/{name}" || gone "cannot put the agent into $d"
 [ -n "$k" ] || find "$d" -name "agent-*" ! -name "{name}" -mtime +60 -exec rm -f {{}} + 2>/dev/null
-cd "$HOME" 2>/dev/null || cd /
+stay
 exec "$d/{name}" --child $k"#
     )
 }

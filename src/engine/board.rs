@@ -118,6 +118,12 @@ impl Board {
         (0..state.places.len()).filter(|&i| !state.places[i].gone && state.places[i].at == *position).collect()
     }
 
+    /// Whether a host stands exactly at `position`.
+    pub fn stands_at(&self, host: usize, position: &Position) -> bool {
+        let state = self.lock();
+        !state.places[host].gone && state.places[host].at == *position
+    }
+
     /// Whether every host has finished everything before `position`.
     pub fn all_reached(&self, position: &Position) -> bool {
         self.lock().places.iter().all(|place| place.frontier().is_none_or(|frontier| frontier >= position))
@@ -209,7 +215,7 @@ mod tests {
 
     fn task(index: usize) -> Arc<TaskInfo> {
         let (name, action, place) = (String::new(), String::new(), String::new());
-        Arc::new(TaskInfo { position: at(index), name, action, place, handler: false })
+        Arc::new(TaskInfo { position: at(index), name, action, place, handler: false, role: None })
     }
 
     fn say(board: &Board, index: usize, text: &str) {

@@ -79,6 +79,7 @@ impl Call {
                 action: task.action.name.to_string(),
                 place: task.span.to_string(),
                 handler: frame.handler,
+                role: task.role.as_ref().or(frame.role.as_ref()).map(|role| role.name.clone()),
             }),
             module,
             locals: None,
@@ -91,15 +92,15 @@ impl Call {
 
     /// The name as shown: templated where that works, with the role before it.
     fn display_name(&self) -> String {
-        let name = match &self.task.name {
-            Some(node) if node.has_template() => {
-                let evaluated = self.on.play.run.templar.template_node(node, &self.scope());
-                match evaluated {
-                    Ok(Evaluated { value, touched }) if touched.is_empty() => display(&value),
-                    _ => node.scalar_text().unwrap_or_default(), // as Ansible: a name that cannot be evaluated is shown as written
-                }
-            }
-            Some(node) => node.scalar_text().unwrap_or_default(),
+        let written = self.task.name.as_ref().map(|node| match node.has_template() {
+            true => match self.on.play.run.templar.template_node(node, &self.scope()) {
+                Ok(Evaluated { value, touched }) if touched.is_empty() => display(&value),
+                _ => node.scalar_text().unwrap_or_default(), // as Ansible: a name that cannot be evaluated is shown as written
+            },
+            false => node.scalar_text().unwrap_or_default(),
+        });
+        let name = match written.filter(|name| !name.is_empty()) {
+            Some(name) => name,
             None => {
                 let action = self.task.action.name.to_string();
                 // A role that is included is named, whoever includes it.
@@ -111,8 +112,8 @@ impl Call {
                 action
             }
         };
-        match self.task.role.as_ref().or(self.frame.role.as_ref()) {
-            Some(role) => format!("{} : {name}", role.name),
+        match &self.info.role {
+            Some(role) => format!("{role} : {name}"),
             None => name,
         }
     }

@@ -60,6 +60,11 @@ pub fn meets(module: &Module) -> bool {
     )
 }
 
+/// Whether hosts must meet behind it as well: what all of them made of it is what the next task sees.
+pub fn meets_after(module: &Module) -> bool {
+    module.name == "ansible.builtin.group_by"
+}
+
 /// Carries out a control module whose conditions hold.
 pub async fn run(walker: &Walker, call: &Call, module: &'static Module) -> Result<Prepared, Trouble> {
     let name = short(module);
@@ -328,11 +333,19 @@ async fn meta(walker: &Walker, call: &Call, arguments: &Map<String, Value>) -> R
 }
 
 fn add_host(call: &Call, mut arguments: Map<String, Value>) -> Result<Outcome, Trouble> {
-    let mut take = |names: &[&str]| names.iter().find_map(|name| arguments.remove(*name));
-    let Some(Value::String(name)) = take(&["name", "host", "hostname"]) else {
+    let given = |names: &[&str]| names.iter().find_map(|name| arguments.get(*name)).cloned();
+    let Some(Value::String(name)) = given(&["name", "host", "hostname"]) else {
         return Err(Trouble::Failed("add_host needs `name`: the host's name".into()));
     };
-    let groups: Vec<String> = match take(&["groups", "group", "groupname"]) {
+    let groups = given(&["groups", "group", "groupname"]);
+    // As Ansible has it, the other names of these two are variables as well.
+    ["name", "hostname", "groups", "groupname"].iter().for_each(|own| drop(arguments.remove(*own)));
+    let (name, port) = split_port(&name);
+    if let Some(port) = port {
+        arguments.insert("ansible_ssh_port".into(), json!(port));
+    }
+    let name = name.to_string();
+    let groups: Vec<String> = match groups {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::Array(items)) => items.iter().map(|v| v.as_str().map_or(v.to_string(), str::to_string)).collect(),
         Some(other) => {
@@ -366,6 +379,11 @@ fn add_host(call: &Call, mut arguments: Map<String, Value>) -> Result<Outcome, T
     add(call, run, addition)?;
     let added = json!({"host_name": name, "groups": groups, "host_vars": arguments});
     Ok(Outcome::ok().with("add_host", added).with("changed", fresh))
+}
+
+/// A port behind a name or an address, as an inventory has it. What is no such thing is all name.
+fn split_port(text: &str) -> (&str, Option<u16>) {
+    crate::inventory::split_port(text).unwrap_or((text, None))
 }
 
 /// Adds something to the inventory, now and whenever it is read again.

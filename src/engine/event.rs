@@ -22,6 +22,9 @@ pub struct TaskInfo {
     pub place: String,
     /// Whether it is a handler.
     pub handler: bool,
+    /// The role that its name begins with.
+    #[serde(skip)]
+    pub role: Option<std::sync::Arc<str>>,
 }
 
 /// How a task ended on a host, as shown and counted.
@@ -354,6 +357,7 @@ mod tests {
                 action: "dnf".into(),
                 place: "site.yml:1:1".into(),
                 handler: false,
+                role: None,
             }),
             host: "a".into(),
             delegated_to: None,

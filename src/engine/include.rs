@@ -195,6 +195,7 @@ impl Walker {
             let context = TaskContext {
                 role: call.task.role.clone(),
                 handler: call.frame.handler,
+                included: true,
                 playbook_dir: playbook_dir.clone(),
                 ..TaskContext::default()
             };
@@ -224,6 +225,7 @@ impl Walker {
             let context = TaskContext {
                 role: call.task.role.clone(),
                 handler: call.frame.handler,
+                included: true,
                 playbook_dir: self.this.play.play.directory.clone(),
                 ..TaskContext::default()
             };

@@ -1,48 +1,57 @@
 //! `run_once`: one host of the batch does it, all get the result.
 
+use super::board::Board;
+use super::position::Position;
 use super::task::Finished;
-use std::sync::{Arc, Mutex};
-use tokio::sync::watch;
-
-/// How far the runner is.
-enum Ending {
-    Awaited,
-    Done(Arc<Finished>),
-    Abandoned,
-}
+use std::sync::{Arc, OnceLock};
 
 /// A task that is run once for a batch.
 pub struct Once {
     /// The host that runs it, by its number in the batch.
     pub runner: usize,
-    result: watch::Sender<Ending>,
-    receiver: Mutex<watch::Receiver<Ending>>,
+    result: OnceLock<Arc<Finished>>,
 }
 
 impl Once {
     /// It will be run by `runner`.
     pub fn new(runner: usize) -> Self {
-        let (result, receiver) = watch::channel(Ending::Awaited);
-        Once { runner, result, receiver: Mutex::new(receiver) }
+        Once { runner, result: OnceLock::new() }
     }
 
     /// The runner is done.
-    pub fn publish(&self, finished: Arc<Finished>) {
-        self.result.send_replace(Ending::Done(finished));
+    pub fn publish(&self, finished: Arc<Finished>, board: &Board) {
+        let _ = self.result.set(finished); // a task has one runner, and that has one result
+        board.nudge();
     }
 
-    /// The runner was stopped before it had a result.
-    pub fn abandon(&self) {
-        self.result.send_replace(Ending::Abandoned);
+    /// Waits for the runner; nothing when it went away from `position` without a result: it failed, was lost or stopped.
+    pub async fn result(&self, board: &Board, position: &Position) -> Option<Arc<Finished>> {
+        board.wait_until(|| self.result.get().is_some() || !board.stands_at(self.runner, position)).await;
+        self.result.get().cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::event::{Event, Sink};
+
+    struct Nobody;
+    impl Sink for Nobody {
+        fn emit(&self, _: Event) {}
     }
 
-    /// Waits for the runner; nothing when it was stopped.
-    pub async fn result(&self) -> Option<Arc<Finished>> {
-        let mut receiver = self.receiver.lock().unwrap_or_else(|p| p.into_inner()).clone();
-        let ending = receiver.wait_for(|ending| !matches!(ending, Ending::Awaited)).await.ok()?;
-        match &*ending {
-            Ending::Done(finished) => Some(finished.clone()),
-            _ => None,
-        }
+    #[tokio::test]
+    async fn who_waits_for_a_runner_that_goes_away_is_told() {
+        let board = Arc::new(Board::new(2, true, Arc::new(Nobody)));
+        let place = Position::start().child(3);
+        board.arrive(0, &place);
+        board.arrive(1, &place);
+        let (waiting, there) = (board.clone(), place.clone());
+        let waiter = tokio::spawn(async move { Once::new(0).result(&waiting, &there).await.is_none() });
+        tokio::task::yield_now().await;
+        assert!(!waiter.is_finished());
+        board.leave(0);
+        assert!(waiter.await.unwrap());
     }
 }

@@ -162,9 +162,7 @@ impl Batch {
             let mut table = self.turns.lock().unwrap_or_else(|p| p.into_inner());
             table.entry(position.clone()).or_insert_with(|| Arc::new(super::turns::Turns::new(limit))).clone()
         };
-        let before: Vec<usize> =
-            self.board.standing_at(position).into_iter().take_while(|other| *other < index).collect();
-        turns.take(index, &before).await
+        turns.take(&self.board, position, index).await
     }
 
     /// A host fails, or is lost, at `position`.
@@ -313,6 +311,7 @@ fn collect_handlers(steps: &[Step], frame: &Frame, found: &mut Vec<Handler>) {
             Step::Task(task) => found.push(Handler { task: task.clone(), frame: frame.clone() }),
             Step::Block(block) => {
                 let mut inner = frame.inside(&block.keywords);
+                inner.notify.extend(block.notify.iter().cloned());
                 inner.role = block.role.clone().or(inner.role);
                 collect_handlers(&block.block, &inner, found);
             }

@@ -190,37 +190,53 @@ impl Walker {
         if run_once {
             return self.once(call).await;
         }
-        if throttle {
-            return self.throttled(call).await;
-        }
-        self.perform(call).await
-    }
-
-    /// `run_once`: the first host that stands here runs it; the others take the result over.
-    async fn once(&self, call: &Call) -> Result<Flow, Trouble> {
-        let this = &self.this;
-        let once = {
-            let mut table = this.batch.once.lock().unwrap_or_else(|p| p.into_inner());
-            let runner = || this.batch.board.standing_at(call.position()).first().copied().unwrap_or(this.index);
-            table.entry(call.position().clone()).or_insert_with(|| Arc::new(Once::new(runner()))).clone()
+        let flow = match throttle {
+            true => self.throttled(call).await?,
+            false => self.perform(call).await?,
         };
-        if once.runner == this.index {
-            // Whatever happens, the others must be told: they wait for it.
-            let finished = match self.finish_now(call).await {
-                Ok(finished) => finished,
-                Err(Trouble::Flow(flow)) => {
-                    once.abandon();
-                    return Ok(flow);
-                }
-                Err(other) => Arc::new(finish::quick(call, prepare::failed(call, other))),
-            };
-            once.publish(finished.clone());
-            finish::publish(call, finished);
+        if flow == Flow::GoOn && control::meets_after(module) && !this.play.free {
+            let behind = call.position().child(usize::MAX);
+            this.batch.board.arrive(this.index, &behind);
+            this.batch.board.meet(&behind).await;
             return Ok(this.state());
         }
-        let Some(finished) = once.result().await else { return Ok(this.state()) };
-        finish::adopt(call, &finished);
-        Ok(this.state())
+        Ok(flow)
+    }
+
+    /// `run_once`: the first host that stands here runs it; the others take the result over. Where that host goes away
+    /// without a result (it failed just before, or was stopped), the next one runs it.
+    async fn once(&self, call: &Call) -> Result<Flow, Trouble> {
+        let this = &self.this;
+        let board = &this.batch.board;
+        loop {
+            let once = {
+                let mut table = this.batch.once.lock().unwrap_or_else(|p| p.into_inner());
+                let runner = || board.standing_at(call.position()).first().copied().unwrap_or(this.index);
+                table.entry(call.position().clone()).or_insert_with(|| Arc::new(Once::new(runner()))).clone()
+            };
+            if once.runner == this.index {
+                let finished = match self.finish_now(call).await {
+                    Ok(finished) => finished,
+                    Err(Trouble::Flow(flow)) => return Ok(flow),
+                    Err(other) => Arc::new(finish::quick(call, prepare::failed(call, other))),
+                };
+                once.publish(finished.clone(), board);
+                finish::publish(call, finished);
+                return Ok(this.state());
+            }
+            if let Some(finished) = once.result(board, call.position()).await {
+                finish::adopt(call, &finished);
+                return Ok(this.state());
+            }
+            let state = this.state();
+            if state != Flow::GoOn {
+                return Ok(state);
+            }
+            let mut table = this.batch.once.lock().unwrap_or_else(|p| p.into_inner());
+            if table.get(call.position()).is_some_and(|known| Arc::ptr_eq(known, &once)) {
+                table.remove(call.position());
+            }
+        }
     }
 
     /// `throttle`: so many hosts at a time, in the batch's order.
@@ -440,6 +456,21 @@ pub async fn condition(call: &Call) -> Result<Result<(), Outcome>, Trouble> {
     Ok(Ok(()))
 }
 
+/// What is told of a result under `no_log`: whether something changed, of each item of a loop.
+fn censored(result: &serde_json::Map<String, serde_json::Value>) -> serde_json::Value {
+    let mut told = serde_json::json!({
+        "censored": "the output has been hidden due to the fact that 'no_log: true' was specified for this result",
+        "changed": result.get("changed") == Some(&true.into()),
+    });
+    let items = result.get("results").and_then(serde_json::Value::as_array);
+    // A module's own `results` are its output.
+    let items: Option<Vec<_>> = items.and_then(|items| items.iter().map(serde_json::Value::as_object).collect());
+    if let Some(items) = items.filter(|items| items.iter().all(|item| item.contains_key("ansible_loop_var"))) {
+        told["results"] = items.into_iter().map(censored).collect();
+    }
+    told
+}
+
 /// The event of a finished task.
 pub fn event(
     call: &Call,
@@ -451,10 +482,7 @@ pub fn event(
 ) -> HostResult {
     let run = &call.on.play.run;
     let result = if hidden {
-        serde_json::json!({
-            "censored": "the output has been hidden due to the fact that 'no_log: true' was specified for this result",
-            "changed": finished.status == TaskStatus::Changed,
-        })
+        censored(&finished.json)
     } else {
         let mut value = serde_json::Value::Object(finished.json.clone());
         run.redactor.mask_json(&mut value);

@@ -167,7 +167,7 @@ mod tests {
 
     fn task(name: &str) -> Arc<TaskInfo> {
         let (position, action, place) = (Default::default(), "command".into(), "site.yml:1:1".into());
-        Arc::new(TaskInfo { position, name: name.into(), action, place, handler: false })
+        Arc::new(TaskInfo { position, name: name.into(), action, place, handler: false, role: None })
     }
 
     fn on(path: &str, reason: &str) -> Vec<Dependency> {

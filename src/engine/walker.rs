@@ -340,11 +340,10 @@ impl Walker {
             inner.role = Some(role.clone());
         }
         if let (BlockKind::Role, Some(role)) = (block.kind, &block.role) {
-            if !role.allow_duplicates {
-                let key = (role.identity.clone(), self.this.host.name.clone());
-                if !self.this.play.roles_done.lock().unwrap_or_else(|p| p.into_inner()).insert(key) {
-                    return Flow::GoOn; // the same role with the same parameters runs once a play
-                }
+            let key = (role.identity.clone(), self.this.host.name.clone());
+            let first = self.this.play.roles_done.lock().unwrap_or_else(|p| p.into_inner()).insert(key);
+            if !first && !role.allow_duplicates {
+                return Flow::GoOn; // the same role with the same parameters runs once a play
             }
             let flow = super::role_spec::check(&self.this, role, &inner, &position.child(0)).await;
             if flow != Flow::GoOn {
@@ -418,10 +417,11 @@ impl Walker {
         // Where the rescue begins: behind what a rescue inside of the block was told.
         let stamp = self.this.stamp(&position.child(1));
         let task = &finished.task;
-        // A task without a name is shown by its action, and has none for who asks.
-        let unnamed =
-            task.name.strip_prefix(&*task.action).is_some_and(|rest| rest.is_empty() || rest.starts_with(" : "));
-        let name = if unnamed { "" } else { &task.name };
+        // Its own name, without the role's. A task without one is shown by its action, and has none for who asks.
+        let role = task.role.as_ref().map(|role| format!("{role} : "));
+        let own = role.and_then(|role| task.name.strip_prefix(&role)).unwrap_or(&task.name);
+        let unnamed = own.strip_prefix(&*task.action).is_some_and(|rest| rest.is_empty() || rest.starts_with(" : "));
+        let name = if unnamed { "" } else { own };
         let task = serde_json::json!({"name": name, "action": task.action});
         self.this.host.set(&stamp, Kind::Assigned, "ansible_failed_task", Raw::Value(from_json(&task)));
         let result = finished.value.clone();

@@ -32,7 +32,7 @@ pub use layers::NamedLayer;
 pub use literal::python_literal;
 pub use pattern::{Pattern, Selection, split_patterns};
 pub use print::{graph, host_json, list_json};
-pub use range::expand_host_pattern;
+pub use range::{expand_host_pattern, split_port};
 
 use vars_files::VarsDir;
 

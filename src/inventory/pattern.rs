@@ -47,8 +47,9 @@ pub fn split_patterns(text: &str) -> Vec<String> {
         let mut start = 0;
         for (at, c) in text.char_indices() {
             match c {
-                '[' => depth += 1,
-                ']' => depth = depth.saturating_sub(1),
+                // `(?:…)` of a regular expression is not the end of it.
+                '[' | '(' => depth += 1,
+                ']' | ')' => depth = depth.saturating_sub(1),
                 ':' if depth == 0 => {
                     parts.push(text.get(start..at).unwrap_or_default());
                     start = at + 1;
@@ -65,10 +66,6 @@ pub fn split_patterns(text: &str) -> Vec<String> {
 /// A colon in an address separates nothing.
 fn is_address(text: &str) -> bool {
     if text.parse::<std::net::Ipv6Addr>().is_ok() {
-        return true;
-    }
-    // A regular expression may contain anything, and cannot be split safely.
-    if text.starts_with('~') {
         return true;
     }
     match text.rsplit_once(':') {

@@ -15,7 +15,7 @@ pub fn expand_host_pattern(pattern: &str) -> Result<(Vec<String>, Option<u16>), 
 }
 
 /// Splits `host:port`, `[ipv6]:port`; an IPv6 address without brackets has no port.
-pub(super) fn split_port(pattern: &str) -> Result<(&str, Option<u16>), String> {
+pub fn split_port(pattern: &str) -> Result<(&str, Option<u16>), String> {
     if pattern.parse::<std::net::Ipv6Addr>().is_ok() {
         return Ok((pattern, None));
     }

@@ -108,6 +108,7 @@ mod tests {
             action: "copy".into(),
             place: "site.yml:3:7".into(),
             handler: false,
+            role: None,
         };
         let set = |after| Change::set(Subject::new(Domain::File, "/etc/x"), "content", Facet::Absent, after);
         Event::TaskDone(HostResult {

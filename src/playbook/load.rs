@@ -33,6 +33,8 @@ pub struct TaskContext {
     pub role: Option<Arc<Role>>,
     /// They are handlers.
     pub handler: bool,
+    /// They are included while the play runs: what a handler includes is no list of handlers.
+    pub included: bool,
     /// A `when` stands before them: they may never run, so what is wrong with them is not an error yet.
     pub conditional: bool,
     /// `module_defaults` around them may bring arguments.

@@ -202,7 +202,11 @@ impl Loader<'_> {
         let duplicates = meta_get("allow_duplicates");
         let duplicates = duplicates.and_then(|node| node.as_bool().or_else(|| node.as_str().and_then(parse_bool)));
         let dependencies = meta_get("dependencies");
-        let name = request.name.trim_end_matches('/').rsplit('/').next().unwrap_or(&request.name);
+        // A role has the name by which it was found; one in somebody's home that of its folder.
+        let name = match request.name.starts_with('~') {
+            true => request.name.trim_end_matches('/').rsplit('/').next().unwrap_or(&request.name),
+            false => &request.name,
+        };
         let spec = match find_main(&path.join("meta"), "argument_specs") {
             Some(file) => self.read(&file, Some(&request.span)).map(|(_, node)| node),
             None => meta.clone(),

@@ -33,17 +33,25 @@ impl Loader<'_> {
             return None;
         };
         if ["block", "rescue", "always"].iter().any(|key| map.get(key).is_some()) {
-            if context.handler {
-                self.error(
-                    Diag::error("a block cannot be a handler")
-                        .at(&node.span)
-                        .with_help("use `include_tasks` in the handler"),
-                );
+            // Each task of a block is a handler of its own; there is no order in which the rest of it would have a meaning.
+            let section = map.keys().find(|key| matches!(key.as_str(), Some("rescue" | "always")));
+            if let Some(section) = section.filter(|_| context.handler && !context.included) {
+                let diag = Diag::error(format!("a block among handlers has no `{}`", section.raw())).at(&section.span);
+                self.error(diag.with_help("use `include_tasks` in the handler, and the block in its file"));
                 return None;
             }
             return self.block(node, file, context).map(|block| Step::Block(Arc::new(block)));
         }
         let task = self.task(node, file, context)?;
+        if let Some(name @ ("ansible.builtin.include_role" | "ansible.builtin.import_role")) = task.action.canonical
+            && context.handler
+            && !context.included
+        {
+            let short = name.trim_start_matches("ansible.builtin.");
+            let diag = Diag::error(format!("`{short}` cannot be a handler")).at(&task.action.span);
+            self.error(diag.with_help("use `include_tasks` in the handler, and the role in its file"));
+            return None;
+        }
         match task.action.canonical {
             Some("ansible.builtin.import_tasks") => self.import_tasks(task, context),
             Some("ansible.builtin.import_role") => self.import_role(task, context),

@@ -84,6 +84,10 @@ impl Loader<'_> {
                     candidates.push(Candidate { key: key.clone(), value: value.clone(), spelled_out: true });
                 }
                 _ => match word.strip_prefix("with_") {
+                    Some(lookup) if !lookup.is_empty() && value.is_null() => {
+                        let diag = Diag::error(format!("`{word}` needs a value")).at(&key.span);
+                        self.error(diag.with_help("`[]` is a loop over nothing"));
+                    }
                     Some(lookup) if !lookup.is_empty() => loops.push(LoopSpec {
                         kind: LoopKind::With(Arc::from(lookup)),
                         expr: value.clone(),

@@ -407,6 +407,7 @@ mod tests {
             action: "command".into(),
             place: "site.yml:3:7".into(),
             handler: false,
+            role: None,
         })
     }
 

@@ -241,6 +241,7 @@ mod tests {
             action: action.into(),
             place: "x.yml:1:1".into(),
             handler: false,
+            role: None,
         };
         HostResult {
             task: Arc::new(task),
