@@ -124,6 +124,11 @@ impl Board {
         !state.places[host].gone && state.places[host].at == *position
     }
 
+    /// Whether a host takes part no longer.
+    pub fn is_gone(&self, host: usize) -> bool {
+        self.lock().places[host].gone
+    }
+
     /// Whether every host has finished everything before `position`.
     pub fn all_reached(&self, position: &Position) -> bool {
         self.lock().places.iter().all(|place| place.frontier().is_none_or(|frontier| frontier >= position))

@@ -298,7 +298,21 @@ async fn meta(walker: &Walker, call: &Call, arguments: &Map<String, Value>) -> R
         }
         MetaAction::ClearHostErrors => {
             on.batch.board.meet(call.position()).await;
-            on.play.hosts.iter().for_each(|host| host.forgive());
+            let state = on.state();
+            if state != Flow::GoOn {
+                return silent(state);
+            }
+            // One that has failed may stand here as well: it is forgiven when it has left, not before.
+            let failed: Vec<usize> = {
+                let left = on.batch.left_at.lock().unwrap_or_else(|p| p.into_inner());
+                left.keys().copied().filter(|index| *index != on.index).collect()
+            };
+            on.batch.board.wait_until(|| failed.iter().all(|index| on.batch.board.is_gone(*index))).await;
+            // Once: what fails behind it is not forgiven by those who come later.
+            let first = on.batch.forgiven_at.lock().unwrap_or_else(|p| p.into_inner()).insert(call.position().clone());
+            if first {
+                on.play.hosts.iter().for_each(|host| host.forgive());
+            }
             silent(Flow::GoOn)
         }
         MetaAction::EndHost => {

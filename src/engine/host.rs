@@ -63,6 +63,8 @@ struct Data {
     /// Everything that was set, so that other hosts see what stood at their own place in the play.
     history: Vec<(Stamp, Kind, Arc<str>, Raw)>,
     counters: Counters,
+    /// How many of its failures do not count at the end of the run (`meta: clear_host_errors`).
+    forgiven: u32,
     gone: Option<Gone>,
     notified: BTreeSet<usize>,
     perhaps_notified: BTreeSet<usize>,
@@ -180,7 +182,9 @@ impl Host {
 
     /// It may take part again (`meta: clear_host_errors`).
     pub fn forgive(&self) {
-        self.lock().gone = None;
+        let mut data = self.lock();
+        data.gone = None;
+        data.forgiven = data.counters.failed;
     }
 
     /// Counts a result. `changed` is what the result says of itself: a failure that is ignored may have changed something.
@@ -210,6 +214,12 @@ impl Host {
         let mut data = self.lock();
         data.counters.rescued += 1;
         data.counters.failed = data.counters.failed.saturating_sub(1);
+    }
+
+    /// Whether it failed, and nothing has forgiven it since.
+    pub fn failed(&self) -> bool {
+        let data = self.lock();
+        data.gone == Some(Gone::Failed) || data.counters.failed > data.forgiven
     }
 
     /// What it counted so far.

@@ -95,6 +95,8 @@ pub struct Batch {
     pub left_at: Mutex<HashMap<usize, Position>>,
     /// Where hosts were sent away (`meta: end_host`): no failure, and no longer there for those behind.
     pub sent_away: Mutex<HashMap<usize, Position>>,
+    /// Where `meta: clear_host_errors` has forgiven: the first host that comes there does it for all.
+    pub forgiven_at: Mutex<std::collections::HashSet<Position>>,
     /// Failures under `any_errors_fatal`: who, and where. They are everybody's from the next task on.
     pub fatal: Mutex<Vec<(usize, Position)>>,
     /// One of them has ended the play for a host, and so for all when they are through.
@@ -138,6 +140,7 @@ impl Batch {
             once: Mutex::default(),
             left_at: Mutex::default(),
             sent_away: Mutex::default(),
+            forgiven_at: Mutex::default(),
             fatal: Mutex::default(),
             stopped: Default::default(),
             ended: Mutex::default(),

@@ -411,7 +411,7 @@ impl Run {
         hosts.values().fold(start, |verdict, host| {
             let counters = host.counters();
             Verdict {
-                failed: verdict.failed || counters.failed > 0 || host.gone() == Some(Gone::Failed),
+                failed: verdict.failed || host.failed(),
                 unreachable: verdict.unreachable || host.gone() == Some(Gone::Unreachable),
                 changed: verdict.changed || counters.changed > 0,
                 unknown: verdict.unknown || counters.unknown > 0,

@@ -311,7 +311,9 @@ impl Loader<'_> {
                 value: NodeValue::Str(Arc::from(if command { &*rest } else { rest.trim_end_matches('\n') })),
                 style: crate::source::ScalarStyle::Quoted,
             });
-            if raw {
+            // What takes names of the user's own takes them out of one template, too.
+            let named = matches!(short, "set_fact" | "add_host") && written.args.is_empty() && node.is_template();
+            if raw && !named {
                 written.free_form = Some(node);
             } else if written.args.is_empty() && node.is_template() {
                 written.template = Some(node);
