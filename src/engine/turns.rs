@@ -26,7 +26,11 @@ impl Turns {
     pub async fn take(&self, board: &Board, position: &Position, index: usize) -> Turn {
         let first = || {
             let begun = self.begun.lock().unwrap_or_else(|p| p.into_inner());
-            board.standing_at(position).into_iter().take_while(|other| *other < index).all(|other| begun.contains(&other))
+            board
+                .standing_at(position)
+                .into_iter()
+                .take_while(|other| *other < index)
+                .all(|other| begun.contains(&other))
         };
         board.wait_until(first).await;
         let permit = self.free.clone().acquire_owned().await.ok(); // never closed

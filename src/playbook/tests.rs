@@ -258,7 +258,7 @@ fn wrong_plays_as_users_see_them() {
         "- import_playbook: nope.yml\n  becom: yes\n",
         "- import_playbook: site.yml\n",
         "- 7\n",
-        "- hosts: all\n  vars_prompt: [x]\n  handlers:\n    - block: []\n",
+        "- hosts: all\n  vars_prompt: [x]\n  handlers:\n    - block: []\n      rescue: []\n    - include_role: {name: x}\n  tasks:\n    - debug:\n      with_items:\n",
     ];
     let shown: Vec<String> = cases.iter().map(|case| Tree::new(&format!("=== site.yml\n{case}")).load().1).collect();
     insta::assert_snapshot!(shown.join("\n\n---\n\n"));
