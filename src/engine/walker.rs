@@ -428,6 +428,24 @@ impl Walker {
         self.this.host.set(&stamp, Kind::Assigned, "ansible_failed_result", Raw::Value(result));
     }
 
+    /// Where a handler is `any_errors_fatal`, nobody goes on before it is known that it failed on no host: those that were
+    /// not told of it do not meet the others there.
+    async fn after_handlers(&self, position: &Position, count: usize) -> Flow {
+        let this = &self.this;
+        let fatal = |handler: &Arc<Handler>| {
+            let written = handler.frame.keyword(&handler.task.keywords, |k| k.any_errors_fatal.as_ref());
+            written.is_some_and(|node| node.as_bool() != Some(false))
+        };
+        if this.play.free || !this.play.handlers.lock().unwrap_or_else(|p| p.into_inner()).iter().any(fatal) {
+            return Flow::GoOn;
+        }
+        let behind = position.child(count);
+        this.batch.board.arrive(this.index, &behind);
+        this.batch.board.meet(&behind).await;
+        this.share_failures(&behind);
+        this.state()
+    }
+
     /// Runs the handlers that were notified, in the order in which they are defined.
     pub fn flush_handlers<'a>(&'a self, position: &'a Position) -> Walk<'a> {
         Box::pin(async move {
@@ -445,7 +463,7 @@ impl Walker {
             loop {
                 let handler: Option<Arc<Handler>> =
                     this.play.handlers.lock().unwrap_or_else(|p| p.into_inner()).get(index).cloned();
-                let Some(handler) = handler else { return Flow::GoOn };
+                let Some(handler) = handler else { return self.after_handlers(position, index).await };
                 let here = position.child(index);
                 if let Some(certainly) = this.host.take_notified(index) {
                     let before = this.host.counters();
