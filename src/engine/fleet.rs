@@ -135,6 +135,11 @@ impl Fleet {
         slot.get_or_init(|| self.connect(run, host, scope, keywords)).await.clone()
     }
 
+    /// How hosts are reached where nothing else is said: the command line's options and the configuration.
+    pub fn usual(&self) -> &ConnectionOptions {
+        &self.options
+    }
+
     async fn connect(
         &self,
         run: &Run,

@@ -134,7 +134,8 @@ impl Host {
         }
         for (name, value) in facts {
             let value = crate::template::from_json(value);
-            let short = name.strip_prefix("ansible_").unwrap_or(name);
+            // The administrators' own facts keep their name in both places.
+            let short = name.strip_prefix("ansible_").filter(|name| *name != "local").unwrap_or(name);
             all.insert(short.to_string(), value.clone());
             // As a variable it has the name that the module has given it.
             self.set(stamp, Kind::Fact, name, Raw::Value(value));

@@ -7,6 +7,7 @@ mod board;
 mod call;
 pub mod cluster_lock;
 mod completion;
+mod connection_vars;
 mod control;
 pub mod event;
 mod fact_cache;

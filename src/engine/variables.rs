@@ -171,7 +171,8 @@ pub fn scope(at: At<'_>) -> Scope {
         all.extend(merged(&all, &steps, &layers.assigned));
     }
     let view = View { play: play.clone(), batch: at.batch.cloned(), me: at.host.name.clone(), stamp: at.stamp.clone() };
-    Scope::from_layers(&play.run.templar, all).with_hostvars(Arc::new(view)).with_paths(paths(at))
+    let scope = Scope::from_layers(&play.run.templar, all).with_hostvars(Arc::new(view)).with_paths(paths(at));
+    scope.with_last_resort(super::connection_vars::of(at))
 }
 
 /// What is merged of these layers, some of which are one step together.

@@ -35,7 +35,7 @@ pub use error::{TemplateError, TemplateErrorKind};
 pub use filters::names as filter_names;
 pub use lookups::{LookupHost, names as lookup_names};
 pub use minijinja::Value;
-pub use scope::{HostVars, Layer, Raw, Scope, SearchPaths, absolute};
+pub use scope::{HostVars, Layer, LayerOfLastResort, Raw, Scope, SearchPaths, absolute};
 pub use tests::names as test_names;
 pub use touch::{Touched, UnknownTouch, from_json, result_with_unknown, to_json, unknown_value, unknowns_in};
 

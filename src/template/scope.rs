@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use indexmap::IndexMap;
 use minijinja::value::Value;
@@ -136,8 +136,46 @@ struct Inner {
     templar: Templar,
     hostvars: Option<Arc<dyn HostVars>>,
     paths: Arc<SearchPaths>,
-    /// What every name is that no layer has.
-    fallback: Option<Raw>,
+    /// What names are that no layer has.
+    fallback: Option<Fallback>,
+}
+
+/// What names are that no layer has.
+#[derive(Clone)]
+enum Fallback {
+    /// All of them are this.
+    Every(Raw),
+    /// Some of them are known nevertheless.
+    Some(Arc<LayerOfLastResort>),
+}
+
+impl Fallback {
+    fn get(&self, name: &str, layers: &[Arc<Layer>]) -> Option<&Raw> {
+        match self {
+            Fallback::Every(raw) => Some(raw),
+            Fallback::Some(last) if name.starts_with(last.prefix) => {
+                last.made.get_or_init(|| (last.make)(layers)).get(name)
+            }
+            Fallback::Some(_) => None,
+        }
+    }
+}
+
+/// How such a layer is made out of those above it.
+type Make = dyn Fn(&[Arc<Layer>]) -> Layer + Send + Sync;
+
+/// Variables below all others, which are made when one is asked for that nothing else has.
+pub struct LayerOfLastResort {
+    prefix: &'static str,
+    make: Box<Make>,
+    made: OnceLock<Layer>,
+}
+
+impl LayerOfLastResort {
+    /// Variables whose names begin with `prefix`, made by `make` out of the layers above them.
+    pub fn new(prefix: &'static str, make: impl Fn(&[Arc<Layer>]) -> Layer + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(LayerOfLastResort { prefix, make: Box::new(make), made: OnceLock::new() })
+    }
 }
 
 impl Scope {
@@ -202,7 +240,12 @@ impl Scope {
     /// This scope where every name that no layer has stands for `fallback`: the variables of a host that may still set
     /// any of them.
     pub fn with_fallback(&self, fallback: Raw) -> Self {
-        self.rebuild(|inner| inner.fallback = Some(fallback))
+        self.rebuild(|inner| inner.fallback = Some(Fallback::Every(fallback)))
+    }
+
+    /// This scope with variables below all others.
+    pub fn with_last_resort(&self, last: Arc<LayerOfLastResort>) -> Self {
+        self.rebuild(|inner| inner.fallback = Some(Fallback::Some(last)))
     }
 
     /// Where files are searched for.
@@ -227,7 +270,9 @@ impl Scope {
 
     /// The variable as it was given, from the highest layer that has it. Evaluates nothing.
     pub fn raw(&self, name: &str) -> Option<&Raw> {
-        self.inner.layers.iter().rev().find_map(|layer| layer.get(name)).or(self.inner.fallback.as_ref())
+        let inner = &self.inner;
+        let found = inner.layers.iter().rev().find_map(|layer| layer.get(name));
+        found.or_else(|| inner.fallback.as_ref()?.get(name, &inner.layers))
     }
 
     /// Whether there is a variable of this name. Evaluates nothing.

@@ -165,7 +165,8 @@ pub fn mounts(gathered: &mut Gathered) {
             Some((device.to_string_lossy().into_owned(), uuid))
         })
         .collect();
-    let mut mounts = Vec::new();
+    // What is mounted upon another is the one that is seen there.
+    let mut mounts: Vec<(String, Value)> = Vec::new();
     for line in read("/proc/self/mounts").unwrap_or_default().lines() {
         let fields: Vec<String> = line.split(' ').map(crate::machine::mounts::unescape).collect();
         let [device, mount, kind, options, dump, pass] = fields.as_slice() else {
@@ -200,9 +201,12 @@ pub fn mounts(gathered: &mut Gathered) {
                 entry.insert(name.into(), value.into());
             }
         }
-        mounts.push(Value::Object(entry));
+        match mounts.iter_mut().find(|(known, _)| known == mount) {
+            Some((_, below)) => *below = Value::Object(entry),
+            None => mounts.push((mount.clone(), Value::Object(entry))),
+        }
     }
-    gathered.add("mounts", mounts);
+    gathered.add("mounts", mounts.into_iter().map(|(_, entry)| entry).collect::<Vec<_>>());
 }
 
 /// Block devices, briefly.

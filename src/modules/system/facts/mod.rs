@@ -37,7 +37,7 @@ pub fn gather(machine: &Machine, parts: &[&str], fact_path: &str) -> Gathered {
             "env" => platform::env(machine, &mut gathered),
             "user" => platform::user(machine, &mut gathered),
             "cmdline" => platform::cmdline(&mut gathered),
-            "python" => platform::python(&mut gathered),
+            "python" => platform::python(machine, &mut gathered),
             "pkg_mgr" => platform::pkg_mgr(machine, &mut gathered),
             "service_mgr" => platform::service_mgr(&mut gathered),
             "selinux" => platform::selinux(&mut gathered),

@@ -1,7 +1,7 @@
 //! What runs here: kernel, distribution, names, managers, time, user.
 
 use super::{Gathered, names, read};
-use crate::machine::Machine;
+use crate::machine::{Command, Machine};
 use crate::modules::commands::clock;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -353,10 +353,61 @@ pub fn cmdline(gathered: &mut Gathered) {
     gathered.add("proc_cmdline", all);
 }
 
-/// There is no Python here that anything depends on.
-pub fn python(gathered: &mut Gathered) {
-    gathered.add("python", Value::Null);
-    gathered.add("python_version", Value::Null);
+/// The host's Python 3. Nothing here needs it: roles choose the names of packages by its version.
+pub fn python(machine: &Machine, gathered: &mut Gathered) {
+    let places = ["/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3"];
+    let found = places.into_iter().find(|path| std::path::Path::new(path).exists());
+    let said = found.and_then(|path| Some((path, machine.probe(&Command::new([path, "-V"])).ok()?.stdout_text())));
+    let Some((path, version)) = said.and_then(|(path, said)| Some((path, PythonVersion::parse(&said)?))) else {
+        gathered.add("python", Value::Null);
+        gathered.add("python_version", Value::Null);
+        return;
+    };
+    let PythonVersion { major, minor, micro, level, serial } = version;
+    // As Ansible finds it: by its longest name.
+    let long = format!("/usr/bin/python{major}.{minor}");
+    let executable = if std::path::Path::new(&long).exists() { long } else { path.to_string() };
+    let ssl = ["/usr/lib", "/usr/lib64", "/usr/local/lib"]
+        .iter()
+        .any(|lib| std::path::Path::new(&format!("{lib}/python{major}.{minor}/ssl.py")).exists());
+    gathered.add(
+        "python",
+        json!({
+            "version": {"major": major, "minor": minor, "micro": micro, "releaselevel": level, "serial": serial},
+            "version_info": [major, minor, micro, level, serial],
+            "executable": executable,
+            "has_sslcontext": ssl,
+            "type": "cpython",
+        }),
+    );
+    gathered.add("python_version", format!("{major}.{minor}.{micro}"));
+}
+
+/// What `python3 -V` says: `Python 3.13.5`, `Python 3.14.0rc2`.
+#[derive(Debug, PartialEq, Eq)]
+struct PythonVersion {
+    major: u32,
+    minor: u32,
+    micro: u32,
+    level: &'static str,
+    serial: u32,
+}
+
+impl PythonVersion {
+    fn parse(said: &str) -> Option<PythonVersion> {
+        let mut parts = said.trim().strip_prefix("Python ")?.trim_end_matches('+').splitn(3, '.');
+        let (major, minor, last) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?);
+        let end = last.find(|c: char| !c.is_ascii_digit()).unwrap_or(last.len());
+        let (micro, rest) = last.split_at(end);
+        let level = match rest.trim_end_matches(|c: char| c.is_ascii_digit()) {
+            "a" => "alpha",
+            "b" => "beta",
+            "rc" => "candidate",
+            _ => "final",
+        };
+        let serial = rest.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or(0);
+        Some(PythonVersion { major, minor, micro: micro.parse().ok()?, level, serial })
+    }
 }
 
 /// The package manager.
@@ -448,6 +499,16 @@ pub fn ssh(machine: &Machine, gathered: &mut Gathered) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_of_python() {
+        let parse = |said: &str| PythonVersion::parse(said).map(|v| (v.major, v.minor, v.micro, v.level, v.serial));
+        assert_eq!(parse("Python 3.13.5\n"), Some((3, 13, 5, "final", 0)));
+        assert_eq!(parse("Python 3.14.0rc2"), Some((3, 14, 0, "candidate", 2)));
+        assert_eq!(parse("Python 3.9.2+"), Some((3, 9, 2, "final", 0)));
+        assert_eq!(parse("Python three"), None);
+        assert_eq!(parse(""), None);
+    }
 
     #[test]
     fn distributions_as_ansible_calls_them() {
