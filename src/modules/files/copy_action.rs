@@ -49,6 +49,10 @@ pub(super) fn prepare<'a>(host: &'a dyn ActionHost, mut arguments: Map<String, V
             arguments.insert("mode".into(), mode_of(&source)?);
         }
         let basename = source.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        if !copy.force.0 {
+            // Where nothing is replaced Ansible returns where the source was found.
+            arguments.insert("src".into(), absolute(&source).to_string_lossy().into());
+        }
         let content = offer(host, &source, metadata.len(), copy.decrypt.0)?;
         let digests = match (&content, host.check() || copy.checksum.is_some()) {
             // In a check nothing is streamed, so the host cannot compute what Ansible returns.
@@ -151,7 +155,7 @@ async fn tree(
     }
     // Ansible returns where it was found, with the slash that was written.
     let slash = if src.ends_with('/') { "/" } else { "" };
-    let found = std::path::absolute(source).unwrap_or_else(|_| source.to_path_buf());
+    let found = absolute(source);
     arguments.insert("src".into(), format!("{}{slash}", found.to_string_lossy().trim_end_matches('/')).into());
     let mut requests = vec![Vec::new()];
     let mut size = 0;
@@ -190,6 +194,10 @@ async fn tree(
         }
     }
     Ok(Prepared::Done(whole))
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
 fn inline_size(branch: &Branch) -> usize {
