@@ -12,7 +12,7 @@ use crate::modules::control::{Assert, Debug, Fail, GroupBy, MetaAction, Pause, S
 use crate::modules::scalars::Flag;
 use crate::modules::{Module, Outcome, decode};
 use crate::source::{Node, Span};
-use crate::template::{Raw, display, from_json, to_json};
+use crate::template::{Raw, display, from_json, to_json, to_shown};
 use serde_json::{Map, Value, json};
 
 /// The module's short name.
@@ -143,7 +143,7 @@ async fn debug(call: &Call) -> Result<Outcome, Trouble> {
         }
         let shown = match call.evaluate(|scope| templar.expression(&inner, scope)).await {
             Ok(Known::Value(value)) if value.is_undefined() => undefined(&inner, None),
-            Ok(Known::Value(value)) => to_json(&value),
+            Ok(Known::Value(value)) => to_shown(&value),
             Ok(Known::Unknown(touches)) => return Ok(depends("it shows", &touches)),
             Err(Trouble::Template(error)) if error.is_undefined() => undefined(&inner, Some(&error)),
             Err(other) => return Err(other),
@@ -154,7 +154,7 @@ async fn debug(call: &Call) -> Result<Outcome, Trouble> {
         Some(node) => match call.value(node).await? {
             // An omitted argument has its default.
             Known::Value(value) if crate::template::is_omit(&value) => json!("Hello world!"),
-            Known::Value(value) => to_json(&value),
+            Known::Value(value) => to_shown(&value),
             Known::Unknown(touches) => return Ok(depends("it shows", &touches)),
         },
         None => json!("Hello world!"),
@@ -165,8 +165,8 @@ async fn debug(call: &Call) -> Result<Outcome, Trouble> {
 /// What `debug` shows where there is nothing to show, in Ansible's words.
 fn undefined(expression: &str, error: Option<&crate::template::TemplateError>) -> Value {
     let why = match error {
-        Some(error) if !SetFact::is_variable_name(expression) => error.to_string(),
-        _ => format!("'{expression}' is undefined"),
+        Some(error) => error.innermost(),
+        None => format!("'{expression}' is undefined"),
     };
     json!(format!("<< error 1 - {why} >>"))
 }

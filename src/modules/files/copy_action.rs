@@ -19,6 +19,9 @@ const REQUEST_LIMIT: usize = 400 * 1024;
 /// Files up to this size are read into memory.
 const MEMORY_LIMIT: u64 = Content::INLINE as u64;
 
+/// How a vault begins.
+const VAULT: &[u8] = b"$ANSIBLE_VAULT;";
+
 /// Offers the source of a copy.
 pub(super) fn prepare<'a>(host: &'a dyn ActionHost, mut arguments: Map<String, Value>) -> ActionFuture<'a, Prepared> {
     Box::pin(async move {
@@ -30,9 +33,13 @@ pub(super) fn prepare<'a>(host: &'a dyn ActionHost, mut arguments: Map<String, V
                 if copy.dest.ends_with('/') {
                     return Err(ActionError::Failed("can not use content with a dir as dest".into()));
                 }
-                let text = text_of(content);
-                if text.len() > Content::INLINE {
-                    contents(host, text.into_bytes(), String::new()).add(&mut arguments)?;
+                let mut bytes = text_of(content).into_bytes();
+                let vault = copy.decrypt.0 && bytes.starts_with(VAULT);
+                if vault {
+                    bytes = host.unvault(Path::new("content"), bytes)?;
+                }
+                if vault || bytes.len() > Content::INLINE {
+                    contents(host, bytes, String::new()).add(&mut arguments)?;
                     arguments.insert("content".into(), Value::from(""));
                 }
                 return Ok(Prepared::Send(arguments));
@@ -104,7 +111,6 @@ pub(in crate::modules) fn offer(
     size: u64,
     decrypt: bool,
 ) -> Result<Content, ActionError> {
-    const VAULT: &[u8] = b"$ANSIBLE_VAULT;";
     let is_vault = || -> std::io::Result<bool> {
         use std::io::Read;
         let mut start = [0; VAULT.len()];
