@@ -3,7 +3,7 @@
 
 use super::{AgentError, Find, signals};
 use crate::machine::{Machine, Mode};
-use crate::modules::{Context, JOBS, Job, NoController, Outcome};
+use crate::modules::{Context, JOBS, Job, NoController, Outcome, without_output};
 use crate::wire::{Detach, TaskRequest};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -89,7 +89,7 @@ pub(super) fn run(mut input: impl Read, stem: Option<&str>, find: Find) -> Resul
         return write(&file, &done(Outcome::failed("the request cannot be read"))).map_err(broken);
     };
     let limit = request.timeout;
-    let late = move || Outcome::failed(format!("Job reached maximum time limit of {limit} seconds."));
+    let late = move || without_output(Outcome::failed(format!("Job reached maximum time limit of {limit} seconds.")));
     let deadline = Instant::now() + Duration::from_secs(limit.clamp(1, 31_536_000));
     let (watched, too_late) = (file.clone(), done(late()));
     std::thread::spawn(move || {

@@ -7,7 +7,7 @@ use crate::engine::FactCache;
 use crate::inventory::{Constructing, Inventory, KnownFacts, graph, host_json, list_json};
 use crate::redact::Redactor;
 use crate::source::Diags;
-use crate::template::{Layer, Raw, Templar, TemplarOptions, from_json};
+use crate::template::{Extensions, Layer, Raw, Templar, TemplarOptions, from_json};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,8 +30,12 @@ pub fn run(arguments: &InventoryArguments) -> ExitCode {
     }
     let mut diags = Diags::new();
     let hook = |bytes: &[u8], _: &std::path::Path| vault.decrypt(bytes).map_err(|e| e.to_string());
-    let options =
-        TemplarOptions { vault: Some(vault.clone()), redactor: redactor.clone(), ..TemplarOptions::default() };
+    let options = TemplarOptions {
+        vault: Some(vault.clone()),
+        redactor: redactor.clone(),
+        extensions: Extensions::named(&super::settings::settings().jinja2_extensions),
+        ..TemplarOptions::default()
+    };
     let with = constructing(&Templar::new(options), &Arc::default());
     let mut inventory = Inventory::load(&sources(&given.inventory), &hook, &with, &mut diags);
     let default = PathBuf::from("playbooks");

@@ -7,7 +7,7 @@ use super::settings::settings;
 use crate::lint::{self, Finding, Reader, Rule};
 use crate::redact::Redactor;
 use crate::source::{Severity, did_you_mean};
-use crate::template::{Layer, Raw, Templar, TemplarOptions};
+use crate::template::{Extensions, Layer, Raw, Templar, TemplarOptions};
 use clap::{Args, ValueEnum};
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -117,6 +117,7 @@ fn look(arguments: &LintArguments) -> Result<(Vec<Finding>, Redactor), String> {
     let templar = Templar::new(TemplarOptions {
         vault: Some(vault.clone()),
         redactor: redactor.clone(),
+        extensions: Extensions::named(&settings().jinja2_extensions),
         ..TemplarOptions::default()
     });
     let template = name_templar(&templar, &Arc::new(extra));

@@ -22,7 +22,7 @@ use crate::report::{
     Behind, DiffOptions, JsonLines, Mask, Reporter, Reporters, Reports, Style, Terminal, TraceSettings, Tracer,
 };
 use crate::source::{Diag, Diags, Reads, Span};
-use crate::template::{Layer, Raw, Scope, Templar, TemplarOptions};
+use crate::template::{Extensions, Layer, Raw, Scope, Templar, TemplarOptions};
 use crate::vars::vault::Vault;
 use serde_json::json;
 use std::io::IsTerminal;
@@ -175,6 +175,7 @@ pub(super) fn read(arguments: &RunArguments, redactor: &Redactor, diags: &mut Di
         // Only a plan asks what was read.
         reads: if arguments.out.is_some() { Reads::kept() } else { Reads::default() },
         ansible_managed: settings().ansible_managed.clone(),
+        extensions: Extensions::named(&settings().jinja2_extensions),
         lookup_host: Some(Arc::new(super::stored::Stored::new(arguments.check))),
     });
     let with = inventory::constructing(&templar, &extra);

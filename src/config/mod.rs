@@ -10,7 +10,7 @@ mod tests;
 
 pub use find::{Found, find};
 pub use ini::{Entry, Ini};
-pub use names::{Setting, named};
+pub use names::{Setting, named, of_plugin};
 use settings::expand;
 pub use settings::{Gathering, Settings, TABLE};
 

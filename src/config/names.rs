@@ -1,10 +1,12 @@
 //! Settings by the names that Ansible's documentation gives them, for `lookup('config', …)`.
 
+use std::sync::LazyLock;
+
 use super::settings::{
-    ASK_PASS, ASK_VAULT, BECOME, BECOME_ASK, BECOME_METHOD, BECOME_USER, DIFF, DIFF_CONTEXT, FACT_CACHE, FATAL,
-    FORCE_COLOUR, FORCE_HANDLERS, FORKS, GATHERING, HOST_KEYS, INVENTORY, MANAGED, MERGE, NO_COLOUR, PRIVATE_KEY,
-    REMOTE_USER, RETRY, ROLES_PATH, RUN_TAGS, Reader, Row, SKIP_TAGS, STRATEGY, TIMEOUT, TRANSPORT, UNDEFINED,
-    VAULT_ENCRYPT, VAULT_FILE, VAULT_ID, VAULT_IDS, VAULT_MATCH, VERBOSITY,
+    ASK_PASS, ASK_VAULT, BECOME, BECOME_ASK, BECOME_METHOD, BECOME_USER, DIFF, DIFF_CONTEXT, EXTENSIONS, FACT_CACHE,
+    FATAL, FORCE_COLOUR, FORCE_HANDLERS, FORKS, GATHERING, HOST_KEYS, INVENTORY, MANAGED, MERGE, NO_COLOUR,
+    PRIVATE_KEY, REMOTE_USER, RETRY, ROLES_PATH, RUN_TAGS, Reader, Row, SKIP_TAGS, STRATEGY, TIMEOUT, TRANSPORT,
+    UNDEFINED, VAULT_ENCRYPT, VAULT_FILE, VAULT_ID, VAULT_IDS, VAULT_MATCH, VERBOSITY,
 };
 use super::{ConfigError, Ini, Surroundings, expand, find};
 
@@ -29,6 +31,7 @@ enum Kind {
     Number,
     Flag,
     List,
+    Path,
     Paths,
 }
 
@@ -57,6 +60,7 @@ const NAMES: &[(&str, Row, Kind, &str)] = &[
     ("ANY_ERRORS_FATAL", FATAL, Kind::Flag, "no"),
     ("DEFAULT_FORCE_HANDLERS", FORCE_HANDLERS, Kind::Flag, "no"),
     ("DEFAULT_STRATEGY", STRATEGY, Kind::Text, "linear"),
+    ("DEFAULT_JINJA2_EXTENSIONS", EXTENSIONS, Kind::List, ""),
     ("DEFAULT_MANAGED_STR", MANAGED, Kind::Text, "Ansible managed"),
     ("TAGS_RUN", RUN_TAGS, Kind::List, ""),
     ("TAGS_SKIP", SKIP_TAGS, Kind::List, ""),
@@ -71,9 +75,65 @@ const NAMES: &[(&str, Row, Kind, &str)] = &[
     ("RETRY_FILES_ENABLED", RETRY, Kind::Flag, "no"),
 ];
 
-/// The value that a setting of this name has here; nothing if there is none of this name.
+/// What has no meaning here and is asked for all the same, and the options of plugins.
+struct Other {
+    /// `shell/sh`; `-` for a setting.
+    whose: &'static str,
+    name: &'static str,
+    variables: Vec<&'static str>,
+    places: Vec<(&'static str, &'static str)>,
+    kind: Kind,
+    default: &'static str,
+}
+
+/// One a line: whose, its name, its kind, variables, places in the file, and the documented default.
+static OTHERS: LazyLock<Vec<Other>> = LazyLock::new(|| {
+    let other = |line: &'static str| {
+        let mut words = line.splitn(6, ' ');
+        let mut word = || words.next();
+        let (whose, name, kind, variables, places) = (word()?, word()?, word()?, word()?, word()?);
+        let default = word().unwrap_or_default();
+        let listed = |text: &'static str| text.split(',').filter(|word| *word != "-");
+        let kind = match kind {
+            "number" => Kind::Number,
+            "flag" => Kind::Flag,
+            "list" => Kind::List,
+            "path" => Kind::Path,
+            "paths" => Kind::Paths,
+            _ => Kind::Text,
+        };
+        let places = listed(places).filter_map(|place| place.split_once('.')).collect();
+        Some(Other { whose, name, variables: listed(variables).collect(), places, kind, default })
+    };
+    include_str!("defaults.txt").lines().filter_map(other).collect()
+});
+
+/// The value that a setting of this name has; nothing if there is none of this name.
 pub fn named(name: &str, around: &Surroundings<'_>) -> Result<Option<Setting>, ConfigError> {
-    let Some((_, row, kind, default)) = NAMES.iter().find(|(known, ..)| *known == name) else { return Ok(None) };
+    match NAMES.iter().find(|(known, ..)| *known == name) {
+        Some((_, row, kind, default)) => value(*row, *kind, default, around).map(Some),
+        None => listed("-", name, around),
+    }
+}
+
+/// The value of a plugin's option, such as `remote_tmp` of the shell `sh`.
+pub fn of_plugin(
+    kind: &str,
+    plugin: &str,
+    name: &str,
+    around: &Surroundings<'_>,
+) -> Result<Option<Setting>, ConfigError> {
+    let plugin = plugin.rsplit('.').next().unwrap_or(plugin);
+    listed(&format!("{kind}/{plugin}"), name, around)
+}
+
+fn listed(whose: &str, name: &str, around: &Surroundings<'_>) -> Result<Option<Setting>, ConfigError> {
+    let others: &'static [Other] = &OTHERS;
+    let found = others.iter().find(|other| other.whose == whose && other.name == name);
+    found.map(|other| value((&other.variables, &other.places, ""), other.kind, other.default, around)).transpose()
+}
+
+fn value(row: Row, kind: Kind, default: &str, around: &Surroundings<'_>) -> Result<Setting, ConfigError> {
     let ini = match find(around).path {
         Some(path) => {
             let text = std::fs::read_to_string(&path)
@@ -83,27 +143,33 @@ pub fn named(name: &str, around: &Surroundings<'_>) -> Result<Option<Setting>, C
         None => Ini::default(),
     };
     let reader = Reader::new(&ini, around);
-    Ok(Some(match kind {
-        Kind::Number => match reader.number(*row)? {
+    Ok(match kind {
+        Kind::Number => match reader.number(row)? {
             Some(number) => Setting::Number(number),
             None => default.parse().map_or(Setting::Nothing, Setting::Number),
         },
-        Kind::Flag => Setting::Flag(reader.flag(*row)?.unwrap_or(*default == "yes")),
-        Kind::Text => match reader.text(*row) {
+        Kind::Flag => Setting::Flag(reader.flag(row)?.unwrap_or(default == "yes")),
+        Kind::Text => match reader.text(row) {
             Some(text) => Setting::Text(text),
             None if default.is_empty() => Setting::Nothing,
-            None => Setting::Text((*default).to_owned()),
+            None => Setting::Text(default.to_owned()),
         },
-        Kind::List => match reader.list(*row) {
-            list if list.is_empty() && !default.is_empty() => Setting::List(vec![(*default).to_owned()]),
+        Kind::List => match reader.list(row) {
+            list if list.is_empty() && !default.is_empty() => {
+                Setting::List(default.split(',').map(str::to_owned).collect())
+            }
             list => Setting::List(list),
         },
+        Kind::Path => match reader.text(row).unwrap_or_else(|| default.to_owned()) {
+            path if path.is_empty() => Setting::Nothing,
+            path => Setting::Text(expand(&path, around, around.directory).to_string_lossy().into_owned()),
+        },
         Kind::Paths => {
-            let given = reader.text(*row).unwrap_or_else(|| (*default).to_owned());
+            let given = reader.text(row).unwrap_or_else(|| default.to_owned());
             let whole = |path: &str| expand(path, around, around.directory).to_string_lossy().into_owned();
             Setting::List(given.split(':').filter(|path| !path.is_empty()).map(whole).collect())
         }
-    }))
+    })
 }
 
 #[cfg(test)]
@@ -125,6 +191,11 @@ mod tests {
         assert_eq!(value("DEFAULT_REMOTE_USER"), Some(Setting::Nothing));
         assert_eq!(value("HOST_KEY_CHECKING"), Some(Setting::Flag(true)));
         assert_eq!(value("NO_SUCH"), None);
+        assert_eq!(value("COLOR_OK"), Some(Setting::Text("green".into())));
+        assert_eq!(value("RETRY_FILES_SAVE_PATH"), Some(Setting::Nothing));
+        let option = |plugin: &str, name: &str| of_plugin("shell", plugin, name, &around).unwrap();
+        assert_eq!(option("ansible.builtin.sh", "remote_tmp"), Some(Setting::Text("~/.ansible/tmp".into())));
+        assert_eq!(option("sh", "COLOR_OK"), None);
         let Some(Setting::List(paths)) = value("DEFAULT_ROLES_PATH") else { panic!("no list") };
         assert_eq!(paths.first().map(String::as_str), Some("/home/x/.ansible/roles"));
     }

@@ -62,6 +62,7 @@ pub struct Settings {
     pub force_handlers: bool,
     pub strategy: Option<String>,
     pub ansible_managed: Option<String>,
+    pub jinja2_extensions: Vec<String>,
     pub run_tags: Vec<String>,
     pub skip_tags: Vec<String>,
     pub verbosity: Option<u8>,
@@ -149,6 +150,11 @@ pub(super) const FORCE_HANDLERS: Row =
     (&["ANSIBLE_FORCE_HANDLERS"], &[("defaults", "force_handlers")], "`--force-handlers`");
 pub(super) const STRATEGY: Row =
     (&["ANSIBLE_STRATEGY"], &[("defaults", "strategy")], "for plays that name none: linear, free or host_pinned");
+pub(super) const EXTENSIONS: Row = (
+    &["ANSIBLE_JINJA2_EXTENSIONS"],
+    &[("defaults", "jinja2_extensions")],
+    "`jinja2.ext.do` and `jinja2.ext.loopcontrols` switch on `{% do %}`, and `{% break %}` and `{% continue %}`",
+);
 pub(super) const MANAGED: Row = (&[], &[("defaults", "ansible_managed")], "the text of `ansible_managed`");
 pub(super) const RUN_TAGS: Row = (&["ANSIBLE_RUN_TAGS"], &[("tags", "run")], "`--tags`, where none are given");
 pub(super) const SKIP_TAGS: Row = (&["ANSIBLE_SKIP_TAGS"], &[("tags", "skip")], "`--skip-tags`, where none are given");
@@ -224,6 +230,7 @@ pub const TABLE: &[Row] = &[
     FATAL,
     FORCE_HANDLERS,
     STRATEGY,
+    EXTENSIONS,
     MANAGED,
     RUN_TAGS,
     SKIP_TAGS,
@@ -345,6 +352,7 @@ impl Settings {
             any_errors_fatal: reader.flag(FATAL)?.unwrap_or(false),
             force_handlers: reader.flag(FORCE_HANDLERS)?.unwrap_or(false),
             ansible_managed: reader.text(MANAGED),
+            jinja2_extensions: reader.list(EXTENSIONS),
             run_tags: reader.list(RUN_TAGS),
             skip_tags: reader.list(SKIP_TAGS),
             verbosity: reader.number(VERBOSITY)?,

@@ -95,7 +95,12 @@ impl Call {
         let written = self.task.name.as_ref().map(|node| match node.has_template() {
             true => match self.on.play.run.templar.template_node(node, &self.scope()) {
                 Ok(Evaluated { value, touched }) if touched.is_empty() => display(&value),
-                _ => node.scalar_text().unwrap_or_default(), // as Ansible: a name that cannot be evaluated is shown as written
+                // What cannot be evaluated is said where it stands.
+                Err(_) => {
+                    let text = node.scalar_text().unwrap_or_default();
+                    self.on.play.run.templar.with_errors(&text, &self.scope()).unwrap_or(text)
+                }
+                Ok(_) => node.scalar_text().unwrap_or_default(),
             },
             false => node.scalar_text().unwrap_or_default(),
         });

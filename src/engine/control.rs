@@ -12,7 +12,7 @@ use crate::modules::control::{Assert, Debug, Fail, GroupBy, MetaAction, Pause, S
 use crate::modules::scalars::Flag;
 use crate::modules::{Module, Outcome, decode};
 use crate::source::{Node, Span};
-use crate::template::{Raw, display, from_json, to_json};
+use crate::template::{Raw, display, from_json, to_json, to_shown};
 use serde_json::{Map, Value, json};
 
 /// The module's short name.
@@ -86,8 +86,12 @@ pub async fn run(walker: &Walker, call: &Call, module: &'static Module) -> Resul
     match name {
         "fail" => {
             let fail: Fail = typed(arguments)?;
-            let msg = fail.msg.map(|msg| msg.0).unwrap_or_else(|| "Failed as requested from task".into());
-            Ok(Prepared::Done(Outcome::failed(msg)))
+            // A list or a mapping is returned as it is.
+            Ok(Prepared::Done(match fail.msg.filter(|msg| !msg.is_null()) {
+                None => Outcome::failed("Failed as requested from task"),
+                Some(Value::String(text)) => Outcome::failed(text),
+                Some(msg) => Outcome::failed(msg.to_string()).with("msg", msg),
+            }))
         }
         "meta" => meta(walker, call, &arguments).await,
         "set_stats" => super::stats::set(call, typed(arguments)?).map(Prepared::Done),
@@ -124,11 +128,22 @@ async fn debug(call: &Call) -> Result<Outcome, Trouble> {
     }
     if let Some(node) = argument(call, &["var"]) {
         let text = node.scalar_text().unwrap_or_default();
-        let inner = text.trim().trim_start_matches("{{").trim_end_matches("}}").trim().to_string();
+        let mut inner = text.trim().trim_start_matches("{{").trim_end_matches("}}").trim().to_string();
         let templar = &call.on.play.run.templar;
+        // A template that gives the name of a variable means that variable. Nothing but a name is evaluated: what a host has
+        // said must not become an expression.
+        if inner != text.trim()
+            && let Known::Value(value) = call.value(node).await?
+            && let Value::String(name) = to_json(&value)
+            && SetFact::is_variable_name(&name)
+            && let Ok(Known::Value(value)) = call.evaluate(|scope| templar.expression(&name, scope)).await
+            && !value.is_undefined()
+        {
+            inner = name;
+        }
         let shown = match call.evaluate(|scope| templar.expression(&inner, scope)).await {
             Ok(Known::Value(value)) if value.is_undefined() => undefined(&inner, None),
-            Ok(Known::Value(value)) => to_json(&value),
+            Ok(Known::Value(value)) => to_shown(&value),
             Ok(Known::Unknown(touches)) => return Ok(depends("it shows", &touches)),
             Err(Trouble::Template(error)) if error.is_undefined() => undefined(&inner, Some(&error)),
             Err(other) => return Err(other),
@@ -139,7 +154,7 @@ async fn debug(call: &Call) -> Result<Outcome, Trouble> {
         Some(node) => match call.value(node).await? {
             // An omitted argument has its default.
             Known::Value(value) if crate::template::is_omit(&value) => json!("Hello world!"),
-            Known::Value(value) => to_json(&value),
+            Known::Value(value) => to_shown(&value),
             Known::Unknown(touches) => return Ok(depends("it shows", &touches)),
         },
         None => json!("Hello world!"),
@@ -150,8 +165,8 @@ async fn debug(call: &Call) -> Result<Outcome, Trouble> {
 /// What `debug` shows where there is nothing to show, in Ansible's words.
 fn undefined(expression: &str, error: Option<&crate::template::TemplateError>) -> Value {
     let why = match error {
-        Some(error) if !SetFact::is_variable_name(expression) => error.to_string(),
-        _ => format!("'{expression}' is undefined"),
+        Some(error) => error.innermost(),
+        None => format!("'{expression}' is undefined"),
     };
     json!(format!("<< error 1 - {why} >>"))
 }
@@ -167,10 +182,20 @@ async fn assert(call: &Call, _: &Module) -> Result<Outcome, Trouble> {
     };
     let message = async |names: &[&str], fallback: &str| -> Result<Value, Trouble> {
         match argument(call, names) {
-            Some(node) => call.known(node).await.map(|value| to_json(&value)),
+            Some(node) => match call.known(node).await.map(|value| to_json(&value))? {
+                Value::Null => Ok(json!(fallback)),
+                value if is_text(&value) => Ok(value),
+                value => Err(Trouble::Failed(format!(
+                    "argument '{}' is of type {} and we were unable to convert to str_or_list_of_str: a string or list of strings is required",
+                    names.first().unwrap_or(&"msg"),
+                    python_type(&value),
+                ))),
+            },
             None => Ok(json!(fallback)),
         }
     };
+    // As in Ansible it is looked at whatever becomes of the conditions.
+    let success = message(&["success_msg"], "All assertions passed").await?;
     for condition in &conditions {
         match call.conditions(&[condition]).await? {
             Known::Value(true) => {}
@@ -191,8 +216,28 @@ async fn assert(call: &Call, _: &Module) -> Result<Outcome, Trouble> {
             }
         }
     }
-    let msg = message(&["success_msg"], "All assertions passed").await?;
-    Ok(Outcome::ok().with("msg", msg))
+    Ok(Outcome::ok().with("msg", success))
+}
+
+/// What Python calls a value's type.
+fn python_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "NoneType",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float",
+        Value::Number(_) => "int",
+        Value::String(_) => "str",
+        Value::Array(_) => "list",
+        Value::Object(_) => "dict",
+    }
+}
+
+/// A text, or a list of texts: what `assert` says.
+fn is_text(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().all(Value::is_string),
+        other => other.is_string(),
+    }
 }
 
 async fn set_fact(call: &Call) -> Result<Outcome, Trouble> {

@@ -147,6 +147,13 @@ pub async fn finish(call: &Call, answer: Answer, extra: Option<Vec<Change>>, sec
         // It was waited for (`poll`), so whoever reads the result of a job finds one that has ended.
         remember(&mut finished, "started", true.into());
         remember(&mut finished, "finished", true.into());
+        if finished.json.contains_key("timedout") {
+            for (name, none) in
+                [("stdout", json!("")), ("stderr", json!("")), ("stdout_lines", json!([])), ("stderr_lines", json!([]))]
+            {
+                remember(&mut finished, name, none);
+            }
+        }
     }
     match decide(call, &finished, call.task.changed_when.as_deref()).await {
         Ok(None) => {}

@@ -325,23 +325,30 @@ pub async fn vars(call: &Call, arguments: IncludeVars) -> Result<Outcome, Troubl
                 ),
                 None => None,
             };
+            let mut ignored = Vec::new();
+            for text in &arguments.ignore_files.0 {
+                let pattern = fancy_regex::Regex::new(&format!("(?:{text})$"));
+                ignored.push(pattern.map_err(|e| Trouble::Failed(format!("ignore_files: {e}")))?);
+            }
             files.retain(|path| {
                 let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-                !arguments.ignore_files.0.contains(&name)
+                !ignored.iter().any(|pattern| pattern.is_match(&name).unwrap_or(false))
                     && matching.as_ref().is_none_or(|regex| regex.is_match(&name).unwrap_or(false))
             });
             let known = |path: &PathBuf| {
                 let extension = path.extension().map(|e| e.to_string_lossy().into_owned()).unwrap_or_default();
                 extensions.iter().any(|known| known.trim_start_matches('.') == extension)
             };
-            if let Some(other) =
-                files.iter().find(|path| !known(path)).filter(|_| !arguments.ignore_unknown_extensions.0)
+            if let Some(place) =
+                files.iter().position(|path| !known(path)).filter(|_| !arguments.ignore_unknown_extensions.0)
+                && let (before, [other, ..]) = files.split_at(place)
             {
+                let before: Vec<String> = before.iter().map(|path| crate::template::absolute(path)).collect();
                 let text = format!("{} does not have a valid extension: {}", other.display(), extensions.join(", "));
                 return Ok(Outcome::failed(text.clone())
                     .with("message", text)
                     .with("ansible_facts", Value::Object(Map::new()))
-                    .with("ansible_included_var_files", serde_json::json!([])));
+                    .with("ansible_included_var_files", serde_json::json!(before)));
             }
             files.retain(known);
         }

@@ -41,7 +41,11 @@ impl Parser<'_> {
     }
 
     fn node(&self, value: NodeValue) -> Node {
-        Node::new(self.span.clone(), value)
+        match value {
+            // In quotes: it is never a date.
+            NodeValue::Str(text) => Node::string(self.span.clone(), text),
+            value => Node::new(self.span.clone(), value),
+        }
     }
 
     /// `1, 2` at the top is a tuple.

@@ -23,7 +23,7 @@ pub use file::{SourceFile, Span};
 pub use loader::{load_yaml, load_yaml_str, scalar_from_text};
 pub use node::{KeyId, Mapping, Node, NodeData, NodeValue, ScalarStyle};
 pub use reads::{Reads, hashes_of};
-pub use scalar::{parse_bool, resolve_plain};
+pub use scalar::{large_integer, parse_bool, resolve_plain};
 pub use suggest::did_you_mean;
 pub use vaulted::{VAULT_HEADER, VaultHook, load_yaml_file, no_vault, read_maybe_vaulted};
 

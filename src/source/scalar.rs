@@ -7,7 +7,7 @@ use super::node::NodeValue;
 /// The value of a scalar written without quotes.
 ///
 /// As PyYAML: `yes` is true, `0644` is 420, `0o644` and `1e3` are strings, `1_000` is a thousand, `1:30` is 90.
-/// Dates stay strings, and so do integers beyond 64 bits: they print as written.
+/// Dates stay strings, and so do integers beyond 64 bits: who makes values of them looks at these once more.
 pub fn resolve_plain(text: &str) -> NodeValue {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return NodeValue::Null,
@@ -22,7 +22,7 @@ pub fn resolve_plain(text: &str) -> NodeValue {
         return NodeValue::Bool(bool);
     }
     if text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.')) {
-        if let Some(int) = integer(text) {
+        if let Some(int) = integer(text).and_then(|int| i64::try_from(int).ok()) {
             return NodeValue::Int(int);
         }
         if let Some(float) = float(text) {
@@ -55,7 +55,12 @@ pub fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
-fn integer(text: &str) -> Option<i64> {
+/// The integer beyond 64 bits that a plain scalar means, which [`resolve_plain`] leaves a string.
+pub fn large_integer(text: &str) -> Option<i128> {
+    integer(text).filter(|int| i64::try_from(*int).is_err())
+}
+
+fn integer(text: &str) -> Option<i128> {
     let (negative, digits) = match text.as_bytes().first()? {
         b'-' => (true, text.get(1..)?),
         b'+' => (false, text.get(1..)?),
@@ -68,7 +73,7 @@ fn integer(text: &str) -> Option<i64> {
     } else if digits.len() > 1 && digits.starts_with('0') {
         (8, digits.get(1..)?)
     } else if digits.contains(':') {
-        return sexagesimal_int(negative, digits);
+        return sexagesimal_int(negative, digits).map(i128::from);
     } else {
         (10, digits)
     };
@@ -84,7 +89,7 @@ fn integer(text: &str) -> Option<i64> {
         return (radix == 8).then_some(0);
     }
     let signed = if negative { format!("-{clean}") } else { clean };
-    i64::from_str_radix(&signed, radix).ok()
+    i128::from_str_radix(&signed, radix).ok()
 }
 
 fn sexagesimal_int(negative: bool, digits: &str) -> Option<i64> {

@@ -129,6 +129,7 @@ pub(super) fn items(value: &Value, who: &str) -> Result<Vec<Value>, Error> {
         ValueKind::Seq | ValueKind::Iterable | ValueKind::Map | ValueKind::String => {
             value.try_iter()?.checked().collect()
         }
+        ValueKind::Bytes => Ok(value.as_bytes().unwrap_or_default().iter().map(|byte| Value::from(*byte)).collect()),
         _ => Err(fail(format!("{who}: '{}' object is not iterable", super::py::type_name(value)))),
     }
 }

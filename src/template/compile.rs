@@ -20,6 +20,30 @@ const RECURSION_LIMIT: usize = 200;
 /// Instructions one evaluation may take.
 const FUEL: u64 = 10_000_000;
 
+/// Tags that Jinja knows only with an extension, as `jinja2_extensions` of `ansible.cfg` switches them on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extensions {
+    /// `{% do %}`
+    pub do_tag: bool,
+    /// `{% break %}` and `{% continue %}`
+    pub loop_controls: bool,
+}
+
+impl Extensions {
+    /// Those of these names; others have nothing that is missing here.
+    pub fn named(names: &[String]) -> Self {
+        let has = |wanted: &str| names.iter().any(|name| name == wanted);
+        Extensions { do_tag: has("jinja2.ext.do"), loop_controls: has("jinja2.ext.loopcontrols") }
+    }
+}
+
+/// What compiling needs of the templar.
+#[derive(Clone, Copy)]
+pub(super) struct Compiling<'a> {
+    pub reads: &'a Reads,
+    pub extensions: Extensions,
+}
+
 /// Options of a rendered file, those of the template module.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RenderOptions {
@@ -195,7 +219,7 @@ pub(super) fn template(
     options: &RenderOptions,
     paths: &SearchPaths,
     base: Option<&Path>,
-    reads: &Reads,
+    with: Compiling<'_>,
 ) -> Result<Compiled, TemplateError> {
     // Jinja knows one kind of line end.
     let text = line_ends(text);
@@ -212,7 +236,13 @@ pub(super) fn template(
         }
     };
     check_names(&root)?;
-    let rewritten = match rewrite::shape(&root) {
+    check_tags(&root, with.extensions)?;
+    // What is changed has to be kept from one expression to the next.
+    let shape = match rewrite::shape(&root) {
+        Shape::Single(_) | Shape::Pieces(_) if !rewrite::changed_names(&root).is_empty() => Shape::Statements,
+        shape => shape,
+    };
+    let rewritten = match shape {
         Shape::Text => {
             let mut out = String::new();
             if let machinery::ast::Stmt::Template(t) = &root {
@@ -234,12 +264,38 @@ pub(super) fn template(
         Shape::Statements => {
             let rewritten = rewrite::template(&root, options.text(&source));
             drop(root);
-            return file(source, rewritten, options, paths, base, reads);
+            return file(source, rewritten, options, paths, base, with);
         }
     };
     drop(root);
     let run = run_expression(&rewritten)?;
     Ok(Compiled::Expression { run, origin: Origin { source, bare: false, rewritten } })
+}
+
+/// A part of a template without statements.
+pub(super) enum Piece {
+    /// Text.
+    Text(String),
+    /// What stands between the braces.
+    Expression(String),
+}
+
+/// The parts of a template, unless it has statements.
+pub(super) fn pieces(text: &str) -> Option<Vec<Piece>> {
+    let options = RenderOptions::default();
+    limit_depth(text, Some(&options)).ok()?;
+    let source = if text.contains('\\') { escape_backslashes(text) } else { text.to_owned() };
+    let root = machinery::parse(&source, MAIN, options.syntax().ok()?).ok()?;
+    let machinery::ast::Stmt::Template(template) = &root else { return None };
+    let piece = |stmt: &machinery::ast::Stmt<'_>| match stmt {
+        machinery::ast::Stmt::EmitRaw(raw) => Some(Piece::Text(options.text(&source).raw(raw.raw).into_owned())),
+        machinery::ast::Stmt::EmitExpr(emit) => {
+            let place = emit.expr.span();
+            Some(Piece::Expression(source.get(place.start_offset as usize..place.end_offset as usize)?.to_owned()))
+        }
+        _ => None,
+    };
+    template.children.iter().map(piece).collect()
 }
 
 /// Compiles a bare expression, such as a condition.
@@ -271,15 +327,17 @@ fn file(
     options: &RenderOptions,
     paths: &SearchPaths,
     base: Option<&Path>,
-    reads: &Reads,
+    with: Compiling<'_>,
 ) -> Result<Compiled, TemplateError> {
+    let extensions = with.extensions;
     let mut env = BASE.clone();
     let included = Included::default();
     let mut dirs = options.include_dirs.clone();
     if let Some(dir) = base.and_then(Path::parent) {
         dirs.push(dir.to_path_buf());
     }
-    let (seen, options_of_included, paths, reads) = (included.clone(), options.clone(), paths.clone(), reads.clone());
+    let (seen, options_of_included, paths, reads) =
+        (included.clone(), options.clone(), paths.clone(), with.reads.clone());
     env.set_path_join_callback(|name, _parent| Cow::Borrowed(name));
     env.set_loader(move |name| {
         let path = dirs.iter().map(|d| d.join(name)).find(|p| p.is_file());
@@ -295,6 +353,7 @@ fn file(
         limit_depth(body, Some(&options)).map_err(wrap)?;
         let root = machinery::parse(body, name, options.syntax().map_err(wrap)?)?;
         check_names(&root).map_err(wrap)?;
+        check_tags(&root, extensions).map_err(wrap)?;
         let rewritten = rewrite::template(&root, options.text(body));
         let source = rewritten.source.clone();
         seen.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), (path, rewritten));
@@ -310,6 +369,21 @@ fn file(
     env.add_template_owned(MAIN, rewritten.source.clone()).map_err(|e| syntax_error(&e))?;
     let origin = Origin { source, bare: false, rewritten };
     Ok(Compiled::Template(Box::new(TemplateFile { env, origin, included })))
+}
+
+/// A tag of an extension that is not switched on is none that Jinja knows.
+fn check_tags(root: &machinery::ast::Stmt<'_>, extensions: Extensions) -> Result<(), TemplateError> {
+    let Some((tag, span)) = rewrite::unknown_tag(root, extensions.do_tag, extensions.loop_controls) else {
+        return Ok(());
+    };
+    let extension = if tag == "do" { "jinja2.ext.do" } else { "jinja2.ext.loopcontrols" };
+    let message = format!(
+        "syntax error in template: unknown tag '{tag}'; `jinja2_extensions = {extension}` in ansible.cfg switches it on"
+    );
+    let mut error = TemplateError::new(TemplateErrorKind::Syntax, message);
+    error.set_line(Some(span.start_line as usize));
+    error.set_column(Some(span.start_col as usize + 1));
+    Err(error)
 }
 
 fn check_names(root: &machinery::ast::Stmt<'_>) -> Result<(), TemplateError> {

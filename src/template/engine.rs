@@ -2,11 +2,11 @@
 
 use std::cell::RefCell;
 use std::path::PathBuf;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use minijinja::machinery::{
     self,
-    ast::{CallArg, Expr},
+    ast::{Call, CallArg, Expr},
 };
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Error, ErrorKind, Output, State};
@@ -35,13 +35,13 @@ pub(super) fn format_value(out: &mut Output<'_>, _state: &mut State<'_, '_>, val
     if value.is_none() || super::is_omit(value) {
         return Ok(());
     }
-    if let Some(text) = value.as_str() {
+    if value.kind() == ValueKind::String {
         note_emitted(value);
-        return out.write_str(text).map_err(Error::from);
+        return out.write_str(value.as_str().unwrap_or_default()).map_err(Error::from);
     }
-    let plain = lazy::finalize(value, false)?;
+    let plain = lazy::printable(value)?;
     note_emitted(&plain);
-    out.write_str(&super::py::str(&plain)).map_err(Error::from)
+    out.write_str(&super::py::printed(&plain)).map_err(Error::from)
 }
 
 fn note_emitted(value: &Value) {
@@ -53,19 +53,24 @@ fn note_emitted(value: &Value) {
     });
 }
 
+/// The variables for a template with statements.
+fn root(scope: &Scope) -> Value {
+    Value::from_object(Root(scope.clone(), Some(Arc::default())))
+}
+
 /// Runs a compiled template. The result is native, lazy, and may be undefined.
 pub(super) fn run(compiled: &Compiled, scope: &Scope) -> Result<Value, Error> {
     match compiled {
         Compiled::Text(text) => Ok(text.clone()),
-        Compiled::Expression { run, .. } => run.eval(Value::from_object(Root(scope.clone()))),
+        Compiled::Expression { run, .. } => run.eval(Value::from_object(Root(scope.clone(), None))),
         Compiled::Template(file) => {
             EMITTED.with_borrow_mut(|stack| stack.push(Emitted::default()));
-            let rendered = file.env.get_template(MAIN).and_then(|t| t.render(Value::from_object(Root(scope.clone()))));
+            let rendered = file.env.get_template(MAIN).and_then(|t| t.render(root(scope)));
             let emitted = EMITTED.with_borrow_mut(Vec::pop).unwrap_or_default();
             let text = rendered?;
             match emitted {
                 // Ansible's templates return a lone value as it is, and nothing at all as none.
-                Emitted { count: 1, last: Some(value) } if super::py::str(&value) == text => Ok(value),
+                Emitted { count: 1, last: Some(value) } if super::py::printed(&value) == text => Ok(value),
                 Emitted { count: 0, .. } if text.is_empty() => Ok(Value::from(())),
                 _ => Ok(Value::from(text)),
             }
@@ -346,6 +351,9 @@ fn look(expr: &Expr<'_>, scope: &Scope, locals: &[String]) -> Option<Undefined> 
                 _ => None,
             });
             let named = words.next().is_some_and(|name| matches!(name.as_str(), "vars" | "ansible.builtin.vars"));
+            if let Some(name) = touched_template(call, scope) {
+                return Some(name);
+            }
             words.find(|name| named && !scope.contains(name)).map(Undefined::Variable)
         }
         Expr::Var(v) => {
@@ -369,6 +377,17 @@ fn look(expr: &Expr<'_>, scope: &Scope, locals: &[String]) -> Option<Undefined> 
         }
         _ => None,
     }
+}
+
+/// The template of a lookup that came out undefined.
+fn touched_template(call: &Call<'_>, scope: &Scope) -> Option<Undefined> {
+    let word = |at: usize| match call.args.get(at)? {
+        CallArg::Pos(value) => known_value(value, scope)?.as_str().map(str::to_owned),
+        _ => None,
+    };
+    matches!(word(0)?.as_str(), "template" | "ansible.builtin.template").then_some(())?;
+    let name = word(1)?;
+    touch::cause_of(&name).map(|why| Undefined::Because(name, why))
 }
 
 /// Whether an error is about something undefined. The engine's arithmetic has a kind of its own for it.
@@ -466,5 +485,5 @@ pub(super) fn stands_alone(text: &str) -> bool {
 
 /// Renders a file's template.
 pub(super) fn render(file: &TemplateFile, scope: &Scope) -> Result<String, Error> {
-    file.env.get_template(MAIN).and_then(|t| t.render(Value::from_object(Root(scope.clone()))))
+    file.env.get_template(MAIN).and_then(|t| t.render(root(scope)))
 }

@@ -97,6 +97,15 @@ impl TemplateError {
         self.causes = causes.into_boxed_slice();
     }
 
+    /// What Ansible says of it: the innermost reason alone, and no place.
+    pub fn innermost(&self) -> String {
+        let text = self.causes.last().unwrap_or(&self.message);
+        let text = text.rsplit("; ").next().unwrap_or(text);
+        let text = text.split_once(" (at ").filter(|(_, place)| place.ends_with(')')).map_or(text, |(what, _)| what);
+        // `'d.x' is undefined: object of type …`
+        text.split_once("' is undefined: ").map_or(text, |(_, why)| why).to_owned()
+    }
+
     /// Adds a place unless it has one.
     pub fn at(mut self, span: &Span) -> Self {
         if self.span.is_none() && !span.is_generated() {

@@ -48,13 +48,15 @@ pub(super) fn register(env: &mut Environment<'static>) {
     env.add_global("None", Value::from(()));
     env.remove_global("debug");
     env.add_function("dict", dict);
-    env.add_function("range", range);
-    env.add_function("cycler", |items: Rest<Value>| minijinja_contrib::globals::cycler(items.0));
+    env.add_function("range", super::range::range);
+    env.add_function("cycler", super::cycler::cycler);
+    env.add_function("lipsum", super::cycler::lipsum);
     env.add_function("joiner", minijinja_contrib::globals::joiner);
     env.add_function("now", super::time::now);
     env.add_function("undef", |_: Rest<ValueOrKwargs>| Value::UNDEFINED);
     env.add_function("__undefined", || Value::UNDEFINED);
     env.add_function("__mutable", |value: Value| super::mutable::thaw(value, 0));
+    super::own::register(env);
     env.add_function("__cat", |values: Rest<Value>| cat(&values));
     env.add_function("__template", embedded);
     env.add_function("__iterable", iterable);
@@ -85,10 +87,7 @@ fn cat(values: &[Value]) -> R {
         many => {
             let mut out = String::new();
             for part in many {
-                match part.as_str() {
-                    Some(text) => out.push_str(text),
-                    None => out.push_str(&super::py::str(&lazy::finalize(part, false)?)),
-                }
+                out.push_str(&lazy::printed(part)?);
             }
             Ok(Value::from(out))
         }
@@ -132,24 +131,4 @@ fn dict(values: Rest<ValueOrKwargs>) -> R {
     }
     out.extend(args.named().iter().map(|(k, v)| (Value::from(k.as_str()), v.clone())));
     Ok(Value::from_pairs(out))
-}
-
-/// `range(…)`: what Python makes, without a limit of ten thousand.
-fn range(values: Rest<ValueOrKwargs>) -> R {
-    let args = Args::new("range", values)?;
-    args.only(3, &[])?;
-    let first = args.int(0, "stop")?.ok_or_else(|| fail("range needs an integer"))?;
-    let (start, stop) = match args.int(1, "stop")? {
-        Some(stop) => (first, stop),
-        None => (0, first),
-    };
-    let step = args.int(2, "step")?.unwrap_or(1);
-    if step == 0 {
-        return Err(fail("range: the step must not be zero"));
-    }
-    let count = if step > 0 { (stop - start + step - 1) / step } else { (start - stop - step - 1) / -step }.max(0);
-    if count > 10_000_000 {
-        return Err(fail("range: more than ten million items"));
-    }
-    Ok(Value::from((0..count).map(|i| Value::from(start + i * step)).collect::<Vec<_>>()))
 }

@@ -6,16 +6,17 @@ use std::sync::Arc;
 use minijinja::value::{Enumerator, Object, ObjectRepr, Value, ValueKind};
 use minijinja::{Error, ErrorKind};
 
+use super::own::{OWN_KEY, Own};
 use super::scope::{HostVars, Scope};
 use super::touch;
 use crate::redact::Redactor;
-use crate::source::{Mapping, Node, NodeValue};
+use crate::source::{Mapping, Node, NodeValue, ScalarStyle};
 
 /// The key under which the root context answers with its scope, for filters and lookups.
 pub(super) const SCOPE_KEY: &str = "\u{1}scope";
 
-/// What a template starts from: the variables of a scope.
-pub(super) struct Root(pub Scope);
+/// What a template starts from: the variables of a scope, and what one with statements does to them.
+pub(super) struct Root(pub Scope, pub Option<Arc<Own>>);
 
 /// Carries a scope through the engine to filters and lookups.
 pub(super) struct ScopeHandle(pub Scope);
@@ -59,7 +60,7 @@ pub(super) fn node_value(node: &Node, scope: &Scope, name: Option<&str>) -> Valu
                 }
             } else {
                 learn(name, text, scope.templar().redactor());
-                Value::from(text.clone())
+                text_value(node, text)
             }
         }
         NodeValue::Seq(items) => match scope.templar().plain(node) {
@@ -71,6 +72,20 @@ pub(super) fn node_value(node: &Node, scope: &Scope, name: Option<&str>) -> Valu
             None => Value::from_object(LazyMap { map: map.clone(), scope: scope.clone() }),
         },
     }
+}
+
+/// The value of a text, which is a date or a large number if it was written without quotes and looks like one.
+fn text_value(node: &Node, text: &Arc<str>) -> Value {
+    let bare = node.style == ScalarStyle::Plain && node.tag.is_none();
+    if bare && text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+')) {
+        if let Some(date) = super::time::of_yaml(text) {
+            return date;
+        }
+        if let Some(number) = crate::source::large_integer(text) {
+            return Value::from(number);
+        }
+    }
+    Value::from(text.clone())
 }
 
 /// A variable whose name says so holds a secret, wherever it was written.
@@ -100,7 +115,7 @@ pub(super) fn plain_value(node: &Node) -> Value {
         NodeValue::Bool(b) => Value::from(*b),
         NodeValue::Int(i) => Value::from(*i),
         NodeValue::Float(f) => Value::from(*f),
-        NodeValue::Str(text) => Value::from(text.clone()),
+        NodeValue::Str(text) => text_value(node, text),
         NodeValue::Seq(items) => Value::from(items.iter().map(plain_value).collect::<Vec<_>>()),
         NodeValue::Map(map) => Value::from_pairs(map.iter().map(|(k, v)| (plain_value(k), plain_value(v)))),
     }
@@ -136,7 +151,11 @@ impl Object for Root {
         if key == SCOPE_KEY {
             return Some(Value::from_object(ScopeHandle(self.0.clone())));
         }
-        self.0.value(key)
+        match &self.1 {
+            None => self.0.value(key),
+            Some(own) if key == OWN_KEY => Some(super::own::handle(own)),
+            Some(own) => own.value(key, &self.0),
+        }
     }
 }
 
@@ -227,7 +246,31 @@ pub(super) fn finalize(value: &Value, keep_unknown: bool) -> Result<Value, Error
     if is_plain(value, 0) {
         return Ok(value.clone());
     }
-    rebuild(value, keep_unknown, 0)
+    rebuild(value, if keep_unknown { For::Items } else { For::Result }, 0)
+}
+
+/// The same for printing: what only prints otherwise than the value that it is as a result stays itself.
+pub(super) fn printable(value: &Value) -> Result<Value, Error> {
+    if is_plain(value, 0) {
+        return Ok(value.clone());
+    }
+    rebuild(value, For::Printing, 0)
+}
+
+/// The text of a value, as Python prints it.
+pub(super) fn printed(value: &Value) -> Result<String, Error> {
+    Ok(super::py::printed(&printable(value)?))
+}
+
+/// What a value is made plain for.
+#[derive(Clone, Copy, PartialEq)]
+enum For {
+    /// A result.
+    Result,
+    /// The items of a loop: what is not known stays in them.
+    Items,
+    /// Text: ranges and bytes stay what they are.
+    Printing,
 }
 
 fn is_plain(value: &Value, depth: usize) -> bool {
@@ -250,22 +293,25 @@ fn is_plain(value: &Value, depth: usize) -> bool {
     }
 }
 
-fn rebuild(value: &Value, keep_unknown: bool, depth: usize) -> Result<Value, Error> {
+fn rebuild(value: &Value, purpose: For, depth: usize) -> Result<Value, Error> {
     if depth > 100 {
         return Err(Error::new(ErrorKind::InvalidOperation, "the value is nested more than 100 levels deep"));
     }
     match value.kind() {
-        ValueKind::None | ValueKind::Bool | ValueKind::Number | ValueKind::Bytes => Ok(value.clone()),
+        ValueKind::None | ValueKind::Bool | ValueKind::Number => Ok(value.clone()),
+        ValueKind::Bytes if purpose == For::Printing => Ok(value.clone()),
+        ValueKind::Bytes => Ok(Value::from(String::from_utf8_lossy(value.as_bytes().unwrap_or_default()).into_owned())),
         ValueKind::String => {
             Ok(if value.is_safe() { Value::from(value.as_str().unwrap_or_default()) } else { value.clone() })
         }
         ValueKind::Undefined => Err(Error::from(ErrorKind::UndefinedError)),
         ValueKind::Invalid => Err(error_in(value)),
+        ValueKind::Seq if purpose == For::Printing && super::range::text(value).is_some() => Ok(value.clone()),
         ValueKind::Seq | ValueKind::Iterable => {
             let mut items = Vec::new();
             for item in value.try_iter()? {
                 if !super::is_omit(&item) {
-                    items.push(rebuild(&item, keep_unknown, depth + 1)?);
+                    items.push(rebuild(&item, purpose, depth + 1)?);
                 }
             }
             Ok(Value::from(items))
@@ -274,7 +320,7 @@ fn rebuild(value: &Value, keep_unknown: bool, depth: usize) -> Result<Value, Err
             let Some(object) = value.as_object() else { return Ok(value.clone()) };
             let unknown = object.downcast_ref::<touch::Unknown>().is_some();
             if unknown || object.downcast_ref::<touch::Partial>().is_some() {
-                if keep_unknown {
+                if purpose == For::Items {
                     return Ok(value.clone());
                 }
                 let _ = object.enumerate();
@@ -285,7 +331,7 @@ fn rebuild(value: &Value, keep_unknown: bool, depth: usize) -> Result<Value, Err
             let mut pairs = Vec::new();
             for (k, v) in object.try_iter_pairs().into_iter().flatten() {
                 if !super::is_omit(&v) {
-                    pairs.push((rebuild(&k, keep_unknown, depth + 1)?, rebuild(&v, keep_unknown, depth + 1)?));
+                    pairs.push((rebuild(&k, purpose, depth + 1)?, rebuild(&v, purpose, depth + 1)?));
                 }
             }
             Ok(Value::from_pairs(pairs))
@@ -294,10 +340,10 @@ fn rebuild(value: &Value, keep_unknown: bool, depth: usize) -> Result<Value, Err
             if super::is_omit(value) {
                 return Ok(value.clone());
             }
-            if let Some(object) = value.as_object()
-                && (object.downcast_ref::<super::time::DateTime>().is_some()
-                    || object.downcast_ref::<super::time::TimeDelta>().is_some())
-            {
+            if super::time::repr(value).is_some() {
+                return Ok(value.clone());
+            }
+            if value.downcast_object_ref::<super::time::TimeDelta>().is_some() {
                 return Ok(Value::from(value.to_string()));
             }
             Err(Error::new(

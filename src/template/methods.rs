@@ -1,9 +1,44 @@
 //! Python's methods on strings, lists, dictionaries and times.
 
-use minijinja::value::{Tuple, Value, ValueKind};
+use std::sync::Arc;
+
+use minijinja::value::{Object, ObjectRepr, Tuple, Value, ValueKind};
 use minijinja::{Error, ErrorKind, State};
 
 use super::args::{Args, R, fail, items, pairs};
+
+/// A method that is not called: `d.items`.
+#[derive(Debug)]
+struct Method {
+    of: Value,
+    name: String,
+}
+
+impl Object for Method {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn call(self: &Arc<Self>, state: &mut State<'_, '_>, args: &[Value]) -> R {
+        self.of.call_method(state, &self.name, args)
+    }
+}
+
+/// Whether dictionaries have a method of this name.
+pub(super) fn of_dictionary(name: &str) -> bool {
+    const NAMES: &[&str] =
+        &["clear", "copy", "fromkeys", "get", "items", "keys", "pop", "popitem", "setdefault", "update", "values"];
+    NAMES.contains(&name)
+}
+
+/// The method of a dictionary; nothing of what is none.
+pub(super) fn bound(value: &Value, name: &Value) -> Option<Value> {
+    let object = value.as_object().filter(|_| value.kind() == ValueKind::Map)?;
+    let known = object.downcast_ref::<super::touch::Unknown>().is_none()
+        && object.downcast_ref::<super::touch::Partial>().is_none();
+    let name = name.as_str().filter(|_| known && !super::mutable::is_namespace(object))?;
+    Some(Value::from_object(Method { of: value.clone(), name: name.to_owned() }))
+}
 
 /// Calls a method that the value itself does not have.
 pub(super) fn call(state: &mut State<'_, '_>, value: &Value, method: &str, values: &[Value]) -> R {
@@ -13,12 +48,17 @@ pub(super) fn call(state: &mut State<'_, '_>, value: &Value, method: &str, value
     if values.iter().any(Value::is_undefined) {
         return Ok(Value::UNDEFINED);
     }
+    // Ansible's templates may not see what Python keeps for itself.
+    if method.starts_with("__") {
+        return Ok(Value::UNDEFINED);
+    }
     let args = Args::from_values("method", values.to_vec())?;
     let result = match value.kind() {
         ValueKind::String => string(value.as_str().unwrap_or_default(), method, &args)?,
         ValueKind::Seq | ValueKind::Iterable => list(value, method, &args)?,
         ValueKind::Map => dict(value, method, &args)?,
         ValueKind::Number => number(value, method)?,
+        ValueKind::Bytes => super::bytes::method(value.as_bytes().unwrap_or_default(), method, &args)?,
         _ => None,
     };
     if let Some(result) = result {
@@ -210,7 +250,7 @@ fn string(text: &str, method: &str, args: &Args) -> Result<Option<Value>, Error>
             };
             Value::from(options.iter().any(test))
         }
-        "encode" => Value::from(text),
+        "encode" => super::bytes::encode(text, args)?,
         "join" => {
             let mut out = Vec::new();
             for item in items(&args.need(0, "iterable")?, "join")? {
@@ -227,11 +267,56 @@ fn string(text: &str, method: &str, args: &Args) -> Result<Option<Value>, Error>
             Value::from(out.join(text))
         }
         "format" => Value::from(format(text, args)?),
-        "translate" | "maketrans" | "format_map" => {
-            return Err(fail(format!("the method '{method}' is not supported")));
+        "translate" => translate(text, &args.need(0, "table")?)?,
+        "maketrans" => table(args)?,
+        "format_map" => {
+            let names = pairs(&args.need(0, "mapping")?).ok_or_else(|| fail("format_map needs a dictionary"))?;
+            let names = names.into_iter().map(|(k, v)| (super::py::str(&k), v));
+            let named = Value::from(names.collect::<minijinja::value::Kwargs>());
+            Value::from(format(text, &Args::from_values("format_map", vec![named])?)?)
         }
         _ => return Ok(None),
     }))
+}
+
+/// `str.translate`: characters by their numbers, to numbers, text, or nothing.
+fn translate(text: &str, table: &Value) -> R {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        let found = table.get_item(&Value::from(u32::from(c)))?;
+        if found.is_undefined() {
+            out.push(c);
+        } else if let Some(code) = found.as_i64().filter(|_| found.is_integer()) {
+            let to = u32::try_from(code).ok().and_then(char::from_u32);
+            out.push(to.ok_or_else(|| fail("translate: a number is no character"))?);
+        } else if !found.is_none() {
+            out.push_str(found.as_str().ok_or_else(|| fail("translate: a character becomes a number, text or none"))?);
+        }
+    }
+    Ok(Value::from(out))
+}
+
+/// `str.maketrans`: a dictionary by characters, or two texts of one length and one of what is left out.
+fn table(args: &Args) -> R {
+    let number = |c: char| Value::from(u32::from(c));
+    let Some(to) = args.text(1, "y") else {
+        let given = pairs(&args.need(0, "x")?).ok_or_else(|| fail("maketrans: a single argument is a dictionary"))?;
+        let by_number = given.into_iter().map(|(key, value)| match key.as_str().map(|text| text.chars()) {
+            Some(mut text) => match (text.next(), text.next()) {
+                (Some(c), None) => Ok((number(c), value)),
+                _ => Err(fail("maketrans: a key is one character")),
+            },
+            None => Ok((key, value)),
+        });
+        return Ok(Value::from_pairs(by_number.collect::<Result<Vec<_>, Error>>()?));
+    };
+    let from = args.need_text(0, "x")?;
+    if from.chars().count() != to.chars().count() {
+        return Err(fail("maketrans: the first two arguments have one length"));
+    }
+    let mut made: Vec<(Value, Value)> = from.chars().map(number).zip(to.chars().map(number)).collect();
+    made.extend(args.text(2, "z").unwrap_or_default().chars().map(|c| (number(c), Value::from(()))));
+    Ok(Value::from_pairs(made))
 }
 
 fn method_name(method: &str) -> &'static str {
@@ -475,6 +560,11 @@ fn dict(value: &Value, method: &str, args: &Args) -> Result<Option<Value>, Error
         "keys" => Value::from(items(value, "keys")?),
         "values" => Value::from(pairs(value).unwrap_or_default().into_iter().map(|(_, v)| v).collect::<Vec<_>>()),
         "copy" => value.clone(),
+        "fromkeys" => {
+            let default = args.get(1, "value").unwrap_or(Value::from(()));
+            let keys = items(&args.need(0, "iterable")?, "fromkeys")?;
+            Value::from_pairs(keys.into_iter().map(|key| (key, default.clone())))
+        }
         "update" | "setdefault" | "pop" | "popitem" | "clear" => {
             return Err(fail(format!(
                 "'{method}' cannot change this dictionary: only one that the template itself made with `set` can change"

@@ -5,7 +5,9 @@
 //! minijinja; `rewrite` gives templates Ansible's meaning where the two differ.
 
 mod args;
+mod bytes;
 mod compile;
+mod cycler;
 mod engine;
 mod error;
 mod filters;
@@ -14,7 +16,9 @@ mod lazy;
 mod lookups;
 mod methods;
 mod mutable;
+mod own;
 mod py;
+mod range;
 mod rewrite;
 mod scope;
 mod tests;
@@ -30,14 +34,14 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-pub use compile::RenderOptions;
+pub use compile::{Extensions, RenderOptions};
 pub use error::{TemplateError, TemplateErrorKind};
 pub use filters::names as filter_names;
 pub use lookups::{LookupHost, names as lookup_names};
 pub use minijinja::Value;
 pub use scope::{HostVars, Layer, LayerOfLastResort, Raw, Scope, SearchPaths, absolute};
 pub use tests::names as test_names;
-pub use touch::{Touched, UnknownTouch, from_json, result_with_unknown, to_json, unknown_value, unknowns_in};
+pub use touch::{Touched, UnknownTouch, from_json, result_with_unknown, to_json, to_shown, unknown_value, unknowns_in};
 
 use compile::Compiled;
 use engine::Site;
@@ -78,6 +82,8 @@ pub struct TemplarOptions {
     pub lookup_host: Option<Arc<dyn LookupHost>>,
     /// The text of `ansible_managed`.
     pub ansible_managed: Option<String>,
+    /// Which tags there are besides Jinja's own.
+    pub extensions: Extensions,
     /// Notes which files of the controller are read.
     pub reads: Reads,
 }
@@ -214,6 +220,38 @@ impl Templar {
             return Ok(Evaluated { value: Value::from(text), touched: Touched::default() });
         }
         self.top(|| self.final_text(text, scope, None, false))
+    }
+
+    /// The text of a template that cannot be evaluated, with Ansible's sentence in place of each expression that is why.
+    /// `None` where statements or something unknown are in it.
+    pub fn with_errors(&self, text: &str, scope: &Scope) -> Option<String> {
+        let pieces = compile::pieces(text)?;
+        let (mut out, mut errors) = (String::new(), 0);
+        let mut say = |why: &str| {
+            errors += 1;
+            format!("<< error {errors} - {why} >>")
+        };
+        for piece in pieces {
+            let source = match piece {
+                compile::Piece::Text(text) => {
+                    out.push_str(&text);
+                    continue;
+                }
+                compile::Piece::Expression(source) => source,
+            };
+            match self.expression(&source, scope) {
+                Ok(value) if value.is_known() => out.push_str(&display(&value.value)),
+                Ok(_) => return None,
+                Err(error) => {
+                    out.push_str(&say(&error.innermost()));
+                    if !error.is_undefined() {
+                        out.push_str(&say("template potentially truncated"));
+                        break;
+                    }
+                }
+            }
+        }
+        Some(out)
     }
 
     /// Evaluates a value of a file, deeply. `omit` leaves its dictionary or list; `!unsafe` is left alone;
@@ -389,7 +427,7 @@ impl Templar {
         let compiled = options.header(text).and_then(|body| {
             let skipped = usize::from(body.len() != text.len());
             let paths = SearchPaths::default();
-            compile::template(body, false, &options.clone(), &paths, Some(name), self.reads()).map_err(|mut e| {
+            compile::template(body, false, &options.clone(), &paths, Some(name), self.compiling()).map_err(|mut e| {
                 e.set_line(e.line().map(|line| line + skipped));
                 e
             })
@@ -500,10 +538,14 @@ impl Templar {
         .unwrap_or_else(|| self.compile_value(text, &SearchPaths::default()).map(Arc::new))
     }
 
+    fn compiling(&self) -> compile::Compiling<'_> {
+        compile::Compiling { reads: self.reads(), extensions: self.inner.options.extensions }
+    }
+
     fn compile_value(&self, text: &str, paths: &SearchPaths) -> Result<Compiled, TemplateError> {
         let mut options = RenderOptions::default();
         let body = options.header(text)?;
-        compile::template(body, true, &options, paths, None, self.reads())
+        compile::template(body, true, &options, paths, None, self.compiling())
     }
 
     fn compiled_in(&self, text: &str, scope: &Scope) -> Cached {
@@ -516,7 +558,7 @@ impl Templar {
 
     /// A file's template. One that includes others is compiled each time: they may have changed.
     fn compiled_file(&self, body: &str, options: &RenderOptions, paths: &SearchPaths, name: &Path) -> Cached {
-        let compile = || compile::template(body, false, options, paths, Some(name), self.reads()).map(Arc::new);
+        let compile = || compile::template(body, false, options, paths, Some(name), self.compiling()).map(Arc::new);
         if !engine::stands_alone(body) {
             return compile();
         }

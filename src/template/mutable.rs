@@ -48,8 +48,9 @@ pub(super) fn thaw(value: Value, depth: usize) -> Value {
     }
 }
 
-fn is_namespace(object: &DynObject) -> bool {
-    object.type_name().contains("Namespace") || object.type_name().contains("Module")
+/// Whether an object is a map to the engine alone, and no dictionary.
+pub(super) fn is_namespace(object: &DynObject) -> bool {
+    ["Namespace", "Module", "Macro", "Loop", "Caller"].iter().any(|name| object.type_name().contains(name))
 }
 
 impl fmt::Debug for List {

@@ -12,8 +12,19 @@ pub(super) fn str(value: &Value) -> String {
     out
 }
 
+/// The same of a value as a template prints it: bytes are no text.
+pub(super) fn printed(value: &Value) -> String {
+    match value.kind() {
+        ValueKind::Bytes => repr(value),
+        _ => str(value),
+    }
+}
+
 /// Python's `repr()`.
 pub(super) fn repr(value: &Value) -> String {
+    if let Some(text) = super::time::repr(value) {
+        return text;
+    }
     let mut out = String::new();
     write(value, &mut out, 0);
     out
@@ -63,6 +74,10 @@ fn write(value: &Value, out: &mut String, depth: usize) {
             out.push('\'');
         }
         ValueKind::Seq | ValueKind::Iterable => {
+            if let Some(text) = super::range::text(value) {
+                out.push_str(&text);
+                return;
+            }
             let tuple = value.is_tuple();
             out.push(if tuple { '(' } else { '[' });
             let mut n = 0;
@@ -93,7 +108,10 @@ fn write(value: &Value, out: &mut String, depth: usize) {
             out.push('}');
         }
         ValueKind::Undefined => out.push_str("Undefined"),
-        _ => out.push_str(&value.to_string()),
+        _ => match super::time::repr(value) {
+            Some(text) if depth > 0 => out.push_str(&text),
+            _ => out.push_str(&value.to_string()),
+        },
     }
 }
 
@@ -140,11 +158,14 @@ pub(super) fn type_name(value: &Value) -> &'static str {
         ValueKind::String => "str",
         ValueKind::Bytes => "bytes",
         ValueKind::Seq if value.is_tuple() => "tuple",
+        ValueKind::Seq if super::range::text(value).is_some() => "range",
         ValueKind::Seq | ValueKind::Iterable => "list",
         ValueKind::Map => "dict",
         _ => {
             if value.as_object().is_some_and(|o| o.downcast_ref::<super::time::DateTime>().is_some()) {
                 "datetime"
+            } else if value.as_object().is_some_and(|o| o.downcast_ref::<super::time::Date>().is_some()) {
+                "date"
             } else if value.as_object().is_some_and(|o| o.downcast_ref::<super::time::TimeDelta>().is_some()) {
                 "timedelta"
             } else {

@@ -41,10 +41,18 @@ text_block: |
   line one {{ name }}
   line two
 cond: "number == 42"
+big: 12345678901234567890
+huge: 999999999999999999999999999999999999999999999999999999999999
+date: 2026-01-02
+stamp: 2026-01-02 03:04:05.5
+zoned: 2026-01-02T03:04:05+02:00
+not_a_date: 2026-13-45
+quoted_date: "2026-01-02"
 "#;
 
 fn scope() -> Scope {
-    let templar = Templar::new(TemplarOptions::default());
+    let extensions = Extensions { do_tag: true, loop_controls: true };
+    let templar = Templar::new(TemplarOptions { extensions, ..Default::default() });
     Scope::new(&templar).with(layer(VARS))
 }
 
@@ -208,6 +216,74 @@ fn objects_that_change() {
         "{% set d = {'l': []} %}{% if d.l.append(1) %}{% endif %}{{ d.l }}" => [1],
         "{% set ns = namespace(found=[]) %}{% for i in list %}{% set _ = ns.found.insert(0, i) %}{% endfor %}{{ ns.found }}" => [2, 1, 3],
         "{% set l = list %}{% set _ = l.extend([9]) %}{{ l | length }} {{ list | length }}" => "4 3",
+        // A variable that is changed is the template's own.
+        "{% set _ = list.append(9) %}{{ list }}" => [3, 1, 2, 9],
+        "{{ list }}" => [3, 1, 2],
+        "{{ list.append(9) or list }}" => [3, 1, 2, 9],
+        "{% set _ = conf.b.d.append(9) %}{{ conf }}" => {"a": 1, "b": {"c": 2, "d": [1, 2, 9]}},
+        "{% for u in users %}{% set _ = u.groups.append('x') %}{% endfor %}{{ users | map(attribute='groups') | map('last') }}" => ["x", "x"],
+        "{% set _ = nope.append(1) if nope is defined %}x" => "x",
+        "{{ 'a/b'.split('/').pop() }} {{ [1, 2, 3].pop(0) }}{{ [2, 1].sort() }}" => "b 1",
+        "{{ (list | sort).pop() }}" => 3,
+    }
+}
+
+#[test]
+fn macros_and_their_surplus_arguments() {
+    cases! {
+        "{% macro k() %}{{ varargs }} {{ kwargs }}{% endmacro %}{{ k(1, 2, a=3) }}" => "[1, 2] {'a': 3}",
+        "{% macro k(a, b=2) %}{{ a }}{{ b }}{{ varargs }}{% endmacro %}{{ k(1) }} {{ k(1, 5, 6, 7) }} {{ k(b=3, a=1) }}" => "12[] 15[6, 7] 13[]",
+        "{% macro k(a) %}{{ a }}{{ kwargs.x }}{% endmacro %}{{ k(1, x=2) }}" => "12",
+        "{% macro k(a) %}{{ a }}{{ caller('x') }}{{ varargs }}{% endmacro %}{% call(y) k(1, 2) %}<{{ y }}>{% endcall %}" => "1<x>[2]",
+        "{% macro k(n) %}{{ n }}{{ varargs | length }}{% if n %}{{ k(n - 1, 1, 2) }}{% endif %}{% endmacro %}{{ k(1) }}" => "1002",
+    }
+    for text in [
+        "{% macro k(a) %}{{ a }}{% endmacro %}{{ k(1, 2) }}",
+        "{% macro k(a) %}{{ kwargs }}{% endmacro %}{{ k(1, 2) }}",
+        "{% macro k(a) %}{{ varargs }}{% endmacro %}{{ k(1, x=2) }}",
+    ] {
+        assert!(eval(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn methods_come_before_keys() {
+    cases! {
+        "{% set d = {'items': 1} %}{{ d.items is callable }} {{ d['items'] }} {{ d.items() | list }} {{ d.items is string }}" => "True 1 [['items', 1]] False",
+        "{% set ns = namespace(items=[1]) %}{% set ns.items = ns.items + [2] %}{{ ns.items }}" => [1, 2],
+        "{{ [{'keys': 1}] | map(attribute='keys') | first }} {{ nope.items | default('x') }} {{ 'x'.items | default('none') }}" => "1 x none",
+        "{% set f = conf.keys %}{{ f() | list }}" => ["a", "b"],
+    }
+    assert!(eval("{{ {'items': 1}.items }}").is_err());
+}
+
+#[test]
+fn values_that_only_python_has() {
+    cases! {
+        "x {{ range(3) }} {{ range(1, 9, 2) }} {{ [range(2)] }} {{ range(2) | string }}" => "x range(0, 3) range(1, 9, 2) [range(0, 2)] range(0, 2)",
+        "{{ range(3) }}" => [0, 1, 2],
+        "{{ range(9) | first }}{{ range(9)[2] }}{{ range(9)[-1] }}{{ 3 in range(4) }}{{ range(5, 0, -2) | join }}{{ range(0) | length }}" => "028True5310",
+        "{{ range(9223372036854775800, 9223372036854775807, 3) | join(' ') }}" => "9223372036854775800 9223372036854775803 9223372036854775806",
+        "{{ big }} {{ big | type_debug }} {{ big + 1 }} {{ huge | type_debug }}" => "12345678901234567890 int 12345678901234567891 str",
+        "{{ date }}" => "2026-01-02",
+        "x {{ date }} {{ [date] }} {{ date.year }} {{ date | type_debug }} {{ date == '2026-01-02' }} {{ date | to_json }} {{ [date] | to_yaml }}" =>
+            "x 2026-01-02 [datetime.date(2026, 1, 2)] 2026 date False \"2026-01-02\" [2026-01-02]\n",
+        "{{ [stamp, zoned, stamp | string, zoned | string] }}" =>
+            ["2026-01-02T03:04:05.500000", "2026-01-02T03:04:05+02:00", "2026-01-02 03:04:05.500000", "2026-01-02 03:04:05+02:00"],
+        "{{ [stamp, zoned] | string }}" =>
+            "[datetime.datetime(2026, 1, 2, 3, 4, 5, 500000), datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone(datetime.timedelta(seconds=7200)))]",
+        "{{ not_a_date | type_debug }} {{ quoted_date | type_debug }}" => "str str",
+        "{{ 'é'.encode() | length }} {{ 'xé'.encode() | b64encode }} {{ 'xé'.encode().decode() }} {{ 'x'.encode() }} {{ 'x'.encode().hex() }}" => "2 eMOp xé b'x' 78",
+        "{{ 'é'.encode('latin-1') | list }} {{ 'é'.encode('utf-16') | list }}" => "[233] [255, 254, 233, 0]",
+        "{{ 'x'.encode() }}" => "x",
+        "{{ {1: 'a', true: 'b', 1.0: 'c', 0: 'd', false: 'e'} }}" => {"1": "c", "0": "e"},
+        "{{ number is sameas 42 }} {{ 3 is sameas 3 }} {{ 1.0 is sameas 1 }} {{ none is sameas none }}" => "False True False True",
+        "{{ 'abc'.translate({97: 'x', 98: none}) }} {{ 'abc'.translate('abc'.maketrans('ab', 'xy', 'c')) }} {{ 'x{a}'.format_map({'a': 1}) }}" => "xc xy x1",
+        "{{ {}.fromkeys(['p'], 0) }} {{ 'abc'.__len__() | default('hidden') }}" => "{'p': 0} hidden",
+        "{% set c = cycler('a', 'b') %}{{ c.next() }}{{ c.current }}{{ c.pos }}{{ c.reset() }}{{ c.next() }}{{ c.items }}" => "ab1a['a', 'b']",
+        "{{ lipsum(n=2, html=false, min=3, max=4).split('\n\n') | map('split') | map('length') }}" => [3, 3],
+        "{{ {'b': 1, 2: 3, 'a': 4} | to_yaml }}" => "{b: 1, 2: 3, a: 4}\n",
+        "{{ 'x' | hash('sha3_256') }}" => "741efa311f97686956946758e0d95f70f11ff2da4f2feb7c54314f44134ac49f",
     }
 }
 
@@ -460,6 +536,11 @@ fn files() {
     let dir = tempfile::tempdir().expect("dir");
     std::fs::write(dir.path().join("inc.j2"), "[{{ name }}]\n").expect("write");
     std::fs::write(dir.path().join("macros.j2"), "{% macro hi(n) %}hi {{ n }}{% endmacro %}").expect("write");
+    let sees = "{{ local | default('no') }} {{ name | default('no') }}";
+    std::fs::write(dir.path().join("seen.j2"), sees).expect("write");
+    let macros = "{% macro block() %}{{ name | default('no') }} {{ caller() }}{% endmacro %}{% set v = 7 %}";
+    std::fs::write(dir.path().join("see.j2"), format!("{macros}{{% macro it() %}}{sees}{{% endmacro %}}"))
+        .expect("write");
     std::fs::write(dir.path().join("broken.j2"), "ok\n{{ nope }}\n").expect("write");
     let name = dir.path().join("t.j2");
     let scope = scope();
@@ -473,6 +554,17 @@ fn files() {
         ("{% from 'macros.j2' import hi %}{{ hi(name) }}\n", "hi world\n"),
         ("{% import 'macros.j2' as m %}{{ m.hi('x') }}\n", "hi x\n"),
         ("{% include 'missing.j2' ignore missing %}x\n", "x\n"),
+        ("{% set local = 1 %}{% include 'seen.j2' without context %} {% include 'seen.j2' %}\n", "no no 1 world\n"),
+        ("{% include 'missing.j2' ignore missing without context %}x\n", "x\n"),
+        ("{% set local = 1 %}{% import 'see.j2' as s %}{{ s.it() }}{{ s.v }} {{ name }}\n", "no no7 world\n"),
+        (
+            "{% from 'see.j2' import it as x, v %}{{ x() }}{{ v }} {% from 'see.j2' import it with context %}{{ it() }}\n",
+            "no no7 no world\n",
+        ),
+        (
+            "{% import 'see.j2' as s %}{% call s.block() %}{{ name }}{% endcall %}{{ s.gone is defined }}\n",
+            "no worldFalse\n",
+        ),
         ("#jinja2: trim_blocks:False\n{% if true %}\nx\n{% endif %}\n", "\nx\n"),
         ("#jinja2: lstrip_blocks: True\n  {% if true %}\nx\n  {% endif %}\n", "x\n"),
         ("{# comment #}x {% raw %}{{ y }}{% endraw %}\n", "x {{ y }}\n"),

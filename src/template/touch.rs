@@ -333,6 +333,16 @@ fn collect_unknowns(value: &Value, found: &mut Vec<UnknownTouch>, depth: usize) 
 
 /// The value as JSON for reports, with `<unknown>` where something is not known. Records nothing.
 pub fn to_json(value: &Value) -> serde_json::Value {
+    json_by(value, false)
+}
+
+/// The same as it is shown as a result: a key that is no text is its text in Python, `True`, and not that of JSON, `true`;
+/// infinity is the word that Python writes for it in JSON.
+pub fn to_shown(value: &Value) -> serde_json::Value {
+    json_by(value, true)
+}
+
+fn json_by(value: &Value, shown: bool) -> serde_json::Value {
     use minijinja::value::ValueKind;
     use serde_json::Value as Json;
     if let Some(object) = value.as_object() {
@@ -340,7 +350,7 @@ pub fn to_json(value: &Value) -> serde_json::Value {
             return Json::String("<unknown>".to_owned());
         }
         if let Some(partial) = object.downcast_ref::<Partial>() {
-            let known = partial.known.iter().map(|(k, v)| (k.to_string(), to_json(v)));
+            let known = partial.known.iter().map(|(k, v)| (k.to_string(), json_by(v, shown)));
             let unknown = partial.unknown.keys().map(|k| (k.to_string(), Json::String("<unknown>".to_owned())));
             return Json::Object(known.chain(unknown).collect());
         }
@@ -356,24 +366,33 @@ pub fn to_json(value: &Value) -> serde_json::Value {
             } else if let Ok(u) = u64::try_from(value.clone()) {
                 return Json::from(u);
             }
-            match f64::try_from(value.clone()).ok().and_then(serde_json::Number::from_f64) {
+            // An integer of more than 64 bits keeps its digits, and is shown as a number only where that takes none of them.
+            let large = i128::try_from(value.clone()).ok().filter(|_| value.is_integer());
+            let float = match large {
+                Some(int) => Some(int as f64).filter(|float| shown && *float as i128 == int),
+                None => f64::try_from(value.clone()).ok(),
+            };
+            match float.and_then(serde_json::Number::from_f64) {
                 Some(n) => Json::Number(n),
+                // JSON has no such number, and Python writes a word for it.
+                None if shown && float.is_some() => Json::String(super::filters::json_word(float.unwrap_or(f64::NAN))),
                 None => Json::String(super::py::str(value)),
             }
         }
         ValueKind::Seq | ValueKind::Iterable => {
-            Json::Array(value.try_iter().into_iter().flatten().map(|v| to_json(&v)).collect())
+            Json::Array(value.try_iter().into_iter().flatten().map(|v| json_by(&v, shown)).collect())
         }
         ValueKind::Map => {
             let mut out = serde_json::Map::new();
             if let Some(object) = value.as_object() {
                 for (k, v) in object.try_iter_pairs().into_iter().flatten() {
-                    out.insert(super::py::json_key(&k), to_json(&v));
+                    let key = if shown { super::py::str(&k) } else { super::py::json_key(&k) };
+                    out.insert(key, json_by(&v, shown));
                 }
             }
             Json::Object(out)
         }
-        _ => Json::String(super::py::str(value)),
+        _ => Json::String(super::time::iso(value).unwrap_or_else(|| super::py::str(value))),
     }
 }
 

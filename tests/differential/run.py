@@ -221,7 +221,8 @@ class Hosts:
 
 
 def read_events(text):
-    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    # Infinity is no JSON: Python writes the word without quotes, deploy with them.
+    return [json.loads(line, parse_constant=str) for line in text.splitlines() if line.startswith("{")]
 
 
 def arguments(case, words, run):
@@ -466,7 +467,7 @@ def main():
     (HERE / "answers").mkdir(exist_ok=True)
     answers = {}
     for file in (HERE / "answers").glob("*.json"):
-        answers.update(json.loads(file.read_text()))
+        answers.update(json.loads(file.read_text(), parse_constant=str))
     new = [case for case in chosen if options.record or answers.get(case.slug, {}).get("hash") != case.hash]
     if new:
         # What others build on is there again, whatever is known of it.

@@ -664,7 +664,7 @@ fn useradd_default(key: &str) -> Option<String> {
 }
 
 /// The mode that useradd gives a new home: `HOME_MODE`, else by the umask.
-fn home_mode(umask: Option<&str>) -> u32 {
+pub(crate) fn home_mode(umask: Option<&str>) -> u32 {
     let definitions = read("/etc/login.defs");
     let get = |key: &str| {
         definitions.lines().filter(|l| !l.trim_start().starts_with('#')).find_map(|l| {

@@ -4,6 +4,7 @@ mod change;
 mod database;
 mod ssh_key;
 
+pub(crate) use change::home_mode;
 pub use change::{GroupWish, UserWish};
 pub use database::{Group, User};
 pub use ssh_key::KeyWish;

@@ -5,6 +5,7 @@ use super::history::Entry;
 use super::{Change, Command, Domain, Facet, Machine, MachineError, Mode, Result, Subject};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// What a check foresees of crontabs.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -50,7 +51,7 @@ impl Machine {
         }
     }
 
-    /// Replaces the crontab of a user, and records one of its entries as what was changed.
+    /// Replaces the crontab of a user, and records one of its entries as what was changed. A table without lines stays, empty.
     pub fn set_crontab(
         &mut self,
         user: &str,
@@ -59,20 +60,33 @@ impl Machine {
         before: Option<&str>,
         after: Option<&str>,
     ) -> Result<()> {
+        self.put_crontab(user, text, entry, (before, after), false)
+    }
+
+    /// Replaces the crontab of a user, or takes it away where nothing is to be in it and `remove` says so.
+    pub(super) fn put_crontab(
+        &mut self,
+        user: &str,
+        text: &str,
+        entry: &str,
+        (before, after): (Option<&str>, Option<&str>),
+        remove: bool,
+    ) -> Result<()> {
+        let remove = remove && text.is_empty();
         if self.predicted() {
             let known = (self.mode() == Mode::Predicted).then(|| text.to_string());
             self.predictions.cron.crontabs.insert(user.to_string(), known);
         } else {
             let present = self.crontab(user)?;
             self.log(Entry::Crontab { user: user.to_string(), before: present, after: text.to_string() });
-            let command = if text.is_empty() {
+            let command = if remove {
                 crontab(user, "-r")
             } else {
                 Command { stdin: Some(text.as_bytes().to_vec()), ..crontab(user, "-") }
             };
             let output = self.run_process(&command)?;
             let complaint = output.stderr_text();
-            let none = text.is_empty() && complaint.contains("no crontab");
+            let none = remove && complaint.contains("no crontab");
             if !(output.success() || none) {
                 return Err(MachineError::failed(format!(
                     "crontab did not take the new table of {user}: {}",
@@ -89,6 +103,18 @@ impl Machine {
             Change::set(Subject::new(Domain::Cron, format!("{user}: {entry}")), "entry", facet(before), facet(after));
         self.record(change);
         Ok(())
+    }
+}
+
+impl Machine {
+    /// Keeps what was in a user's crontab, in a file of `directory` that only its owner can read. In a check nothing is returned.
+    pub fn back_up_crontab(&mut self, directory: &Path, text: &str) -> Result<Option<PathBuf>> {
+        let made = self.make_temporary(directory, "crontab", "", false)?;
+        if let Some(path) = &made {
+            std::fs::write(path, text)
+                .map_err(|error| MachineError::io(format!("cannot write {}", path.display()), error))?;
+        }
+        Ok(made)
     }
 }
 

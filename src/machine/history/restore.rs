@@ -351,7 +351,7 @@ impl Machine {
             (!lines.is_empty()).then(|| lines.join("; "))
         };
         let (gone, back) = (only(&present, wanted), only(wanted, &present));
-        self.set_crontab(user, wanted, "as before", gone.as_deref(), back.as_deref())
+        self.put_crontab(user, wanted, "as before", (gone.as_deref(), back.as_deref()), true)
     }
 
     fn restore_variable(&mut self, name: &str, past: &Past<String>) -> Result<()> {

@@ -77,7 +77,10 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
         system: arguments.system.0,
         local: arguments.local.0,
     };
-    machine.set_group(&wish)?;
+    if let Err(error) = machine.set_group(&wish) {
+        // Unknown stays unknown, and a failure says which group it is.
+        return Ok(Outcome::from(ModuleError::from(error)).with("name", arguments.name));
+    }
     let mut outcome = outcome.with("state", "present").with("system", arguments.system.0);
     if let Some(group) = machine.group_by_name(&arguments.name)? {
         if is_predicted_id(group.gid) {

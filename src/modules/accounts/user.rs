@@ -2,13 +2,14 @@
 
 use super::group::{State, check_name, id};
 use crate::machine::accounts::{KeyWish, UserWish, is_predicted_id};
-use crate::machine::files::Attributes;
+use crate::machine::files::{Attributes, NewContent, WriteOptions};
 use crate::machine::{Command, Machine};
 use crate::modules::scalars::{Flag, Int, Text, TextList};
 use crate::modules::{Context, FreeForm, Module, ModuleError, Outcome, Reach, decode};
 use crate::secret::Secret;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
 
 /// `ansible.builtin.user`
 pub const USER: Module = Module {
@@ -187,8 +188,7 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
     };
     // An existing user whose home is missing gets one.
     if existed && arguments.create_home.0 && user.home != "/nonexistent" && !machine.exists(&user.home)? {
-        let attributes = Attributes { mode: Some(0o700), owner: Some(user.uid), group: Some(user.gid) };
-        machine.make_directory(&user.home, &attributes)?;
+        make_home(&arguments, &user, machine)?;
     }
     if arguments.generate_ssh_key.0 {
         outcome = ssh_key(&arguments, &user, machine, outcome)?;
@@ -204,6 +204,41 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
         outcome = outcome.with("groups", groups.join(","));
     }
     Ok(outcome.with("comment", user.gecos).with("home", user.home).with("shell", user.shell))
+}
+
+/// A home for a user who has been there without, with what is in the homes of new users.
+fn make_home(
+    arguments: &User,
+    user: &crate::machine::accounts::User,
+    machine: &mut Machine,
+) -> Result<(), ModuleError> {
+    let owned = |mode: u32| Attributes { mode: Some(mode), owner: Some(user.uid), group: Some(user.gid) };
+    let umask = arguments.umask.as_ref().map(|umask| umask.0.as_str());
+    machine.make_directory(&user.home, &owned(crate::machine::accounts::home_mode(umask)))?;
+    let skeleton = PathBuf::from(arguments.skeleton.as_deref().unwrap_or("/etc/skel"));
+    let mut todo = vec![skeleton.clone()];
+    while let Some(directory) = todo.pop() {
+        if !machine.stat(&directory)?.is_some_and(|stat| stat.is_dir()) {
+            continue;
+        }
+        for name in machine.list_directory(&directory)? {
+            let from = directory.join(&name);
+            let to = Path::new(&user.home).join(from.strip_prefix(&skeleton).unwrap_or(&from));
+            let Some(stat) = machine.lstat(&from)? else { continue };
+            if stat.is_dir() {
+                machine.make_directory(&to, &owned(stat.mode))?;
+                todo.push(from);
+            } else if stat.is_link() {
+                let target = machine.read_link(&from)?;
+                machine.make_link(&to, target)?;
+            } else {
+                let mut source = machine.file_source(&from)?;
+                let options = WriteOptions { attributes: owned(stat.mode), ..WriteOptions::default() };
+                machine.write(&to, NewContent::Stream(&mut source), &options, None)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Makes the user's SSH key, unless the file is there.

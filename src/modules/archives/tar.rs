@@ -101,15 +101,9 @@ pub(super) fn program(machine: &Machine) -> Step<String> {
 }
 
 impl Kind {
-    /// The option of tar for how it is packed.
+    /// The option of tar for how it is packed. The others tar finds out by itself.
     pub fn flag(self) -> Option<&'static str> {
-        match self {
-            Kind::Gzip => Some("-z"),
-            Kind::Bzip2 => Some("-j"),
-            Kind::Xz => Some("-J"),
-            Kind::Zstd => Some("--use-compress-program=zstd"),
-            Kind::Tar | Kind::Zip => None,
-        }
+        (self == Kind::Gzip).then_some("-z")
     }
 
     /// Ansible's name for who unpacks it.
@@ -117,10 +111,7 @@ impl Kind {
         match self {
             Kind::Zip => "ZipArchive",
             Kind::Gzip => "TgzArchive",
-            Kind::Tar => "TarArchive",
-            Kind::Bzip2 => "TarBzipArchive",
-            Kind::Xz => "TarXzArchive",
-            Kind::Zstd => "TarZstdArchive",
+            Kind::Tar | Kind::Bzip2 | Kind::Xz | Kind::Zstd => "TarArchive",
         }
     }
 

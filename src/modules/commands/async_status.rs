@@ -45,8 +45,17 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
     match arguments.mode.as_deref() {
         None | Some("status") => {}
         Some("cleanup") => {
-            machine.remove(&file)?;
-            return Ok(Outcome::ok().with("ansible_job_id", job).with("erased", file.display().to_string()));
+            // The file is our own book-keeping: that it goes is no change of the host, as in Ansible.
+            if !machine.predicted() {
+                match std::fs::remove_file(&file) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(ModuleError::Failed(format!("cannot remove {}: {error}", file.display())));
+                    }
+                    _ => {}
+                }
+            }
+            let outcome = without_output(Outcome::ok()).with("started", false).with("finished", false);
+            return Ok(outcome.with("ansible_job_id", job).with("erased", file.display().to_string()));
         }
         Some(other) => return Err(ModuleError::Failed(format!("mode `{other}` is not known: use status or cleanup"))),
     }
@@ -55,18 +64,28 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
         outcome.with("results_file", file.display().to_string())
     };
     let Ok(text) = std::fs::read(&file) else {
-        return Ok(known(Outcome::failed(format!("could not find job {job}: there is no {}", file.display())), true));
+        let why = format!("could not find job {job}: there is no {}", file.display());
+        return Ok(known(without_output(Outcome::failed(why)), true));
     };
     let found: Job = serde_json::from_slice(&text)
         .map_err(|e| ModuleError::Failed(format!("the job's file {} cannot be read: {e}", file.display())))?;
     match found.outcome {
-        None if gone(&job) => Ok(known(Outcome::failed("the job's process ended without leaving a result"), true)),
-        None => Ok(known(Outcome::ok(), false)),
+        None if gone(&job) => {
+            let outcome = Outcome::failed("the job's process ended without leaving a result");
+            Ok(known(without_output(outcome), true))
+        }
+        None => Ok(known(without_output(Outcome::ok()), false)),
         Some(mut outcome) => {
             outcome.changes.drain(..).for_each(|change| machine.adopt(change));
             Ok(known(outcome, true))
         }
     }
+}
+
+/// What nothing was said in: the output of a job that has not ended, or is not known.
+pub(crate) fn without_output(outcome: Outcome) -> Outcome {
+    let none = || Value::Array(Vec::new());
+    outcome.with("stdout", "").with("stderr", "").with("stdout_lines", none()).with("stderr_lines", none())
 }
 
 /// Whether a job's process is there no longer.

@@ -153,6 +153,8 @@ fn run(
     };
     let end = SystemTime::now();
     if let Some(why) = unanswered {
+        // As in Ansible a dialogue that came to no end is a failure alone.
+        machine.take_changes();
         return Ok(Outcome::failed(why));
     }
     let output = String::from_utf8_lossy(&dialogue.output).trim_end_matches(['\r', '\n']).to_string();

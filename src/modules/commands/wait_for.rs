@@ -21,6 +21,16 @@ pub const WAIT_FOR: Module = Module {
     action: None,
 };
 
+/// States in which a connection is open, with the kernel's number for each.
+const STATES: [(&str, &str); 6] = [
+    ("ESTABLISHED", "01"),
+    ("SYN_SENT", "02"),
+    ("SYN_RECV", "03"),
+    ("FIN_WAIT1", "04"),
+    ("FIN_WAIT2", "05"),
+    ("TIME_WAIT", "06"),
+];
+
 /// What is waited for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -87,6 +97,16 @@ fn run(
     }
     if wait.path.is_some() && wait.host.is_some() {
         return Err(ModuleError::argument("host", "it has no meaning with `path`"));
+    }
+    if wait.state != State::Drained && !wait.exclude_hosts.0.is_empty() {
+        return Err(ModuleError::argument("exclude_hosts", "it is for `state: drained`"));
+    }
+    for state in wait.active_connection_states.iter().flat_map(|states| &states.0) {
+        if STATES.iter().all(|(name, _)| name != state) {
+            let why =
+                format!("`{state}` is no state of a connection: write {}", STATES.map(|(name, _)| name).join(", "));
+            return Err(ModuleError::argument("active_connection_states", why));
+        }
     }
     let pattern = match &wait.search_regex {
         Some(text) => Some(
@@ -245,14 +265,6 @@ fn connect(host: &str, port: u16, limit: Duration) -> Option<TcpStream> {
 
 /// Open connections to a port of this host, from `/proc/net/tcp` and `tcp6`.
 fn open_connections(wait: &WaitFor, host: &str, port: u16) -> usize {
-    const STATES: [(&str, &str); 6] = [
-        ("ESTABLISHED", "01"),
-        ("SYN_SENT", "02"),
-        ("SYN_RECV", "03"),
-        ("FIN_WAIT1", "04"),
-        ("FIN_WAIT2", "05"),
-        ("TIME_WAIT", "06"),
-    ];
     let wanted = wait
         .active_connection_states
         .clone()

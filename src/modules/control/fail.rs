@@ -1,14 +1,13 @@
 //! `fail`: fail with a message.
 
 use super::control;
-use crate::modules::scalars::Text;
 use crate::modules::{FreeForm, Module};
 
 crate::arguments! {
     /// Fail with a custom message, usually behind a `when`.
     pub struct Fail {
         /// The message; `Failed as requested from task` when missing.
-        pub msg: Option<Text>,
+        pub msg: Option<serde_json::Value>,
     }
 }
 

@@ -68,7 +68,7 @@ crate::arguments! {
         pub depth: Int,
         /// Only files whose name matches this regular expression.
         pub files_matching: Option<Text>,
-        /// Files to leave out.
+        /// Files to leave out: regular expressions that match the end of a name.
         #[serde(default)]
         pub ignore_files: TextList,
         /// Endings of files to read: `yaml`, `yml` and `json` when missing.

@@ -9,7 +9,7 @@ use crate::machine::{Machine, MachineError};
 use crate::modules::scalars::{FileMode, Flag, Text};
 use crate::modules::{Content, Context, FreeForm, Module, ModuleError, Outcome, Reach, decode};
 use serde_json::{Map, Value};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// `ansible.builtin.copy`
 pub const COPY: Module = Module {
@@ -43,7 +43,7 @@ file_arguments! {
         /// Replace a file whose contents differ; `no` writes only where there is none.
         #[serde(default = "Flag::yes")]
         pub force: Flag,
-        /// Mode of directories that are made; the usual one when not given.
+        /// Mode of directories that are made; the usual one when not given. With `remote_src` that of those above `dest`.
         pub directory_mode: Option<FileMode>,
         /// A command that must accept the file before it goes live, `%s` in the place of its name:
         /// `visudo -cf %s`. It is run without a shell.
@@ -102,9 +102,10 @@ fn run(mut arguments: Map<String, Value>, machine: &mut Machine, context: &mut C
             let basename = arguments.src.is_some().then_some(delivery.basename.as_str());
             let outcome =
                 arguments.placement(basename).run(machine, context, &delivery.content, delivery.digests.as_ref())?;
+            // A file that was right already is returned with its `path`, and without where it would have come from.
             Ok(match &arguments.src {
-                Some(src) => outcome.with("src", src.0.as_str()),
-                None => outcome,
+                Some(src) if !outcome.data.contains_key("path") => outcome.with("src", src.0.as_str()),
+                _ => outcome,
             })
         }
     }
@@ -191,6 +192,7 @@ fn tree(arguments: &Copy, branches: &[Branch], machine: &mut Machine, context: &
     placement.common.check(&mut outcome)?;
     let root = expand(machine, &arguments.dest)?;
     placement.make_parents(machine, &root)?;
+    let (mut files, mut single, mut beside) = (0, None, None);
     for branch in branches {
         let path = root.join(&branch.path);
         match &branch.kind {
@@ -199,6 +201,7 @@ fn tree(arguments: &Copy, branches: &[Branch], machine: &mut Machine, context: &
                 let common = placement.directories();
                 let attributes = common.resolve(machine, &path, false, Kind::Directory)?;
                 machine.set_attributes(&path, &attributes, false)?;
+                beside = Some(path);
             }
             BranchKind::Link(target) => {
                 if let Some(parent) = path.parent() {
@@ -208,6 +211,7 @@ fn tree(arguments: &Copy, branches: &[Branch], machine: &mut Machine, context: &
                 let common = Common { mode: None, ..placement.common };
                 let attributes = common.resolve(machine, &path, false, Kind::Link)?;
                 machine.set_attributes(&path, &attributes, false)?;
+                beside = Some(path);
             }
             BranchKind::File { content, mode } => {
                 if let Some(parent) = path.parent() {
@@ -221,11 +225,24 @@ fn tree(arguments: &Copy, branches: &[Branch], machine: &mut Machine, context: &
                     ..arguments.placement(Some(""))
                 };
                 let mut delivered = Delivered::of(content, None, context.controller)?;
-                file.put(machine, &path, &mut delivered, &mut outcome)?;
+                let put = file.put(machine, &path, &mut delivered, &mut outcome)?;
+                files += 1;
+                single = (!put.existed).then_some(put);
             }
         }
     }
-    outcome.data.insert("dest".into(), show(&root));
+    // As in Ansible a directory with one file is returned like what was done last: that file, or a directory or link beside it.
+    match (single, beside) {
+        (_, Some(path)) if files == 1 => {
+            outcome.data.insert("path".into(), show(&path));
+            outcome.data.insert("dest".into(), show(&path));
+            describe(machine, &path, &mut outcome)?;
+        }
+        (Some(put), None) if files == 1 => put.report(machine, &mut outcome)?,
+        _ => {
+            outcome.data.insert("dest".into(), show(&root));
+        }
+    }
     outcome.data.extend(arguments.src.as_ref().map(|src| ("src".to_string(), Value::from(src.0.as_str()))));
     Ok(outcome)
 }
@@ -254,8 +271,24 @@ fn remote(arguments: &Copy, machine: &mut Machine) -> Step<Outcome> {
         if target.starts_with(&src) {
             return Err(ModuleError::Failed(format!("{} is inside {}", target.display(), src.display())));
         }
+        // What is returned, and has `mode`: the destination as it was given where it is new, what was copied into it else.
+        let told = match machine.exists(&dest)? {
+            true if given.ends_with('/') => PathBuf::from(format!("{}/", dest.to_string_lossy().trim_end_matches('/'))),
+            true => target.clone(),
+            false => dest,
+        };
         remote_tree(arguments, &placement, machine, &src, &target, &mut outcome)?;
-        outcome.data.insert("dest".into(), show(&dest));
+        let source_mode = FileMode::Bits(stat.mode);
+        let preserve = matches!(placement.common.mode, Some(FileMode::Preserve)).then_some(&source_mode);
+        let common = Common { mode: preserve.or(placement.common.mode), ..placement.common };
+        // On the next run `told` is the target: what it shall have then it has at once.
+        for path in [&told, &target] {
+            let attributes = common.resolve(machine, path, true, Kind::Directory)?;
+            machine.set_attributes(path, &attributes, true)?;
+        }
+        outcome.data.extend(["checksum", "md5sum"].map(|name| (name.to_string(), Value::Null)));
+        outcome.data.insert("dest".into(), show(&told));
+        describe(machine, &told, &mut outcome)?;
         return Ok(outcome);
     }
     if !stat.is_file() {
@@ -349,14 +382,16 @@ fn remote_tree(
     let Some(stat) = machine.stat(src)? else {
         return Ok(());
     };
+    // Everything has its source's mode: `mode` is that of the destination alone.
     let mode = FileMode::Bits(stat.mode);
     let fresh = !machine.exists(dest)?;
     placement.make_parents(machine, dest.parent().unwrap_or(Path::new("/")))?;
-    let directories = placement.directories();
-    let common = Common { mode: directories.mode.or(fresh.then_some(&mode)), ..directories };
+    let common = Common { mode: fresh.then_some(&mode), ..placement.common };
     let attributes = common.resolve(machine, dest, true, Kind::Directory)?;
     machine.make_directories(dest, &attributes)?;
     machine.set_attributes(dest, &attributes, true)?;
+    let copies =
+        Placement { common: Common { mode: None, ..placement.common }, ..arguments.placement(placement.basename) };
     for name in machine.list_directory(src)? {
         let (from, to) = (src.join(&name), dest.join(&name));
         let followed = if arguments.local_follow.0 { machine.stat(&from)? } else { machine.lstat(&from)? };
@@ -368,7 +403,7 @@ fn remote_tree(
             Some(stat) if stat.is_dir() => remote_tree(arguments, placement, machine, &from, &to, outcome)?,
             Some(stat) if stat.is_file() => {
                 if arguments.force.0 || !machine.exists(&to)? {
-                    remote_file(placement, machine, &from, &stat, &to, !machine.exists(&to)?, outcome)?;
+                    remote_file(&copies, machine, &from, &stat, &to, !machine.exists(&to)?, outcome)?;
                 }
             }
             Some(stat) => {

@@ -19,6 +19,9 @@ const REQUEST_LIMIT: usize = 400 * 1024;
 /// Files up to this size are read into memory.
 const MEMORY_LIMIT: u64 = Content::INLINE as u64;
 
+/// How a vault begins.
+const VAULT: &[u8] = b"$ANSIBLE_VAULT;";
+
 /// Offers the source of a copy.
 pub(super) fn prepare<'a>(host: &'a dyn ActionHost, mut arguments: Map<String, Value>) -> ActionFuture<'a, Prepared> {
     Box::pin(async move {
@@ -30,9 +33,13 @@ pub(super) fn prepare<'a>(host: &'a dyn ActionHost, mut arguments: Map<String, V
                 if copy.dest.ends_with('/') {
                     return Err(ActionError::Failed("can not use content with a dir as dest".into()));
                 }
-                let text = text_of(content);
-                if text.len() > Content::INLINE {
-                    contents(host, text.into_bytes(), String::new()).add(&mut arguments)?;
+                let mut bytes = text_of(content).into_bytes();
+                let vault = copy.decrypt.0 && bytes.starts_with(VAULT);
+                if vault {
+                    bytes = host.unvault(Path::new("content"), bytes)?;
+                }
+                if vault || bytes.len() > Content::INLINE {
+                    contents(host, bytes, String::new()).add(&mut arguments)?;
                     arguments.insert("content".into(), Value::from(""));
                 }
                 return Ok(Prepared::Send(arguments));
@@ -49,6 +56,10 @@ pub(super) fn prepare<'a>(host: &'a dyn ActionHost, mut arguments: Map<String, V
             arguments.insert("mode".into(), mode_of(&source)?);
         }
         let basename = source.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        if !copy.force.0 {
+            // Where nothing is replaced Ansible returns where the source was found.
+            arguments.insert("src".into(), absolute(&source).to_string_lossy().into());
+        }
         let content = offer(host, &source, metadata.len(), copy.decrypt.0)?;
         let digests = match (&content, host.check() || copy.checksum.is_some()) {
             // In a check nothing is streamed, so the host cannot compute what Ansible returns.
@@ -100,7 +111,6 @@ pub(in crate::modules) fn offer(
     size: u64,
     decrypt: bool,
 ) -> Result<Content, ActionError> {
-    const VAULT: &[u8] = b"$ANSIBLE_VAULT;";
     let is_vault = || -> std::io::Result<bool> {
         use std::io::Read;
         let mut start = [0; VAULT.len()];
@@ -151,7 +161,7 @@ async fn tree(
     }
     // Ansible returns where it was found, with the slash that was written.
     let slash = if src.ends_with('/') { "/" } else { "" };
-    let found = std::path::absolute(source).unwrap_or_else(|_| source.to_path_buf());
+    let found = absolute(source);
     arguments.insert("src".into(), format!("{}{slash}", found.to_string_lossy().trim_end_matches('/')).into());
     let mut requests = vec![Vec::new()];
     let mut size = 0;
@@ -190,6 +200,10 @@ async fn tree(
         }
     }
     Ok(Prepared::Done(whole))
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
 fn inline_size(branch: &Branch) -> usize {

@@ -1,6 +1,6 @@
 //! `file`: directories, links, attributes, removal.
 
-use super::common::{Common, Step, begin, describe, expand, file_arguments, show, state_of};
+use super::common::{Common, Step, begin, describe, ends_with_slash, expand, file_arguments, show, state_of};
 use super::file_time;
 use crate::machine::files::{Attributes, Kind, TimeSpec, WriteOptions};
 use crate::machine::{Machine, MachineError};
@@ -84,15 +84,20 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
     let arguments: File = decode(arguments)?;
     begin(machine, context);
     match settle(&arguments, machine) {
+        Ok(outcome) => Ok(outcome),
+        Err(unknown @ ModuleError::Machine(MachineError::Unknown { .. })) => Err(unknown),
+        Err(ended @ ModuleError::Ended(_)) => Err(ended),
         // Who ignores the failure finds what is at the path, as of Ansible's.
-        Err(ModuleError::Failed(why)) => {
-            let path = trimmed(expand(machine, &arguments.path)?);
-            let mut outcome = Outcome::failed(why).with("path", show(&path));
+        Err(error) => {
+            let path = expand(machine, &arguments.path)?;
+            let mut outcome = Outcome::from(error).with("path", show(&path));
+            if let Some(src) = &arguments.src {
+                outcome = outcome.with("dest", show(&path)).with("src", src.0.as_str());
+            }
             // What is there is told besides; that it cannot be told is not why the task failed.
             let _ = describe(machine, &path, &mut outcome);
             Ok(outcome)
         }
-        other => other,
     }
 }
 
@@ -100,7 +105,8 @@ fn settle(arguments: &File, machine: &mut Machine) -> Step<Outcome> {
     let mut outcome = Outcome::ok();
     let common = arguments.common();
     common.check(&mut outcome)?;
-    let path = trimmed(expand(machine, &arguments.path)?);
+    let given = expand(machine, &arguments.path)?;
+    let path = trimmed(given.clone());
     let state = match arguments.state {
         Some(state) => state,
         None => match machine.lstat(&path)? {
@@ -134,23 +140,24 @@ fn settle(arguments: &File, machine: &mut Machine) -> Step<Outcome> {
     let (name, shown) = match state {
         State::Absent => {
             machine.remove(&path)?;
-            return Ok(outcome.with("path", show(&path)).with("state", "absent"));
+            return Ok(outcome.with("path", show(&given)).with("state", "absent"));
         }
         State::Directory => ("path", work.directory(machine, arguments.recurse.0)?),
         State::File => ("path", work.file(machine)?),
         State::Touch => ("dest", work.touch(machine)?),
         State::Link => {
             let src = work.link(machine, src, &mut outcome)?;
-            outcome.data.extend(src.map(|src| ("src".to_string(), Value::from(src))));
+            outcome.data.insert("src".into(), Value::from(src));
             ("dest", path)
         }
         State::Hard => {
             let src = work.hard_link(machine, src)?;
-            outcome.data.extend(src.map(|src| ("src".to_string(), show(&src))));
+            outcome.data.insert("src".into(), src.map_or(Value::Null, |src| show(&src)));
             ("dest", path)
         }
     };
-    outcome.data.insert(name.into(), show(&shown));
+    // A slash at the end is returned, too.
+    outcome.data.insert(name.into(), show(if ends_with_slash(&given) { &given } else { &shown }));
     describe(machine, &shown, &mut outcome)?;
     if state == State::Hard && outcome.data.get("state").is_some_and(|s| s == "file") {
         outcome.data.insert("state".into(), "hard".into()); // predicted: another name counts only when it is made
@@ -277,7 +284,14 @@ impl Work<'_> {
         let src = match src {
             Some(src) => src.to_string(),
             None => match &old {
-                Some(stat) if stat.is_link() => machine.read_link(&self.path)?.to_string_lossy().into_owned(),
+                Some(stat) if stat.is_link() && self.follow && machine.stat(&self.path)?.is_some() => {
+                    machine.read_link(&self.path)?.to_string_lossy().into_owned()
+                }
+                // The link itself is what is meant, wherever it leads.
+                Some(stat) if stat.is_link() => {
+                    self.dress_link(machine, outcome)?;
+                    return Ok(None);
+                }
                 _ => return Err(ModuleError::argument("src", "src is required for creating new symlinks")),
             },
         };
@@ -309,6 +323,12 @@ impl Work<'_> {
             _ => {}
         }
         machine.make_link(&self.path, &src)?;
+        self.dress_link(machine, outcome)?;
+        Ok(Some(src))
+    }
+
+    /// Attributes and times of a link, or of what it points to.
+    fn dress_link(&self, machine: &mut Machine, outcome: &mut Outcome) -> Step<()> {
         if self.follow && machine.stat(&self.path)?.is_none() {
             if self.common.mode.is_some() || self.common.owner.is_some() || self.common.group.is_some() {
                 outcome.warnings.push(
@@ -319,7 +339,7 @@ impl Work<'_> {
         } else {
             self.dress(machine, &self.path, self.follow, Kind::File)?;
         }
-        Ok(Some(src))
+        Ok(())
     }
 
     fn hard_link(&self, machine: &mut Machine, src: Option<&str>) -> Step<Option<PathBuf>> {

@@ -137,6 +137,12 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
         };
         texts.0.iter().map(regex).map(make).collect()
     };
+    // As in Ansible a pattern is looked at when there is a name to compare it with.
+    let (patterns, excludes) = (compile("patterns", &arguments.patterns), compile("excludes", &arguments.excludes));
+    let (patterns, excludes, broken) = match (patterns, excludes) {
+        (Ok(patterns), Ok(excludes)) => (patterns, excludes, None),
+        (Err(error), _) | (_, Err(error)) => (Vec::new(), Vec::new(), Some(error)),
+    };
     let contains = arguments.contains.as_ref().map(|text| super::edit::pattern("contains", text, Flags::default()));
     let limit = match arguments.limit {
         Some(Int(limit)) if limit <= 0 => {
@@ -146,8 +152,8 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
     };
     let mode = arguments.mode.as_ref().map(|mode| mode.resolve(0, false, 0));
     let mut search = Search {
-        patterns: compile("patterns", &arguments.patterns)?,
-        excludes: compile("excludes", &arguments.excludes)?,
+        patterns,
+        excludes,
         contains: contains.transpose()?,
         age: amount("age", arguments.age.as_ref(), &[('s', 1), ('m', 60), ('h', 3600), ('d', 86_400), ('w', 604_800)])?,
         size: amount(
@@ -172,6 +178,9 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
         }
         let root: PathBuf = path.components().collect();
         search.directory(machine, &root, 1, &mut vec![machine.real_path(&root)?])?;
+    }
+    if let Some(error) = broken.filter(|_| search.examined > 0) {
+        return Err(error);
     }
     let message = match () {
         () if !search.warnings.is_empty() => "Not all paths examined, check warnings for details",

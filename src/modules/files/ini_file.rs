@@ -107,7 +107,11 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
     if after.is_some() {
         edit.make_parents(machine)?;
     }
+    let unkept = arguments.backup.0 && after.is_some() && edit.before.is_none();
     let mut outcome = edit.finish(machine, after.map(String::into_bytes), "", "backup_file")?;
+    if unkept {
+        outcome.data.insert("backup_file".into(), "".into()); // of a file that is new there is no copy
+    }
     outcome.msg = Some(message.into());
     describe(machine, &path, &mut outcome)?;
     Ok(outcome.with("path", show(&path)))

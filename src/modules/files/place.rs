@@ -129,7 +129,11 @@ impl Placement<'_> {
         let dest = self.destination(machine)?;
         let mut delivered = Delivered::of(content, digests, context.controller)?;
         let put = self.put(machine, &dest, &mut delivered, &mut outcome);
-        let put = put.map_err(|error| with_checksum(error, &delivered))?;
+        let mut put = put.map_err(|error| with_checksum(error, &delivered))?;
+        // What Ansible reaches through a link to a directory it copies anew, and returns like that.
+        let given = expand(machine, self.dest)?;
+        put.same &=
+            self.follow || ends_with_slash(&given) || !machine.lstat(&given)?.is_some_and(|stat| stat.is_link());
         put.report(machine, &mut outcome)?;
         Ok(outcome)
     }
@@ -160,6 +164,9 @@ impl Put {
         }
         if let Some(digests) = &self.digests {
             for (name, value) in [("checksum", &digests.sha1), ("md5sum", &digests.md5)] {
+                if self.same && name == "md5sum" {
+                    continue; // as of Ansible's, which leaves a file that is right to another module
+                }
                 if value.is_empty() {
                     outcome.unknown_fields.push(name.into());
                 } else {

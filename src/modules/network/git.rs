@@ -1,5 +1,6 @@
 //! `git`: a repository, cloned and kept at a version.
 
+use super::git_archive::Archive;
 use super::git_calls::Git;
 use crate::machine::{Command, Machine, MachineError};
 use crate::modules::commands::words;
@@ -83,9 +84,9 @@ crate::arguments! {
         pub track_submodules: Flag,
         /// Not supported yet: an error.
         pub umask: Option<Value>,
-        /// Not supported yet: an error.
+        /// A file of the host into which the version is packed, too: its name ends in `.zip`, `.tar`, `.tar.gz` or `.tgz`.
         pub archive: Option<Text>,
-        /// Not supported yet: an error.
+        /// What comes before every name in the archive: `project/`.
         pub archive_prefix: Option<Text>,
         /// Where the repository itself is, apart from its working tree. Not supported yet: an error.
         pub separate_git_dir: Option<Text>,
@@ -95,16 +96,14 @@ crate::arguments! {
 fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Context<'_>) -> Step<Outcome> {
     let arguments: Arguments = decode(arguments)?;
     begin(machine, context);
-    for (name, given) in [
-        ("umask", arguments.umask.is_some()),
-        ("archive", arguments.archive.is_some()),
-        ("archive_prefix", arguments.archive_prefix.is_some()),
-        ("separate_git_dir", arguments.separate_git_dir.is_some()),
-    ] {
+    for (name, given) in
+        [("umask", arguments.umask.is_some()), ("separate_git_dir", arguments.separate_git_dir.is_some())]
+    {
         if given {
             return Err(ModuleError::argument(name, "not supported yet"));
         }
     }
+    let archive = Archive::of(arguments.archive.as_deref(), arguments.archive_prefix.as_deref(), machine)?;
     if arguments.accept_hostkey.0 && arguments.accept_newhostkey.0 {
         let why = "parameters are mutually exclusive: accept_hostkey|accept_newhostkey";
         return Err(ModuleError::Failed(why.into()));
@@ -144,7 +143,12 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
         program,
         arguments: &arguments,
     };
-    work(&git, machine)
+    let outcome = work(&git, machine)?;
+    // Without a clone there is nothing to pack.
+    if let Some(archive) = archive.filter(|_| arguments.clone.0 || git.is_there(machine).unwrap_or(false)) {
+        archive.pack(&git, machine, &outcome)?;
+    }
+    Ok(outcome)
 }
 
 /// What git calls for ssh.
@@ -181,7 +185,7 @@ fn ssh_words(mut command: String, arguments: &Arguments, key: Option<&Path>) -> 
 
 fn work(git: &Git<'_>, machine: &mut Machine) -> Step<Outcome> {
     let arguments = git.arguments;
-    let there = !git.dest.as_os_str().is_empty() && machine.exists(git.directory(machine)?.join("config"))?;
+    let there = git.is_there(machine)?;
     let mut outcome = Outcome::ok().with("before", Value::Null);
     if !there {
         if machine.predicted() || !arguments.clone.0 {
@@ -260,6 +264,11 @@ fn update(git: &Git<'_>, machine: &mut Machine, outcome: Outcome) -> Step<Outcom
 }
 
 impl Git<'_> {
+    /// Whether it has been cloned.
+    pub(super) fn is_there(&self, machine: &Machine) -> Step<bool> {
+        Ok(!self.dest.as_os_str().is_empty() && machine.exists(self.directory(machine)?.join("config"))?)
+    }
+
     /// The repository's own directory.
     pub(super) fn directory(&self, machine: &Machine) -> Step<PathBuf> {
         if self.arguments.bare.0 {

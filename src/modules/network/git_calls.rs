@@ -41,6 +41,15 @@ impl Git<'_> {
         }
     }
 
+    /// What git writes out, as it is.
+    pub fn bytes(&self, machine: &Machine, words: &[&str]) -> Step<Vec<u8>> {
+        let output = self.ask(machine, words)?;
+        match output.success() {
+            true => Ok(output.stdout),
+            false => Err(self.failed(words, &output, None)),
+        }
+    }
+
     fn failed(&self, words: &[&str], output: &Output, why: Option<String>) -> ModuleError {
         let (out, err) = (output.stdout_text(), output.stderr_text());
         let why = why.unwrap_or_else(|| if err.trim().is_empty() { out.clone() } else { err.clone() });

@@ -136,3 +136,27 @@ fn ssh_is_given_words() {
         assert_eq!(super::ssh_words(command.into(), &arguments(more), key), expected);
     }
 }
+
+#[test]
+fn a_version_is_packed_into_a_file() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (repo, dest, archive) =
+        (scratch.path().join("repo"), scratch.path().join("dest"), scratch.path().join("x.tar.gz"));
+    std::fs::create_dir(&repo).unwrap();
+    git(&repo, &["init", "-q"]);
+    commit(&repo, "one");
+    let arguments = json!({"repo": repo, "dest": dest, "archive": archive, "archive_prefix": "sub/"});
+    assert!(check("git", &arguments).changed() && !archive.exists());
+    assert!(apply("git", &arguments).changed());
+    let names = Command::new("tar").args(["tzf"]).arg(&archive).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&names.stdout), "sub/\nsub/file\n");
+    assert!(!check("git", &arguments).changed() && !apply("git", &arguments).changed());
+    std::fs::remove_file(&archive).unwrap();
+    assert!(check("git", &arguments).changed() && !archive.exists());
+    assert!(apply("git", &arguments).changed() && archive.exists());
+    for wrong in [json!({"archive": "/tmp/x.rar"}), json!({"archive_prefix": "x/"})] {
+        let mut arguments = json!({"repo": repo, "dest": dest});
+        arguments.as_object_mut().unwrap().extend(wrong.as_object().unwrap().clone());
+        assert_eq!(check("git", &arguments).status, Status::Failed);
+    }
+}

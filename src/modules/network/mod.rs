@@ -7,6 +7,7 @@ mod firewalld;
 mod firewalld_wish;
 mod get_url;
 mod git;
+mod git_archive;
 mod git_calls;
 mod iptables;
 mod iptables_rule;

@@ -136,6 +136,10 @@ fn run(
             "this host has no apt-get: use `package`, which takes what the host has, or `dnf`".into(),
         ));
     }
+    let asked = [arguments.deb.is_some(), !arguments.name.0.is_empty(), arguments.upgrade.is_some()];
+    if asked.into_iter().filter(|given| *given).count() > 1 {
+        return Err(ModuleError::Failed("parameters are mutually exclusive: deb|package|upgrade".into()));
+    }
     let mut names = Vec::new();
     let mut all = false;
     for name in &arguments.name.0 {

@@ -2,11 +2,12 @@
 
 use super::crontab::{Crontab, Place};
 use crate::machine::Machine;
-use crate::machine::files::{Attributes, WriteOptions};
+use crate::machine::files::{Attributes, NewContent, WriteOptions};
 use crate::modules::scalars::{Flag, Text};
 use crate::modules::{Context, FreeForm, Module, ModuleError, Outcome, Reach, decode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use std::path::Path;
 
 /// `ansible.builtin.cron`
 pub const CRON: Module = Module {
@@ -48,7 +49,7 @@ crate::arguments! {
         pub user: Option<Text>,
         /// A file: a name in `/etc/cron.d`, or a whole path.
         pub cron_file: Option<String>,
-        /// Keep a copy of the old file beside it.
+        /// Keep a copy of the old file beside it; of a user's crontab in a file of the directory for temporary files.
         #[serde(default)]
         pub backup: Flag,
         /// Minute: 0-59, `*`, `*/2` …
@@ -100,6 +101,12 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
     if file.is_some() && !cron.env.0 && cron.state == State::Present && cron.user.is_none() {
         return Err(ModuleError::argument("user", "To use cron_file=... parameter you must specify user=... as well"));
     }
+    if cron.state == State::Present && !cron.env.0 && (cron.insertafter.is_some() || cron.insertbefore.is_some()) {
+        return Err(ModuleError::argument(
+            "insertafter",
+            "`insertafter` and `insertbefore` are for variables: `env: true`",
+        ));
+    }
     let wanted = match cron.state {
         State::Absent => None,
         State::Present => Some(line(&cron, &name, &user, file.is_some())?),
@@ -133,6 +140,16 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
     }
     let new = table.text();
     let mut outcome = Outcome::ok();
+    if let Some(given) = &cron.cron_file {
+        outcome.data.insert("cron_file".into(), given.as_str().into());
+    }
+    // A file without a job has no reason to be there any more.
+    if let (Some(file), None, false, true) = (&file, &wanted, cron.env.0, new.trim().is_empty())
+        && before.is_some()
+    {
+        machine.remove(file)?;
+        return Ok(outcome.with("state", "absent"));
+    }
     if new != old && before != wanted {
         match &file {
             Some(file) => {
@@ -143,13 +160,25 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
                     Attributes::default()
                 };
                 let options = WriteOptions { attributes, backup: cron.backup.0, ..WriteOptions::default() };
-                machine.write_file(file, new.as_bytes(), &options)?;
+                let written = machine.write(Path::new(file), NewContent::Bytes(new.as_bytes()), &options, None)?;
+                match written.backup {
+                    Some(backup) => {
+                        outcome.data.insert("backup_file".into(), backup.to_string_lossy().into());
+                    }
+                    None if cron.backup.0 && !fresh && machine.predicted() => {
+                        outcome.unknown_fields.push("backup_file".into());
+                    }
+                    None => {}
+                }
             }
             None => {
                 if cron.backup.0 {
-                    outcome
-                        .warnings
-                        .push("a user's crontab has no file beside which a copy could be kept: no backup".into());
+                    match machine.back_up_crontab(&std::env::temp_dir(), &old)? {
+                        Some(backup) => {
+                            outcome.data.insert("backup_file".into(), backup.to_string_lossy().into());
+                        }
+                        None => outcome.unknown_fields.push("backup_file".into()),
+                    }
                 }
                 machine.set_crontab(&user, &new, &name, before.as_deref(), wanted.as_deref())?;
             }
@@ -227,14 +256,18 @@ mod tests {
                 true,
                 "#Ansible: check\n#@daily root /bin/true -x\n",
             ),
-            (json!({"name": "check", "state": "absent", "cron_file": file}), true, ""),
-            (json!({"name": "check", "state": "absent", "cron_file": file}), false, ""),
         ] {
             let outcome = check_then_apply("cron", &arguments);
             assert_eq!((outcome.status, outcome.changed()), (Status::Ok, changed), "{arguments} {outcome:?}");
             assert_eq!(std::fs::read_to_string(&file).unwrap(), expected);
         }
-        assert!(check_then_apply("cron", &json!({"state": "absent", "cron_file": file})).changed());
+        // Without its last job it goes, and is not there again.
+        for changed in [true, false] {
+            let outcome = check_then_apply("cron", &json!({"name": "check", "state": "absent", "cron_file": file}));
+            assert_eq!((outcome.status, outcome.changed()), (Status::Ok, changed), "{outcome:?}");
+            assert_eq!(outcome.data["cron_file"], json!(file));
+            assert!(!std::path::Path::new(&file).exists());
+        }
     }
 
     #[test]
@@ -243,6 +276,7 @@ mod tests {
             json!({"name": "x"}),
             json!({"name": "x", "job": "a\nb"}),
             json!({"name": "x", "job": "a", "cron_file": "y"}),
+            json!({"name": "x", "job": "a", "user": "root", "cron_file": "y", "insertafter": "z"}),
             json!({"name": "x", "job": "a", "user": "root", "cron_file": "y", "special_time": "often"}),
             json!({"name": "x", "job": "a", "user": "root", "cron_file": "y", "special_time": "daily", "hour": 1}),
         ] {

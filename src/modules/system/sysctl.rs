@@ -76,11 +76,6 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
     let old = machine.read_file_if_exists(&arguments.sysctl_file, 4 << 20)?;
     let text = String::from_utf8_lossy(old.as_deref().unwrap_or_default()).into_owned();
     let new = edit(&text, name, if arguments.state == State::Present { value.as_deref() } else { None });
-    let mut written = false;
-    if new != text {
-        let options = WriteOptions { follow: true, ..WriteOptions::default() };
-        written = machine.write_file(&arguments.sysctl_file, new.as_bytes(), &options)?;
-    }
     let mut outcome = Outcome::ok();
     let set = |machine: &mut Machine, outcome: &mut Outcome, name: &str, value: &str| -> Result<(), ModuleError> {
         match machine.set_kernel_parameter(name, value) {
@@ -95,9 +90,17 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
             }
         }
     };
-    if let Some(value) = value.filter(|_| arguments.state == State::Present)
-        && (arguments.sysctl_set.0 || (written && arguments.reload.0))
-    {
+    let value = value.filter(|_| arguments.state == State::Present);
+    // What the kernel does not take is not written, either.
+    if let Some(value) = value.as_ref().filter(|_| arguments.sysctl_set.0) {
+        set(machine, &mut outcome, name, value)?;
+    }
+    let mut written = false;
+    if new != text {
+        let options = WriteOptions { follow: true, ..WriteOptions::default() };
+        written = machine.write_file(&arguments.sysctl_file, new.as_bytes(), &options)?;
+    }
+    if let Some(value) = value.filter(|_| written && arguments.reload.0 && !arguments.sysctl_set.0) {
         set(machine, &mut outcome, name, &value)?;
     }
     Ok(outcome)

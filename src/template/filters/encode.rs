@@ -8,7 +8,7 @@ use minijinja::value::Value;
 
 use crate::secret::Secret;
 use crate::template::args::{Args, R, fail};
-use crate::template::py;
+use crate::template::{bytes, py};
 use crate::vars::vault::{Vault, is_encrypted};
 
 /// The id of what the filter encrypts when none is given.
@@ -36,7 +36,7 @@ pub(super) fn b64encode(args: &Args) -> R {
         return Ok(Value::from(engine.encode(bytes)));
     }
     utf8(args)?;
-    Ok(Value::from(engine.encode(py::str(&value))))
+    Ok(Value::from(engine.encode(bytes::of(&value))))
 }
 
 /// `b64decode(encoding, urlsafe)`

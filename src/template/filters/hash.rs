@@ -2,10 +2,12 @@
 
 use minijinja::Error;
 use minijinja::value::Value;
-use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
+use sha2::{Digest, Sha224, Sha256, Sha384, Sha512, Sha512_224, Sha512_256};
+
+use super::weak;
 
 use crate::template::args::{Args, R, fail};
-use crate::template::py;
+use crate::template::{bytes, py};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
@@ -19,9 +21,18 @@ fn digest(kind: &str, data: &[u8]) -> Result<String, Error> {
         "sha384" => hex(&Sha384::digest(data)),
         "sha512" => hex(&Sha512::digest(data)),
         "md5" => hex(&md5::compute(data).0),
+        "sha512_224" => hex(&Sha512_224::digest(data)),
+        "sha512_256" => hex(&Sha512_256::digest(data)),
+        "sha3_224" => hex(&sha3::Sha3_224::digest(data)),
+        "sha3_256" => hex(&sha3::Sha3_256::digest(data)),
+        "sha3_384" => hex(&sha3::Sha3_384::digest(data)),
+        "sha3_512" => hex(&sha3::Sha3_512::digest(data)),
+        "blake2b" => hex(&blake2::Blake2b512::digest(data)),
+        "blake2s" => hex(&blake2::Blake2s256::digest(data)),
         other => {
             return Err(fail(format!(
-                "hash: the type '{other}' is not supported; there are md5, sha1, sha224, sha256, sha384 and sha512"
+                "hash: the type '{other}' is not supported; there are md5, sha1, sha224, sha256, sha384, sha512, their \
+                 kin sha512_224 and sha512_256, sha3_224, sha3_256, sha3_384, sha3_512, blake2b and blake2s"
             )));
         }
     })
@@ -30,15 +41,15 @@ fn digest(kind: &str, data: &[u8]) -> Result<String, Error> {
 /// `hash(type)`
 pub(super) fn hash(args: &Args) -> R {
     let kind = args.text(1, "hashtype").unwrap_or_else(|| "sha1".to_owned());
-    digest(&kind, py::str(&args.value()).as_bytes()).map(Value::from)
+    digest(&kind, &bytes::of(&args.value())).map(Value::from)
 }
 
 pub(super) fn sha1(args: &Args) -> R {
-    digest("sha1", py::str(&args.value()).as_bytes()).map(Value::from)
+    digest("sha1", &bytes::of(&args.value())).map(Value::from)
 }
 
 pub(super) fn md5(args: &Args) -> R {
-    digest("md5", py::str(&args.value()).as_bytes()).map(Value::from)
+    digest("md5", &bytes::of(&args.value())).map(Value::from)
 }
 
 /// `to_uuid(namespace)`: version 5, in Ansible's own namespace by default.
@@ -68,7 +79,7 @@ pub(super) fn to_uuid(args: &Args) -> R {
 
 const ITOA64: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-fn letter(bits: u32) -> char {
+pub(super) fn letter(bits: u32) -> char {
     ITOA64.get((bits & 0x3f) as usize).map_or('.', |b| char::from(*b))
 }
 
@@ -77,20 +88,43 @@ pub(crate) fn random_salt(length: usize) -> String {
     (0..length).map(|_| letter(rand::random::<u32>())).collect()
 }
 
-/// `password_hash(hashtype, salt, salt_size, rounds)`: sha512 and sha256, as crypt(3) reads them.
+/// A salt as a kind of password hash wants it, of so many letters where it may choose.
+pub(crate) fn salt_for(kind: &str, length: usize) -> String {
+    match kind {
+        "blowfish" | "bcrypt" => weak::bcrypt_salt(&rand::random::<[u8; 16]>()),
+        "md5" | "md5_crypt" => random_salt(length.min(8)),
+        _ => random_salt(length),
+    }
+}
+
+/// `password_hash(hashtype, salt, salt_size, rounds, ident)`, as crypt(3) reads it.
 pub(super) fn password_hash(args: &Args) -> R {
     args.only(6, &["hashtype", "salt", "salt_size", "rounds", "ident"])?;
     let kind = args.text(1, "hashtype").unwrap_or_else(|| "sha512".to_owned());
     let size = usize::try_from(args.int(3, "salt_size")?.unwrap_or(16)).unwrap_or(16).clamp(1, 16);
-    let salt = args.text(2, "salt").unwrap_or_else(|| random_salt(size));
+    let salt = args.text(2, "salt").unwrap_or_else(|| salt_for(&kind, size));
     let rounds = args.int(4, "rounds")?;
-    crypt(&py::str(&args.value()), &kind, &salt, rounds).map(Value::from)
+    let ident = args.text(5, "ident");
+    crypt(&py::str(&args.value()), &kind, &salt, rounds, ident.as_deref()).map(Value::from)
 }
 
-/// The hash of a password. Ansible's default is 656000 rounds for sha512 and 535000 for sha256.
-pub(crate) fn crypt(password: &str, kind: &str, salt: &str, rounds: Option<i64>) -> Result<String, Error> {
+/// The hash of a password. Ansible's default is 656000 rounds for sha512 and 535000 for sha256. The ident is bcrypt's alone.
+pub(crate) fn crypt(
+    password: &str,
+    kind: &str,
+    salt: &str,
+    rounds: Option<i64>,
+    ident: Option<&str>,
+) -> Result<String, Error> {
     if let Some(c) = salt.chars().find(|c| !c.is_ascii() || !ITOA64.contains(&(*c as u8))) {
         return Err(fail(format!("password_hash: invalid character in the salt: {c:?}")));
+    }
+    match kind {
+        "md5" | "md5_crypt" => return weak::md5_crypt(password.as_bytes(), salt),
+        "blowfish" | "bcrypt" => {
+            return weak::bcrypt(password.as_bytes(), salt, rounds.unwrap_or(12), ident.unwrap_or("2b"));
+        }
+        _ => {}
     }
     if salt.len() > 16 {
         return Err(fail("password_hash: the salt has more than 16 characters"));
@@ -99,7 +133,9 @@ pub(crate) fn crypt(password: &str, kind: &str, salt: &str, rounds: Option<i64>)
         "sha512" | "sha512_crypt" => ("6", 656_000),
         "sha256" | "sha256_crypt" => ("5", 535_000),
         other => {
-            return Err(fail(format!("password_hash: the type '{other}' is not supported here; use sha512 or sha256")));
+            return Err(fail(format!(
+                "password_hash: the type '{other}' is not supported; there are sha512, sha256, blowfish and md5"
+            )));
         }
     };
     let rounds = u32::try_from(rounds.unwrap_or(default).clamp(1000, 999_999_999)).unwrap_or(5000);
@@ -259,9 +295,9 @@ mod tests {
             ),
         ];
         for (password, kind, salt, rounds, want) in cases {
-            assert_eq!(crypt(password, kind, salt, rounds).unwrap_or_default(), want);
+            assert_eq!(crypt(password, kind, salt, rounds, None).unwrap_or_default(), want);
         }
-        assert!(crypt("x", "bcrypt", "saltsalt", None).is_err());
-        assert!(crypt("x", "sha512", "sa$t", None).is_err());
+        assert!(crypt("x", "bcrypt", "saltsalt", None, None).is_err());
+        assert!(crypt("x", "sha512", "sa$t", None, None).is_err());
     }
 }

@@ -14,6 +14,15 @@ pub(super) fn get(_: &mut State<'_, '_>, args: &Args) -> R {
     item(&base, &key)
 }
 
+/// An attribute that a dictionary has as a method.
+pub(super) fn method(args: &Args) -> R {
+    let (base, key) = (args.value(), args.get(1, "key").unwrap_or_default());
+    match crate::template::methods::bound(&base, &key) {
+        Some(method) => Ok(method),
+        None => item(&base, &key),
+    }
+}
+
 /// An attribute or item, tolerating an undefined base. Negative indexes count from the end.
 pub(super) fn item(base: &Value, key: &Value) -> R {
     if base.is_undefined() || key.is_undefined() {
@@ -124,6 +133,7 @@ pub(super) fn list(args: &Args) -> R {
 pub(super) fn length(args: &Args) -> R {
     let value = args.value();
     match value.kind() {
+        ValueKind::Bytes => Ok(Value::from(value.as_bytes().unwrap_or_default().len())),
         ValueKind::String | ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => {
             Ok(Value::from(match value.len() {
                 Some(n) => n,

@@ -1,10 +1,12 @@
 //! JSON as Python writes it, JMESPath, INI.
 
+use std::borrow::Cow;
+
 use minijinja::Error;
 use minijinja::value::{Value, ValueKind};
 
 use crate::template::args::{Args, R, fail, pairs};
-use crate::template::{lazy, py, touch};
+use crate::template::{lazy, py, time, touch};
 
 /// How JSON is written.
 pub(crate) struct Style {
@@ -45,12 +47,7 @@ fn write(value: &Value, style: &Style, depth: usize, out: &mut String) -> Result
         ValueKind::Number if value.is_integer() => out.push_str(&value.to_string()),
         ValueKind::Number => {
             let f = f64::try_from(value.clone()).unwrap_or(f64::NAN);
-            out.push_str(&match py::float(f).as_str() {
-                "nan" => "NaN".to_owned(),
-                "inf" => "Infinity".to_owned(),
-                "-inf" => "-Infinity".to_owned(),
-                other => other.to_owned(),
-            });
+            out.push_str(&word(f));
         }
         ValueKind::String => quote(value.as_str().unwrap_or_default(), style.ascii, out),
         ValueKind::Seq | ValueKind::Iterable => {
@@ -90,9 +87,20 @@ fn write(value: &Value, style: &Style, depth: usize, out: &mut String) -> Result
             out.push('}');
         }
         ValueKind::Undefined => return Err(Error::from(minijinja::ErrorKind::UndefinedError)),
-        _ => quote(&value.to_string(), style.ascii, out),
+        ValueKind::Bytes => quote(&py::str(value), style.ascii, out),
+        _ => quote(&time::iso(value).unwrap_or_else(|| value.to_string()), style.ascii, out),
     }
     Ok(())
+}
+
+/// A number that is none of the integers.
+pub(crate) fn word(number: f64) -> String {
+    match py::float(number).as_str() {
+        "nan" => "NaN".to_owned(),
+        "inf" => "Infinity".to_owned(),
+        "-inf" => "-Infinity".to_owned(),
+        other => other.to_owned(),
+    }
 }
 
 fn quote(text: &str, ascii: bool, out: &mut String) {
@@ -206,12 +214,44 @@ fn within_reason(text: &str) -> Result<(), minijinja::Error> {
     Ok(())
 }
 
+/// Literals between backticks that are no JSON, in quotes: Ansible's library takes them for text.
+fn bare_literals(text: &str) -> Cow<'_, str> {
+    if !text.contains('`') {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 2);
+    let mut rest = text;
+    while let Some(at) = rest.find(['`', '\'', '"']) {
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        let mark = from.chars().next().unwrap_or('`');
+        let mut escaped = false;
+        let end = from.char_indices().skip(1).find(|(_, c)| {
+            let ends = *c == mark && !escaped;
+            escaped = *c == '\\' && !escaped;
+            ends
+        });
+        // What has no end is the parser's to refuse.
+        let Some((end, _)) = end else { return Cow::Borrowed(text) };
+        let (token, behind) = from.split_at(end + 1);
+        let literal = token.trim_matches('`');
+        if mark == '`' && serde_json::from_str::<serde_json::Value>(&literal.replace("\\`", "`")).is_err() {
+            out.push_str(&format!("`\"{}\"`", literal.trim_start()));
+        } else {
+            out.push_str(token);
+        }
+        rest = behind;
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
 /// `json_query(expression)`: JMESPath.
 pub(super) fn json_query(args: &Args) -> R {
     args.only(2, &["expr"])?;
     let text = args.need_text(1, "expr")?;
     within_reason(&text)?;
-    let query = jmespath::compile(&text).map_err(|e| fail(format!("json_query: {e}")))?;
+    let query = jmespath::compile(&bare_literals(&text)).map_err(|e| fail(format!("json_query: {e}")))?;
     let data =
         jmespath::Variable::try_from(touch::to_json(&args.value())).map_err(|e| fail(format!("json_query: {e}")))?;
     let found = query.search(data).map_err(|e| fail(format!("json_query: {e}")))?;
@@ -261,7 +301,23 @@ pub(super) fn to_ini(args: &Args) -> R {
 
 #[cfg(test)]
 mod tests {
-    use super::within_reason;
+    use super::{bare_literals, within_reason};
+
+    #[test]
+    fn bare_text_between_backticks_is_text() {
+        for (from, to) in [
+            ("a[?b==`c`].d", "a[?b==`\"c\"`].d"),
+            ("a[?b==`1`] | [?c==`true`]", "a[?b==`1`] | [?c==`true`]"),
+            ("join(`,`, a)", "join(`\",\"`, a)"),
+            ("a[?b=='`c`']", "a[?b=='`c`']"),
+            ("a[?b==`\"c\"`]", "a[?b==`\"c\"`]"),
+            ("a[?b==`c", "a[?b==`c"),
+            ("`a`", "`\"a\"`"),
+            ("``", "`\"\"`"),
+        ] {
+            assert_eq!(bare_literals(from), to);
+        }
+    }
 
     #[test]
     fn what_the_library_breaks_at_is_refused() {

@@ -18,6 +18,7 @@ mod random;
 pub(super) mod regex;
 mod sets;
 pub(super) mod text;
+mod weak;
 mod wrap;
 pub(super) mod yaml;
 
@@ -84,6 +85,7 @@ static CORE: &[Entry] = &[
     // What the rewrite uses.
     stateful_accepting("__get", items::get),
     stateful_accepting("__call", items::call_method),
+    accepting("__method", items::method),
     plain("__mod", math::modulo),
     plain("__sub", math::subtract),
     plain("__concat", text::concat),
@@ -348,7 +350,8 @@ pub(super) fn is_ip(text: &str, version: Option<u8>) -> bool {
 }
 
 pub(super) use data::{cartesian, flatten_all, subelement_pairs};
-pub(super) use hash::{crypt, random_salt};
+pub(super) use hash::{crypt, salt_for};
+pub(super) use json::word as json_word;
 pub(super) use path::files_matching;
 pub(super) use random::Source as RandomSource;
 

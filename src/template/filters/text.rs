@@ -12,12 +12,7 @@ fn value(args: &Args) -> String {
 
 /// `a ~ b`
 pub(super) fn concat(args: &Args) -> R {
-    let one = |v: &Value| -> Result<String, Error> {
-        match v.as_str() {
-            Some(text) => Ok(text.to_owned()),
-            None => Ok(py::str(&lazy::finalize(v, false)?)),
-        }
-    };
+    let one = |v: &Value| -> Result<String, Error> { lazy::printed(v) };
     Ok(Value::from(one(&args.value())? + &one(&args.need(1, "right")?)?))
 }
 
@@ -26,12 +21,12 @@ pub(super) fn string(args: &Args) -> R {
     if value.kind() == ValueKind::String {
         return Ok(value);
     }
-    Ok(Value::from(py::str(&lazy::finalize(&value, false)?)))
+    Ok(Value::from(lazy::printed(&value)?))
 }
 
 /// What Python's `repr` says: that is what Ansible's values print as here, too.
 pub(super) fn pprint(args: &Args) -> R {
-    Ok(Value::from(py::repr(&lazy::finalize(&args.value(), false)?)))
+    Ok(Value::from(py::repr(&lazy::printable(&args.value())?)))
 }
 
 pub(super) fn upper(args: &Args) -> R {
@@ -139,9 +134,9 @@ pub(super) fn join(args: &Args) -> R {
         if i > 0 {
             out.push_str(&separator);
         }
-        match item.as_str() {
+        match item.as_str().filter(|_| item.kind() == ValueKind::String) {
             Some(text) => out.push_str(text),
-            None => out.push_str(&py::str(&lazy::finalize(&item, false)?)),
+            None => out.push_str(&lazy::printed(&item)?),
         }
     }
     Ok(Value::from(out))
@@ -352,7 +347,7 @@ fn printf(text: &str, values: &[Value], map: Option<&Value>) -> Result<String, E
         };
         let (sign, body) = match kind {
             's' | 'r' | 'a' => {
-                let text = if kind == 's' { py::str(&lazy::finalize(&value, false)?) } else { py::repr(&value) };
+                let text = if kind == 's' { lazy::printed(&value)? } else { py::repr(&value) };
                 (String::new(), precision.map_or(text.clone(), |p| text.chars().take(p).collect()))
             }
             'c' => (

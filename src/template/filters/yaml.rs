@@ -5,7 +5,7 @@ use minijinja::value::{Value, ValueKind};
 
 use crate::source::{Diags, NodeValue, load_yaml_str, resolve_plain};
 use crate::template::args::{Args, R, fail, pairs};
-use crate::template::{lazy, py};
+use crate::template::{lazy, py, time};
 
 /// How YAML is written.
 struct Style {
@@ -27,6 +27,11 @@ fn is_scalar(value: &Value) -> bool {
     !matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable | ValueKind::Map)
 }
 
+/// What Python compares with its like: numbers and truth values are one kind.
+fn key_kind(key: &Value) -> ValueKind {
+    if key.kind() == ValueKind::Bool { ValueKind::Number } else { key.kind() }
+}
+
 impl Writer<'_> {
     fn column(&self) -> usize {
         self.out.rsplit('\n').next().map_or(0, |l| l.chars().count())
@@ -43,7 +48,11 @@ impl Writer<'_> {
 
     fn sorted(&self, value: &Value) -> Vec<(Value, Value)> {
         let mut pairs = pairs(value).unwrap_or_default();
-        if self.style.sort {
+        // Python compares no keys of two kinds, and then leaves them as they are.
+        if self.style.sort
+            && let Some((first, _)) = pairs.first()
+            && pairs.iter().all(|(key, _)| key_kind(key) == key_kind(first))
+        {
             pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
         }
         pairs
@@ -163,6 +172,8 @@ impl Writer<'_> {
             }
             ValueKind::String => self.text(value.as_str().unwrap_or_default(), indent, key),
             ValueKind::Undefined => return Err(Error::from(minijinja::ErrorKind::UndefinedError)),
+            // Dates are the words that are read as dates again.
+            ValueKind::Plain if time::iso(value).is_some() => self.out.push_str(&value.to_string()),
             _ => self.text(&value.to_string(), indent, key),
         }
         Ok(())

@@ -5,14 +5,16 @@ use std::path::Path;
 use minijinja::value::Value;
 
 use super::{Call, Found};
-use crate::config::{Setting, Surroundings, named};
+use crate::config::{Setting, Surroundings, named, of_plugin};
 use crate::template::args::fail;
 
 /// `config(NAME, on_missing=error|warn|skip)`
 pub(super) fn config(call: &Call<'_>) -> Found {
-    if call.option("plugin_type").is_some() || call.option("plugin_name").is_some() {
-        return Err(fail("config: the options of plugins are not known here"));
-    }
+    let plugin = match (call.text("plugin_type"), call.text("plugin_name")) {
+        (None, None) => None,
+        (Some(kind), Some(name)) => Some((kind, name)),
+        _ => return Err(fail("config: plugin_type and plugin_name belong together")),
+    };
     let missing = call.text("on_missing").unwrap_or_else(|| "error".to_owned());
     if !matches!(missing.as_str(), "error" | "warn" | "skip") {
         return Err(fail(format!("config: on_missing is error, warn or skip, not '{missing}'")));
@@ -26,17 +28,21 @@ pub(super) fn config(call: &Call<'_>) -> Found {
     };
     let mut out = Vec::new();
     for name in call.texts() {
-        match named(&name, &around).map_err(|e| fail(format!("config: {e}")))? {
+        let found = match &plugin {
+            Some((kind, plugin)) => of_plugin(kind, plugin, &name, &around),
+            None => named(&name, &around),
+        };
+        match found.map_err(|e| fail(format!("config: {e}")))? {
             Some(Setting::Nothing) => out.push(Value::from(())),
             Some(Setting::Text(text)) => out.push(Value::from(text)),
             Some(Setting::Number(number)) => out.push(Value::from(number)),
             Some(Setting::Flag(flag)) => out.push(Value::from(flag)),
             Some(Setting::List(words)) => out.push(Value::from(words)),
             None if missing == "error" => {
-                return Err(fail(format!("config: '{name}' is no setting that has a meaning here")));
+                return Err(fail(format!("config: '{name}' is no setting that is known here")));
             }
             None if missing == "warn" => {
-                call.scope.templar().warn(format!("config: '{name}' is no setting that has a meaning here"));
+                call.scope.templar().warn(format!("config: '{name}' is no setting that is known here"));
             }
             None => {}
         }

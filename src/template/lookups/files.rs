@@ -100,17 +100,32 @@ pub(super) fn template(call: &Call<'_>) -> Found {
         // A file that is nothing but one expression is its value.
         let body = content.strip_suffix('\n').unwrap_or(&content);
         if whole && body.starts_with("{{") && body.ends_with("}}") && !body.contains('\\') {
-            let value = scope.templar().template_str(body, &scope).map_err(engine::wrap)?.value;
+            let value = match scope.templar().template_str(body, &scope) {
+                Err(error) if error.is_undefined() => {
+                    out.push(undefined(&name, &error));
+                    continue;
+                }
+                other => other.map_err(engine::wrap)?.value,
+            };
             out.push(match value.as_str() {
                 Some(text) => Value::from(format!("{text}{}", content.get(body.len()..).unwrap_or_default())),
                 None => value,
             });
             continue;
         }
-        let rendered = scope.templar().render_file(&path, &content, options, &scope).map_err(engine::wrap)?;
-        out.push(Value::from(rendered.value));
+        out.push(match scope.templar().render_file(&path, &content, options, &scope) {
+            Err(error) if error.is_undefined() => undefined(&name, &error),
+            other => Value::from(other.map_err(engine::wrap)?.value),
+        });
     }
     Ok(out)
+}
+
+/// A template that needs what is undefined is undefined itself, which a default may stand in for. Who has none is told
+/// what it was.
+fn undefined(name: &str, error: &crate::template::TemplateError) -> Value {
+    crate::template::touch::note_cause(name, error.to_string());
+    Value::UNDEFINED
 }
 
 /// `fileglob`: files that patterns match; a bare name is searched under `files`.

@@ -7,7 +7,7 @@ use minijinja::value::Value;
 
 use super::{Call, Found};
 use crate::template::args::{fail, is_list, items};
-use crate::template::filters::{RandomSource, crypt, random_salt};
+use crate::template::filters::{RandomSource, crypt, salt_for};
 use crate::template::py;
 
 struct Params {
@@ -81,7 +81,8 @@ fn parse(call: &Call<'_>, term: &str) -> Result<(String, Params), Error> {
     params.encrypt =
         call.text("encrypt").or(params.encrypt).filter(|e| !matches!(e.as_str(), "False" | "false" | "no"));
     params.ident = call.text("ident").or(params.ident);
-    params.seed = call.option("seed").cloned().or(params.seed);
+    // A number is the text of its digits, which is another seed than the number.
+    params.seed = call.text("seed").map(Value::from).or(params.seed);
     if params.length > 10_000 {
         return Err(fail("password: the length is more than 10000"));
     }
@@ -136,8 +137,8 @@ pub(super) fn password(call: &Call<'_>) -> Found {
         };
         call.scope.templar().redactor().add(&clear);
         let needs_salt = params.encrypt.is_some() && salt.is_none();
-        if needs_salt {
-            salt = Some(random_salt(8));
+        if let Some(kind) = params.encrypt.as_deref().filter(|_| needs_salt) {
+            salt = Some(salt_for(kind, 8));
         }
         if keep && (fresh || needs_salt) {
             let content = match &salt {
@@ -149,7 +150,7 @@ pub(super) fn password(call: &Call<'_>) -> Found {
                 .map_err(|e| fail(format!("password: cannot write {}: {e}", path.display())))?;
         }
         out.push(Value::from(match &params.encrypt {
-            Some(kind) => crypt(&clear, kind, salt.as_deref().unwrap_or_default(), None)?,
+            Some(kind) => crypt(&clear, kind, salt.as_deref().unwrap_or_default(), None, params.ident.as_deref())?,
             None => clear,
         }));
     }

@@ -1,6 +1,10 @@
 //! Expressions, written out again.
 
-use super::Writer;
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use super::{Writer, walk};
+use crate::template::methods;
 use minijinja::machinery::ast::{self, BinOpKind, CallArg, CompareOpKind, Expr, Spanned, UnaryOpKind};
 use minijinja::value::{Value, ValueKind};
 
@@ -62,6 +66,16 @@ impl Writer<'_> {
                 }
             }
             Expr::GetAttr(a) => {
+                // What has no name is nobody else's, and can change.
+                if walk::is_mutating(a.name) && walk::base(&a.expr).is_none() {
+                    self.out.push_str("__mutable(");
+                    self.expr(&a.expr, tolerant);
+                    self.out.push_str(").");
+                    self.out.push_str(a.name);
+                    self.out.push_str(if call.args.is_empty() { "()" } else { "" });
+                    self.arguments(&call.args, None);
+                    return;
+                }
                 let special = matches!(&a.expr, Expr::Var(v) if matches!(v.id, "self" | "loop" | "caller"));
                 if tolerant && !special {
                     self.operand(&a.expr, true);
@@ -217,6 +231,7 @@ impl Writer<'_> {
                 self.out.push_str(f.name);
                 self.arguments(&f.args, None);
             }
+            Expr::Test(t) if self.answered(t) => {}
             Expr::Test(t) => {
                 self.out.push('(');
                 self.operand(&t.expr, true);
@@ -224,6 +239,13 @@ impl Writer<'_> {
                 self.places.push((self.out.len() as u32, expr.span()));
                 self.out.push_str(t.name);
                 self.arguments(&t.args, None);
+                self.out.push(')');
+            }
+            // A method of a dictionary comes before a key of its name.
+            Expr::GetAttr(a) if methods::of_dictionary(a.name) && !is_special(&a.expr) => {
+                self.operand(&a.expr, true);
+                self.out.push_str("|__method(");
+                self.string(a.name);
                 self.out.push(')');
             }
             Expr::GetAttr(a) => {
@@ -277,7 +299,8 @@ impl Writer<'_> {
             }
             Expr::Map(m) => {
                 self.out.push('{');
-                for (i, (key, value)) in m.keys.iter().zip(&m.values).enumerate() {
+                let keys: Vec<Option<f64>> = m.keys.iter().map(|key| number(constant(key)?)).collect();
+                for (i, (key, value)) in distinct(&keys, &m.keys, &m.values).into_iter().enumerate() {
                     if i > 0 {
                         self.out.push_str(", ");
                     }
@@ -287,6 +310,34 @@ impl Writer<'_> {
                 }
                 self.out.push('}');
             }
+        }
+    }
+
+    /// Writes what is to be said of a test whose value alone does not say it: whether a variable is vaulted, which its
+    /// value is no more, and whether the number of a variable is one of the template's own, which it never is.
+    fn answered(&mut self, test: &ast::Test<'_>) -> bool {
+        let other = match test.args.as_slice() {
+            [CallArg::Pos(other)] => Some(other),
+            _ => None,
+        };
+        let number = |expr: &Expr<'_>| constant(expr).is_some_and(|c| c.kind() == ValueKind::Number);
+        match (test.name, names(&test.expr), other) {
+            ("vault_encrypted" | "ansible.builtin.vault_encrypted", Some(names), None) => {
+                self.out.push_str("__vaulted(");
+                for name in names {
+                    self.string(&name);
+                    self.out.push_str(", ");
+                }
+                self.out.push(')');
+                true
+            }
+            ("sameas", Some(_), Some(other)) if number(other) && !self.statements => {
+                self.out.push('(');
+                self.operand(&test.expr, true);
+                self.out.push_str(" is __never)");
+                true
+            }
+            _ => false,
         }
     }
 
@@ -403,10 +454,13 @@ impl Writer<'_> {
             }
             ValueKind::Map => {
                 self.out.push('{');
-                for key in value.try_iter().into_iter().flatten() {
-                    self.constant(&key);
+                let keys: Vec<Value> = value.try_iter().into_iter().flatten().collect();
+                let values: Vec<Value> = keys.iter().map(|key| value.get_item(key).unwrap_or_default()).collect();
+                let numbers: Vec<Option<f64>> = keys.iter().map(number).collect();
+                for (key, value) in distinct(&numbers, &keys, &values) {
+                    self.constant(key);
                     self.out.push_str(": ");
-                    self.constant(&value.get_item(&key).unwrap_or_default());
+                    self.constant(value);
                     self.out.push_str(", ");
                 }
                 self.out.push('}');
@@ -421,6 +475,58 @@ impl Writer<'_> {
                 }
             }
         }
+    }
+}
+
+/// The value of a constant.
+fn constant<'e>(expr: &'e Expr<'_>) -> Option<&'e Value> {
+    match expr {
+        Expr::Const(c) => Some(&c.value),
+        _ => None,
+    }
+}
+
+/// What a key is as a number: truth values are ones.
+fn number(key: &Value) -> Option<f64> {
+    match key.kind() {
+        ValueKind::Bool => Some(f64::from(u8::from(key.is_true()))),
+        ValueKind::Number => f64::try_from(key.clone()).ok(),
+        _ => None,
+    }
+}
+
+/// The pairs of a literal, of which Python takes keys that are one number for one: the first key, with the last value.
+fn distinct<'p, K, V>(numbers: &[Option<f64>], keys: &'p [K], values: &'p [V]) -> Vec<(&'p K, &'p V)> {
+    let mut seen: HashMap<u64, usize> = HashMap::new();
+    let mut pairs = Vec::with_capacity(keys.len());
+    for (number, (key, value)) in numbers.iter().zip(keys.iter().zip(values)) {
+        let known = number.and_then(|number| seen.insert(number.to_bits(), pairs.len()).map(|at| (number, at)));
+        match known.and_then(|(number, at)| Some((number, at, pairs.get_mut(at)?))) {
+            Some((number, at, (_, old))) => {
+                *old = value;
+                seen.insert(number.to_bits(), at);
+            }
+            None => pairs.push((key, value)),
+        }
+    }
+    pairs
+}
+
+/// The names of a chain `a.b['c']`.
+fn names<'e>(expr: &Expr<'e>) -> Option<Vec<Cow<'e, str>>> {
+    match expr {
+        Expr::Var(v) => Some(vec![Cow::Borrowed(v.id)]),
+        Expr::GetAttr(a) => {
+            let mut found = names(&a.expr)?;
+            found.push(Cow::Borrowed(a.name));
+            Some(found)
+        }
+        Expr::GetItem(g) => {
+            let mut found = names(&g.expr)?;
+            found.push(Cow::Owned(constant(&g.subscript_expr)?.as_str()?.to_owned()));
+            Some(found)
+        }
+        _ => None,
     }
 }
 

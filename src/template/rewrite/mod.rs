@@ -7,7 +7,10 @@
 //!   arguments, items of literals) goes through `__get`, which passes an undefined base on;
 //! * `a % b`, `a < b` and an inline `if` without `else` get Python's meaning;
 //! * when the template calls a method that changes its object (`.append()`, `.update()` …), what `set` binds becomes
-//!   a shared mutable object.
+//!   a shared mutable object, and a variable that is changed is the template's own from then on (`own`);
+//! * a macro that speaks of `varargs` or `kwargs` takes surplus arguments (`own`);
+//! * what is imported, and what is included `without context`, sees no variables (`own`);
+//! * keys of a literal that Python has for one (`1` and `true`) are one.
 //!
 //! Every expression's place is recorded, so that an error in the rewritten text is shown in the author's.
 
@@ -15,12 +18,11 @@ mod expressions;
 mod statements;
 mod walk;
 
-pub(super) use walk::{local_names, visit_expr, visit_stmt};
+pub(super) use walk::{changed_names, local_names, unknown_tag, visit_expr, visit_stmt};
 
 use minijinja::machinery::Span;
 use minijinja::machinery::ast::{Expr, Stmt};
 use std::borrow::Cow;
-use walk::uses_mutation;
 
 /// Rewritten source, with the places its parts came from.
 #[derive(Debug, Default, Clone)]
@@ -94,7 +96,16 @@ pub(super) fn pieces(children: &[Stmt<'_>], text: Text<'_>) -> Rewritten {
 
 /// Rewrites a whole template.
 pub(super) fn template(root: &Stmt<'_>, text: Text<'_>) -> Rewritten {
-    let mut w = Writer { mutable: uses_mutation(root), text, ..Writer::default() };
+    let mut w = Writer { mutable: walk::uses_mutation(root), statements: true, text, ..Writer::default() };
+    let changed = if w.mutable { changed_names(root) } else { Vec::new() };
+    if !changed.is_empty() {
+        w.out.push_str("{% do __own(");
+        for name in changed {
+            w.string(&name);
+            w.out.push_str(", ");
+        }
+        w.out.push_str(") %}");
+    }
     w.stmt(root);
     w.done()
 }
@@ -131,6 +142,10 @@ struct Writer<'s> {
     places: Vec<(u32, Span)>,
     /// The template changes objects in place.
     mutable: bool,
+    /// It has statements, and with them names of its own.
+    statements: bool,
+    /// How many names the writer has made for itself.
+    made: usize,
     /// String constants that look like templates are ones: in conditions, and among the terms of a lookup.
     embedded: bool,
     in_lookup: bool,

@@ -1,8 +1,8 @@
 //! Statements, written out again.
 
-use super::{Rewritten, Writer, visit_expr};
+use super::{Rewritten, Writer, visit_expr, visit_stmt};
 use minijinja::machinery::Span;
-use minijinja::machinery::ast::{Expr, Stmt};
+use minijinja::machinery::ast::{Expr, Macro, Stmt};
 
 impl Writer<'_> {
     pub(super) fn done(self) -> Rewritten {
@@ -146,12 +146,40 @@ impl Writer<'_> {
                 self.body(&s.body);
                 self.out.push_str("{% endblock %}");
             }
+            Stmt::Import(s) if !self.with_context(s.span(), false) => {
+                let made = self.alone(s.span());
+                self.out.push_str("{% import __name as __lib %}{% do __hide(false) %}{% set __ns.lib = __lib %}");
+                self.alone_ends(made, &s.expr);
+                self.out.push_str("{% set ");
+                self.target(&s.name);
+                self.out.push_str(&format!(" = __alone(__ns{made}.lib) %}}"));
+            }
             Stmt::Import(s) => {
                 self.open("{% import", s.span());
                 self.expr(&s.expr, false);
                 self.out.push_str(" as ");
                 self.target(&s.name);
                 self.out.push_str(" %}");
+            }
+            Stmt::FromImport(s) if !self.with_context(s.span(), false) => {
+                let made = self.alone(s.span());
+                self.out.push_str("{% from __name import ");
+                for (name, _) in &s.names {
+                    self.target(name);
+                    self.out.push_str(", ");
+                }
+                self.out.push_str(" %}{% do __hide(false) %}");
+                for (i, (name, _)) in s.names.iter().enumerate() {
+                    self.out.push_str(&format!("{{% set __ns.n{i} = "));
+                    self.target(name);
+                    self.out.push_str(" %}");
+                }
+                self.alone_ends(made, &s.expr);
+                for (i, (name, alias)) in s.names.iter().enumerate() {
+                    self.out.push_str("{% set ");
+                    self.target(alias.as_ref().unwrap_or(name));
+                    self.out.push_str(&format!(" = __alone(__ns{made}.n{i}) %}}"));
+                }
             }
             Stmt::FromImport(s) => {
                 self.open("{% from", s.span());
@@ -174,6 +202,14 @@ impl Writer<'_> {
                 self.expr(&s.name, false);
                 self.out.push_str(" %}");
             }
+            Stmt::Include(s) if !self.with_context(s.span(), true) => {
+                let made = self.alone(s.span());
+                self.out.push_str("{% include __name");
+                self.out.push_str(if s.ignore_missing { " ignore missing" } else { "" });
+                self.out.push_str(&format!(" %}}{{% do __hide(false) %}}{{% endmacro %}}{{{{ __in{made}(none, "));
+                self.expr(&s.name, false);
+                self.out.push_str(") }}");
+            }
             Stmt::Include(s) => {
                 self.open("{% include", s.span());
                 self.expr(&s.name, false);
@@ -185,10 +221,23 @@ impl Writer<'_> {
             Stmt::Macro(s) => {
                 self.open("{% macro", s.span());
                 self.out.push_str(s.name);
+                let surplus = surplus(s);
                 self.parameters(&s.args, &s.defaults);
+                if surplus != (false, false) {
+                    self.out.pop();
+                    let comma = if s.args.is_empty() { "" } else { ", " };
+                    let (more, named) = (("varargs=[], ", surplus.0), ("kwargs={}", surplus.1));
+                    let [more, named] = [more, named].map(|(text, wanted)| if wanted { text } else { "" });
+                    self.out.push_str(&format!("{comma}{more}{named})"));
+                }
                 self.out.push_str(" %}");
                 self.body(&s.body);
                 self.out.push_str("{% endmacro %}");
+                if surplus != (false, false) {
+                    let name = s.name;
+                    let (more, named) = surplus;
+                    self.out.push_str(&format!("{{% set {name} = __surplus({name}, {more}, {named}) %}}"));
+                }
             }
             Stmt::CallBlock(s) => {
                 self.open("{% call", s.span());
@@ -215,6 +264,35 @@ impl Writer<'_> {
                 self.out.push_str(" %}");
             }
         }
+    }
+
+    /// Whether an include or import says that it sees the variables; what it is when it says nothing is `otherwise`.
+    fn with_context(&self, span: Span, otherwise: bool) -> bool {
+        let text = self.text.source.get(span.start_offset as usize..span.end_offset as usize).unwrap_or_default();
+        let mut words = text.split_whitespace().rev().skip_while(|word| matches!(*word, "missing" | "ignore"));
+        match (words.next(), words.next()) {
+            (Some("context"), Some("with")) => true,
+            (Some("context"), Some("without")) => false,
+            _ if text.contains("without") => !text.split_whitespace().any(|word| word == "without"),
+            _ => otherwise,
+        }
+    }
+
+    /// Begins a macro in which neither variables nor the names of the template are seen; the number it goes by.
+    fn alone(&mut self, span: Span) -> usize {
+        self.made += 1;
+        let made = self.made;
+        self.open("{% macro", span);
+        self.out.push_str(&format!("__in{made}(__ns, __name) %}}{{% do __hide(true) %}}"));
+        made
+    }
+
+    /// Ends it, and has it fill a namespace.
+    fn alone_ends(&mut self, made: usize, name: &Expr<'_>) {
+        self.out
+            .push_str(&format!("{{% endmacro %}}{{% set __ns{made} = namespace() %}}{{% do __in{made}(__ns{made}, "));
+        self.expr(name, false);
+        self.out.push_str(") %}");
     }
 
     pub(super) fn parameters(&mut self, args: &[Expr<'_>], defaults: &[Expr<'_>]) {
@@ -272,6 +350,20 @@ impl Writer<'_> {
             self.expr(expr, true);
         }
     }
+}
+
+/// Whether the body of a macro speaks of `varargs` and of `kwargs`.
+fn surplus(stmt: &Macro<'_>) -> (bool, bool) {
+    let (mut more, mut named) = (false, false);
+    for stmt in &stmt.body {
+        visit_stmt(stmt, &mut |e| {
+            if let Expr::Var(v) = e {
+                more |= v.id == "varargs";
+                named |= v.id == "kwargs";
+            }
+        });
+    }
+    (more, named)
 }
 
 /// Whether a value of `with` reads a name that one before it binds.

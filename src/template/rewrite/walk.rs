@@ -1,11 +1,13 @@
 //! A walk over a parsed template: what it binds, what it changes.
 
+use minijinja::machinery::Span;
 use minijinja::machinery::ast::{self, CallArg, Expr, Stmt};
 
 /// Methods that change the object they are called on.
 const MUTATING: &[&str] =
     &["append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "update", "setdefault", "popitem"];
 
+/// Whether a template calls a method that changes its object.
 pub(super) fn uses_mutation(root: &Stmt<'_>) -> bool {
     let mut found = false;
     visit_stmt(root, &mut |e| {
@@ -16,6 +18,87 @@ pub(super) fn uses_mutation(root: &Stmt<'_>) -> bool {
         }
     });
     found
+}
+
+/// Whether a method of this name changes its object.
+pub(super) fn is_mutating(method: &str) -> bool {
+    MUTATING.contains(&method)
+}
+
+/// The name that a chain of attributes and items begins with.
+pub(super) fn base<'e>(expr: &Expr<'e>) -> Option<&'e str> {
+    match expr {
+        Expr::Var(v) => Some(v.id),
+        Expr::GetAttr(a) => base(&a.expr),
+        Expr::GetItem(g) => base(&g.expr),
+        _ => None,
+    }
+}
+
+/// The variables whose values a template changes: those on which, or on part of which, such a method is called, and
+/// those that a `for` goes over whose items are changed. Names of the template's own are among them.
+pub(in crate::template) fn changed_names(root: &Stmt<'_>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    visit_stmt(root, &mut |e| {
+        if let Expr::GetAttr(a) = e
+            && MUTATING.contains(&a.name)
+            && let Some(name) = base(&a.expr)
+            && !names.iter().any(|known| known == name)
+        {
+            names.push(name.to_owned());
+        }
+    });
+    let mut loops: Vec<(String, String)> = Vec::new();
+    visit_stmts(root, &mut |stmt| {
+        if let Stmt::ForLoop(s) = stmt
+            && let (Expr::Var(target), Some(over)) = (&s.target, base(&s.iter))
+        {
+            loops.push((target.id.to_owned(), over.to_owned()));
+        }
+    });
+    // The innermost loop stands last.
+    for (target, over) in loops.into_iter().rev() {
+        if names.contains(&target) && !names.contains(&over) {
+            names.push(over);
+        }
+    }
+    names
+}
+
+/// The first tag of an extension that is not switched on: its name and place.
+pub(in crate::template) fn unknown_tag(root: &Stmt<'_>, do_tag: bool, loops: bool) -> Option<(&'static str, Span)> {
+    let mut found = None;
+    visit_stmts(root, &mut |stmt| {
+        let tag = match stmt {
+            Stmt::Do(s) if !do_tag => ("do", s.span()),
+            Stmt::Break(s) if !loops => ("break", s.span()),
+            Stmt::Continue(s) if !loops => ("continue", s.span()),
+            _ => return,
+        };
+        found.get_or_insert(tag);
+    });
+    found
+}
+
+/// Calls `f` for a statement and every one inside it, outer before inner.
+fn visit_stmts<'a>(stmt: &Stmt<'a>, f: &mut dyn FnMut(&Stmt<'a>)) {
+    f(stmt);
+    let bodies: [&[Stmt<'a>]; 2] = match stmt {
+        Stmt::Template(s) => [&s.children, &[]],
+        Stmt::ForLoop(s) => [&s.body, &s.else_body],
+        Stmt::IfCond(s) => [&s.true_body, &s.false_body],
+        Stmt::WithBlock(s) => [&s.body, &[]],
+        Stmt::SetBlock(s) => [&s.body, &[]],
+        Stmt::AutoEscape(s) => [&s.body, &[]],
+        Stmt::FilterBlock(s) => [&s.body, &[]],
+        Stmt::Block(s) => [&s.body, &[]],
+        Stmt::Macro(s) => [&s.body, &[]],
+        Stmt::CallBlock(s) => [&s.macro_decl.body, &[]],
+        _ => [&[], &[]],
+    };
+    for stmt in bodies.into_iter().flatten() {
+        visit_stmts(stmt, f);
+    }
 }
 
 /// The names a template binds itself: by `set`, `for`, `with`, macros and imports.

@@ -35,6 +35,7 @@ static CORE: &[Entry] = &[
     test("__gt", |a| ordered(a, |o| o.is_gt())),
     test("__ge", |a| ordered(a, |o| o.is_ge())),
     test("__in", |a| contains(&a.need(1, "seq")?, &a.value())),
+    test("__never", |_| Ok(false)),
     accepting("defined", |a| Ok(!a.value().is_undefined())),
     accepting("undefined", |a| Ok(a.value().is_undefined())),
     test("none", |a| Ok(a.value().is_none())),
@@ -219,7 +220,7 @@ fn cased(args: &Args, other: fn(char) -> bool) -> bool {
 
 fn same(args: &Args) -> B {
     let (a, b) = (args.value(), args.need(1, "other")?);
-    Ok(a.kind() == b.kind() && a == b)
+    Ok(a.kind() == b.kind() && a.is_integer() == b.is_integer() && a == b)
 }
 
 /// `a in b`
