@@ -26,7 +26,6 @@ pub fn of(at: At<'_>) -> Arc<LayerOfLastResort> {
             .unwrap_or_else(|| Raw::Value(Value::from("ssh"))),
     };
     let user = keyword(|k| k.remote_user.as_ref()).or_else(|| text(&usual.user));
-    let port = keyword(|k| k.port.as_ref()).or_else(|| usual.port.map(|port| Raw::Value(Value::from(port))));
     let name = at.host.name.clone();
     LayerOfLastResort::new("ansible_", move |layers| {
         let given = |name: &str| layers.iter().rev().find_map(|layer| layer.get(name)).cloned();
@@ -36,7 +35,7 @@ pub fn of(at: At<'_>) -> Arc<LayerOfLastResort> {
         for (one, other, otherwise) in [
             ("ansible_host", "ansible_ssh_host", &address),
             ("ansible_user", "ansible_ssh_user", &user),
-            ("ansible_port", "ansible_ssh_port", &port),
+            ("ansible_port", "ansible_ssh_port", &None),
             ("ansible_private_key_file", "ansible_ssh_private_key_file", &None),
         ] {
             let Some(raw) = given(one).or_else(|| given(other)).or_else(|| otherwise.clone()) else { continue };
