@@ -436,6 +436,13 @@ fn add_host(call: &Call, mut arguments: Map<String, Value>) -> Result<Outcome, T
         Ok(())
     });
     add(call, run, addition)?;
+    let play = &call.on.play;
+    if !play.hosts.iter().any(|host| *host.name == *name) {
+        let mut known = play.added.lock().unwrap_or_else(|p| p.into_inner());
+        if !known.iter().any(|other| **other == *name) {
+            known.push(name.as_str().into());
+        }
+    }
     let added = json!({"host_name": name, "groups": groups, "host_vars": arguments});
     Ok(Outcome::ok().with("add_host", added).with("changed", fresh))
 }

@@ -179,6 +179,10 @@ pub async fn finish(call: &Call, answer: Answer, extra: Option<Vec<Change>>, sec
             remember(&mut finished, "failed_when_result", failed.into());
             if failed && finished.msg.is_none() {
                 finished.msg = Some("the condition of `failed_when` is true".into());
+                // What is done on the controller and has no word of its own gets one, as in Ansible; a module's result not.
+                if call.module.is_some_and(|module| module.run.is_none()) && !finished.json.contains_key("msg") {
+                    remember(&mut finished, "msg", "the condition of `failed_when` is true".into());
+                }
             }
         }
         Ok(Some(Known::Unknown(touches))) => return doubtful(call, finished, "failed_when depends on", &touches),

@@ -67,6 +67,8 @@ pub struct PlayRun {
     pub any_errors_fatal: bool,
     /// Roles that ran on some host, for roles that run only once: (identity, host).
     pub roles_done: Mutex<std::collections::HashSet<(Arc<str>, Arc<str>)>>,
+    /// Hosts that `add_host` has brought while the play runs: they are named in its lists and take no part in it.
+    pub added: Mutex<Vec<Arc<str>>>,
     layers: LayerCache,
     roles: Mutex<HashMap<usize, (Arc<Role>, RoleLayers)>>,
     bases: Mutex<HashMap<Arc<str>, Arc<HostBase>>>,
@@ -112,6 +114,7 @@ pub struct Batch {
 struct HostLists {
     present: Vec<usize>,
     outside: Vec<Arc<str>>,
+    added: usize,
     batch: Value,
     play: Value,
 }
@@ -267,17 +270,20 @@ impl PlayRun {
     pub fn host_lists(&self, batch: &Batch, position: &Position) -> (Value, Value) {
         let present = batch.present_at(position);
         let outside = self.hosts_outside(batch);
+        let added = self.added.lock().unwrap_or_else(|p| p.into_inner()).clone();
         let mut cache = batch.lists.lock().unwrap_or_else(|p| p.into_inner());
-        if let Some(lists) = cache.as_ref().filter(|lists| lists.present == present && lists.outside == outside) {
+        if let Some(lists) = cache.as_ref().filter(|lists| {
+            lists.present == present && lists.outside == outside && lists.added == added.len()
+        }) {
             return (lists.batch.clone(), lists.play.clone());
         }
         let inside: Vec<&Arc<str>> =
             present.iter().filter_map(|&index| batch.hosts.get(index)).map(|host| &host.name).collect();
         let wanted: std::collections::HashSet<&Arc<str>> = inside.iter().copied().chain(&outside).collect();
         let all = self.hosts.iter().map(|host| &host.name).filter(|name| wanted.contains(name));
-        let play: Value = all.map(|name| Value::from(&**name)).collect();
+        let play: Value = all.chain(&added).map(|name| Value::from(&**name)).collect();
         let batch: Value = inside.iter().map(|name| Value::from(&***name)).collect();
-        *cache = Some(HostLists { present, outside, batch: batch.clone(), play: play.clone() });
+        *cache = Some(HostLists { present, outside, added: added.len(), batch: batch.clone(), play: play.clone() });
         (batch, play)
     }
 
@@ -407,6 +413,7 @@ pub fn open_play(run: &Arc<Run>, play: &Arc<Play>, number: usize, quietly: bool)
         free,
         max_fail_percentage,
         roles_done: Mutex::default(),
+        added: Mutex::default(),
         layers: LayerCache::default(),
         roles: Mutex::default(),
         bases: Mutex::default(),

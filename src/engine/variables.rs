@@ -244,6 +244,11 @@ fn magic(at: At<'_>) -> Arc<Layer> {
     if let Some(task) = at.task {
         set("ansible_search_path", search_path(at, task));
     }
+    let added = at.play.added.lock().unwrap_or_else(|p| p.into_inner()).clone();
+    if !added.is_empty() {
+        let all = at.play.hosts.iter().map(|host| &host.name).chain(&added);
+        set("ansible_play_hosts_all", all.map(|name| Value::from(&**name)).collect());
+    }
     match at.batch {
         // Who is still there is only known when everybody has come this far.
         Some(batch) if !batch.board.all_reached(&at.stamp.position) => {
