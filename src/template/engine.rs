@@ -142,6 +142,14 @@ pub(super) fn explain(err: &Error, compiled: &Compiled, scope: &Scope, site: &Si
             if let Undefined::Because(_, why) = &name {
                 error.because(why.clone());
             }
+            // Nothing is undefined in it but what it is not shown.
+            if matches!((&name, compiled), (Undefined::Unnamed, Compiled::Template(_)))
+                && root.name().is_some_and(|name| name != MAIN)
+            {
+                error.because(
+                    "what is imported sees no variables of the play, unless it is imported `with context`".into(),
+                );
+            }
             error
         }
         ErrorKind::OutOfFuel => {

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::value::{Kwargs, Object, ObjectRepr, Rest, Value};
@@ -19,6 +19,8 @@ pub(super) const OWN_KEY: &str = "\u{1}own";
 /// The state of one run.
 #[derive(Default)]
 pub(super) struct Own {
+    /// Whether the template changes any variable: most change none.
+    changes: AtomicBool,
     /// Variables that the template changes.
     changed: Mutex<HashSet<String>>,
     /// Their values as they have become.
@@ -33,7 +35,9 @@ impl Own {
         if self.hidden.load(Ordering::Relaxed) > 0 {
             return None;
         }
-        if !self.changed.lock().unwrap_or_else(PoisonError::into_inner).contains(name) {
+        if !self.changes.load(Ordering::Relaxed)
+            || !self.changed.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
+        {
             return scope.value(name);
         }
         if let Some(value) = self.values.lock().unwrap_or_else(PoisonError::into_inner).get(name) {
@@ -217,7 +221,9 @@ pub(super) fn register(env: &mut Environment<'static>) {
         own_of(state).ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "this stands outside of a template"))
     };
     env.add_function("__own", move |state: &mut State<'_, '_>, names: Rest<String>| -> R {
-        own(state)?.changed.lock().unwrap_or_else(PoisonError::into_inner).extend(names.0);
+        let own = own(state)?;
+        own.changed.lock().unwrap_or_else(PoisonError::into_inner).extend(names.0);
+        own.changes.store(true, Ordering::Relaxed);
         Ok(Value::UNDEFINED)
     });
     env.add_function("__hide", move |state: &mut State<'_, '_>, hide: bool| -> R {
