@@ -124,6 +124,10 @@ pub fn page(module: &Module) -> String {
         let doc = argument.doc.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
         let _ = writeln!(out, "| `{}`{aliases}{required} | {} | {doc} |", argument.name, type_word(&argument.kind));
     }
+    if !module.behind().is_empty() {
+        let names: Vec<String> = module.behind().iter().map(|name| format!("`{name}`")).collect();
+        let _ = writeln!(out, "\nArguments of {} are handed on to it where the host has that.", names.join(" and "));
+    }
     out
 }
 

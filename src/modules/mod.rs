@@ -97,6 +97,31 @@ pub struct Module {
 }
 
 impl Module {
+    /// Modules that this one hands its arguments on to (Ansible's action plugins `package` and `service` do): what they
+    /// take may be written here, and the host decides which of them it is.
+    pub fn behind(&self) -> &'static [&'static str] {
+        match self.name {
+            "ansible.builtin.package" => &["ansible.builtin.apt", "ansible.builtin.dnf"],
+            "ansible.builtin.service" => &["ansible.builtin.systemd_service"],
+            _ => &[],
+        }
+    }
+
+    /// Its arguments, and those that it hands on: a name that both have is the module's own.
+    pub fn taken(&self) -> Vec<Argument> {
+        let mut all = self.arguments.list();
+        for argument in self.behind().iter().filter_map(|name| registry::find(name)).flat_map(|m| m.arguments.list()) {
+            match all.iter_mut().find(|known| known.name == argument.name) {
+                Some(known) => {
+                    let more = argument.aliases.into_iter().filter(|alias| !known.aliases.contains(alias));
+                    known.aliases.extend(more.collect::<Vec<_>>());
+                }
+                None => all.push(Argument { required: false, ..argument }),
+            }
+        }
+        all
+    }
+
     /// The group of actions it belongs to, as `module_defaults` names it. Of the collections whose modules are here only
     /// community.mysql has one (its `meta/runtime.yml`).
     pub fn action_group(&self) -> Option<&'static str> {

@@ -55,7 +55,7 @@ static REGISTERED: LazyLock<HashMap<&'static str, Arc<ModuleInfo>>> = LazyLock::
     for name in modules::names() {
         let Some(module) = modules::find(name) else { continue };
         let info = known.entry(module.name).or_insert_with(|| {
-            let args = module.arguments.list().into_iter().map(|argument| ModuleArgument {
+            let args = module.taken().into_iter().map(|argument| ModuleArgument {
                 name: argument.name,
                 aliases: argument.aliases,
                 required: argument.required,

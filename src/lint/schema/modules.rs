@@ -31,11 +31,14 @@ fn key(module: &Module) -> String {
 
 fn described(module: &Module) -> Value {
     let mut properties = Map::new();
-    for argument in module.arguments.list() {
+    for argument in module.taken() {
         if argument.name.starts_with('_') {
             continue;
         }
-        let mut value = taken(&module.arguments, &argument);
+        let whose = |name: &&'static str| modules::find(name).map(|module| &module.arguments);
+        let whose = std::iter::once(&module.arguments).chain(module.behind().iter().filter_map(whose));
+        let own = whose.clone().find(|of| of.names().contains(&argument.name)).unwrap_or(&module.arguments);
+        let mut value = taken(own, &argument);
         if let (Some(map), false) = (value.as_object_mut(), argument.doc.is_empty()) {
             let doc = argument.doc.split_whitespace().collect::<Vec<_>>().join(" ");
             map.insert("description".into(), doc.into());

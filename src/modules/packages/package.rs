@@ -23,12 +23,12 @@ crate::arguments! {
     /// Installs, upgrades and removes packages with the host's package manager.
     ///
     /// Names of packages differ between distributions; this module does not translate them. Arguments beyond these
-    /// are those of the manager's own module.
+    /// are those of the manager's own module, which says what is missing or wrong.
     pub struct Package {
         /// Packages, or a list of them.
-        pub name: TextList,
+        pub name: Option<TextList>,
         /// `present`, `latest` or `absent`.
-        pub state: Text,
+        pub state: Option<Text>,
         /// The package manager: `auto`, `apt` or `dnf`.
         #[serde(rename = "use")]
         pub manager: Option<Text>,

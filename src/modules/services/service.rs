@@ -26,7 +26,7 @@ crate::arguments! {
     /// with its process ids. In a check, services that earlier tasks would install are known.
     pub struct Service {
         /// Name of the service, with or without `.service`.
-        pub name: String,
+        pub name: Option<String>,
         /// `started`, `stopped`, `restarted` or `reloaded`.
         pub state: Option<State>,
         /// Whether it is started at boot.
@@ -47,10 +47,18 @@ crate::arguments! {
 }
 
 fn run(
-    arguments: Map<String, Value>,
+    mut arguments: Map<String, Value>,
     machine: &mut Machine,
     context: &mut Context<'_>,
 ) -> Result<Outcome, ModuleError> {
+    let (own, systemd) = (Service::ARGUMENTS.names(), super::systemd::SYSTEMD);
+    if arguments.keys().any(|name| !own.contains(name) && systemd.arguments.names().contains(name)) {
+        for unused in ["use", "arguments", "args", "pattern", "runlevel", "sleep"] {
+            arguments.shift_remove(unused);
+        }
+        let run = systemd.run.ok_or_else(|| ModuleError::Failed("systemd cannot be asked from here".into()))?;
+        return run(arguments, machine, context);
+    }
     let arguments: Service = decode(arguments)?;
     if let Some(manager) = &arguments.manager
         && !matches!(manager.0.as_str(), "auto" | "systemd")
@@ -60,8 +68,9 @@ fn run(
     if arguments.state.is_none() && arguments.enabled.is_none() {
         return Err(ModuleError::Failed("one of the following is required: state, enabled".into()));
     }
+    let name = arguments.name.as_ref().ok_or_else(|| ModuleError::argument("name", "it is required"))?;
     let wanted = Wanted {
-        name: &arguments.name,
+        name,
         state: arguments.state,
         enabled: arguments.enabled.map(|f| f.0),
         masked: None,

@@ -137,7 +137,7 @@ fn parse(text: &str) -> Option<Address> {
         return Some(Address { net: IpNet::from(ip), prefixed: false });
     }
     let (ip, prefix) = text.split_once('/')?;
-    let ip = IpAddr::from_str(ip).ok()?;
+    let ip = IpAddr::from_str(ip).ok().or_else(|| of_number(ip))?;
     let prefix = match prefix.parse::<u8>() {
         Ok(n) => n,
         Err(_) => match IpAddr::from_str(prefix).ok()? {
@@ -150,6 +150,15 @@ fn parse(text: &str) -> Option<Address> {
         },
     };
     Some(Address { net: IpNet::new(ip, prefix).ok()?, prefixed: true })
+}
+
+/// The address that is this number.
+fn of_number(digits: &str) -> Option<IpAddr> {
+    let number = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<u128>().ok())??;
+    Some(match u32::try_from(number) {
+        Ok(small) => IpAddr::V4(small.into()),
+        Err(_) => IpAddr::V6(number.into()),
+    })
 }
 
 fn nth(net: &IpNet, n: i64) -> Option<IpAddr> {
@@ -167,6 +176,13 @@ fn nth(net: &IpNet, n: i64) -> Option<IpAddr> {
         IpNet::V4(_) => IpAddr::V4(std::net::Ipv4Addr::from(u32::try_from(base + offset).ok()?)),
         IpNet::V6(_) => IpAddr::V6(std::net::Ipv6Addr::from(base.checked_add(offset)?)),
     })
+}
+
+/// The address, where it is a host's and not the network's own.
+fn host(net: &IpNet) -> Option<IpAddr> {
+    let pair = net.addr().is_ipv4() && net.prefix_len() == 31;
+    let alone = net.prefix_len() == net.max_prefix_len();
+    (alone || pair || net.addr() != net.network()).then(|| net.addr())
 }
 
 fn is_private(ip: IpAddr) -> bool {
@@ -189,13 +205,22 @@ fn query(text: &str, query: &str, version: Option<u8>) -> Result<Option<Value>, 
     }
     let full = net.prefix_len() == net.max_prefix_len();
     let usable = |n: i64| nth(&net, n).map(|ip| Value::from(ip.to_string()));
-    let same = Value::from(text);
+    let same = match text.split_once('/') {
+        Some((number, _)) if of_number(number).is_some() => Value::from(format!("{ip}/{}", net.prefix_len())),
+        _ => Value::from(text),
+    };
     Ok(match query {
         "" => Some(same),
         "bool" => Some(Value::from(true)),
-        "address" | "ip" => (full || !address.prefixed || ip != net.network()).then(|| Value::from(ip.to_string())),
-        "host" | "address/prefix" | "host/prefix" | "ip/prefix" => {
-            (full || ip != net.network() || query == "host").then(|| Value::from(format!("{ip}/{}", net.prefix_len())))
+        "address" | "ip" => host(&net).or_else(|| ip.is_ipv6().then_some(ip)).map(|ip| Value::from(ip.to_string())),
+        "host" => host(&net).map(|ip| Value::from(format!("{ip}/{}", net.prefix_len()))),
+        "address/prefix" | "host/prefix" => {
+            let outer = net.max_prefix_len() - net.prefix_len() > 1 && (ip == net.network() || ip == net.broadcast());
+            (!outer).then(|| Value::from(format!("{ip}/{}", net.prefix_len())))
+        }
+        "ip/prefix" => {
+            let inside = net.max_prefix_len() - net.prefix_len() == 1 || ip != net.network();
+            (!full && inside).then(|| Value::from(format!("{ip}/{}", net.prefix_len())))
         }
         "network" => Some(Value::from(net.network().to_string())),
         "network_id" => Some(Value::from(net.network().to_string())),

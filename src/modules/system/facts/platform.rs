@@ -364,9 +364,6 @@ pub fn python(machine: &Machine, gathered: &mut Gathered) {
         return;
     };
     let PythonVersion { major, minor, micro, level, serial } = version;
-    // As Ansible finds it: by its longest name.
-    let long = format!("/usr/bin/python{major}.{minor}");
-    let executable = if std::path::Path::new(&long).exists() { long } else { path.to_string() };
     let ssl = ["/usr/lib", "/usr/lib64", "/usr/local/lib"]
         .iter()
         .any(|lib| std::path::Path::new(&format!("{lib}/python{major}.{minor}/ssl.py")).exists());
@@ -375,7 +372,7 @@ pub fn python(machine: &Machine, gathered: &mut Gathered) {
         json!({
             "version": {"major": major, "minor": minor, "micro": micro, "releaselevel": level, "serial": serial},
             "version_info": [major, minor, micro, level, serial],
-            "executable": executable,
+            "executable": path,
             "has_sslcontext": ssl,
             "type": "cpython",
         }),
