@@ -97,7 +97,7 @@ fn as_user(method: BecomeMethod, user: &str, password: Option<&str>, arguments: 
 
 async fn refusal(session: &Session, call: Call) -> String {
     match session.submit(call).await.unwrap().reply {
-        Reply::BecomeFailed(why) => {
+        Reply::BecomeFailed { why, .. } => {
             assert!(!why.contains("wo`rd") && !why.contains("wrong one"), "the password is shown: {why}");
             why
         }

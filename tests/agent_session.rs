@@ -75,7 +75,7 @@ async fn a_failure_stops_its_epoch_and_no_other() {
         said.push(match pending.await.unwrap().reply {
             Reply::Done(outcome) => format!("{:?}", outcome.status),
             Reply::NotRun => "NotRun".into(),
-            Reply::BecomeFailed(why) => why,
+            Reply::BecomeFailed { why, .. } => why,
         });
     }
     assert_eq!(said, ["Failed", "Ok", "Failed", "NotRun", "NotRun", "Ok"]);

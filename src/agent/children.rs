@@ -2,7 +2,7 @@
 
 use super::elevate;
 use super::installed;
-use super::launch::{self, Child, Program};
+use super::launch::{self, Child, Program, Refusal};
 use crate::machine::{Machine, Mode};
 use crate::secret::Secret;
 use crate::wire::{Become, BecomeMethod, End, Frame, Kind, Start};
@@ -17,7 +17,7 @@ pub(super) type Identity = Option<(BecomeMethod, String, Option<String>, Vec<Str
 pub(super) struct Children {
     running: BTreeMap<Identity, Child>,
     /// Who may not be become, with which password, and why: a password is tried once.
-    refused: Vec<(Identity, Option<Secret>, String)>,
+    refused: Vec<(Identity, Option<Secret>, Refusal)>,
     /// Who has the newest overlay of a check.
     overlay_with: Option<Identity>,
     overlay_lost: bool,
@@ -52,7 +52,7 @@ impl Children {
     }
 
     /// The child for `target`, started if there is none, with the newest overlay if `mode` needs it.
-    pub fn get(&mut self, target: Option<&Become>, mode: Mode) -> Result<(Identity, &mut Child), String> {
+    pub fn get(&mut self, target: Option<&Become>, mode: Mode) -> Result<(Identity, &mut Child), Refusal> {
         let identity = identity(target)?;
         if !self.running.contains_key(&identity) {
             let child = self.start_child(&identity, target)?;
@@ -68,7 +68,7 @@ impl Children {
         }
         match self.running.get_mut(&identity) {
             Some(child) => Ok((identity, child)),
-            None => Err("the process that becomes the user is gone".to_string()),
+            None => Err("the process that becomes the user is gone".to_string().into()),
         }
     }
 
@@ -89,7 +89,7 @@ impl Children {
         }
     }
 
-    fn start_child(&mut self, identity: &Identity, target: Option<&Become>) -> Result<Child, String> {
+    fn start_child(&mut self, identity: &Identity, target: Option<&Become>) -> Result<Child, Refusal> {
         let Some(target) = target.filter(|_| identity.is_some()) else {
             let mut command = Command::new(installed::myself());
             command.arg("--child");
@@ -104,17 +104,18 @@ impl Children {
             return Err(why.clone());
         }
         let result = match rustix::process::geteuid().is_root() {
-            true => self.sha256().and_then(|sha256| as_root(&target.user, &sha256)),
+            true => self.sha256().map_err(Refusal::from).and_then(|sha256| as_root(&target.user, &sha256)),
             false => self.by_program(target),
         };
-        result.map_err(|why| {
-            let why = format!("cannot become {}: {why}", target.user);
-            self.refused.push((identity.clone(), target.password.clone(), why.clone()));
-            why
+        result.map_err(|refusal| {
+            let why = format!("cannot become {}: {}", target.user, refusal.why);
+            let refusal = Refusal { why, ..refusal };
+            self.refused.push((identity.clone(), target.password.clone(), refusal.clone()));
+            refusal
         })
     }
 
-    fn by_program(&mut self, target: &Become) -> Result<Child, String> {
+    fn by_program(&mut self, target: &Become) -> Result<Child, Refusal> {
         let sha256 = self.sha256()?;
         let program = Program { path: installed::myself() };
         let size = std::fs::metadata(&program.path).map_err(|e| format!("cannot read the agent itself: {e}"))?.len();
@@ -123,11 +124,13 @@ impl Children {
         let terminal = elevation.terminal && password.is_some();
         match launch::elevated(&elevation, password, &program, terminal) {
             // `requiretty`: sudo has not asked yet, so nothing is lost.
-            Err(why) if !terminal && why.contains("must have a tty") => {
+            Err(refusal) if !terminal && refusal.why.contains("must have a tty") => {
                 launch::elevated(&elevation, password, &program, true)
             }
-            Err(why) if password.is_none() && wants_password(&why) => {
-                Err(format!("`{}` asks for a password; set `ansible_become_password`, or use -K", elevation.program))
+            Err(refusal) if password.is_none() && wants_password(&refusal.why) => {
+                let why =
+                    format!("`{}` asks for a password; set `ansible_become_password`, or use -K", elevation.program);
+                Err(why.into())
             }
             other => other,
         }
@@ -190,7 +193,7 @@ fn own_name() -> Option<String> {
 }
 
 /// Root becomes anybody without asking.
-fn as_root(user: &str, sha256: &str) -> Result<Child, String> {
+fn as_root(user: &str, sha256: &str) -> Result<Child, Refusal> {
     let account = Machine::new(Mode::Live).user(user).map_err(|e| e.to_string())?;
     let account = account.ok_or_else(|| "the host has no such user".to_string())?;
     let (groups, uid, gid) = (supplementary_groups(user)?, account.uid, account.gid);

@@ -315,7 +315,7 @@ impl Hub {
         let reply = reply.unwrap_or_else(|| Reply::Done(Outcome::failed("the agent's answer cannot be read")));
         let failed = match &reply {
             Reply::Done(outcome) => outcome.status == Status::Failed,
-            Reply::BecomeFailed(_) => true,
+            Reply::BecomeFailed { .. } => true,
             Reply::NotRun => false,
         };
         if let Reply::Done(outcome) = &reply
@@ -350,14 +350,14 @@ impl Hub {
         }
         let frame = Frame::json(Kind::Task, id, request)
             .map_err(|e| Reply::Done(Outcome::failed(format!("the request cannot be passed on: {e}"))))?;
-        let (identity, child) = self.children.get(target, request.mode).map_err(|why| match target {
+        let (identity, child) = self.children.get(target, request.mode).map_err(|refusal| match target {
             Some(target) if request.mode != Mode::Live && self.foreseen && !is_there(&target.user) => {
                 Reply::Done(Outcome::unknown(format!(
                     "there is no user {} yet, and a check does not become one that an earlier task would make",
                     target.user
                 )))
             }
-            _ => Reply::BecomeFailed(why),
+            _ => Reply::BecomeFailed { why: refusal.why, rc: refusal.rc },
         })?;
         let set_current = |current| {
             if let Ok(mut shared) = self.shared.current.lock() {

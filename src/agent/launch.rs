@@ -91,8 +91,23 @@ fn wait_a_little(process: &mut std::process::Child) -> Option<ExitStatus> {
     process.try_wait().ok().flatten()
 }
 
+/// Why a user could not be become.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    /// In words.
+    pub why: String,
+    /// How the program ended that should have done it; 127 where there is none, as a shell says it.
+    pub rc: Option<i32>,
+}
+
+impl From<String> for Refusal {
+    fn from(why: String) -> Self {
+        Refusal { why, rc: None }
+    }
+}
+
 /// Starts `command`, which becomes a child of our own user without asking anything.
-pub(super) fn plain(command: Command) -> Result<Child, String> {
+pub(super) fn plain(command: Command) -> Result<Child, Refusal> {
     start(command, None, None, None)
 }
 
@@ -102,7 +117,7 @@ pub(super) fn elevated(
     password: Option<&Secret>,
     program: &Program,
     with_terminal: bool,
-) -> Result<Child, String> {
+) -> Result<Child, Refusal> {
     let terminal = match with_terminal {
         true => Some(Terminal::open().map_err(|e| format!("cannot open a terminal for the password prompt: {e}"))?),
         false => None,
@@ -114,9 +129,11 @@ pub(super) fn elevated(
         command.current_dir(home);
     }
     // A terminal may show what was typed.
-    start(command, terminal, Some((&elevation.prompt, password)), Some(program)).map_err(|why| match password {
-        Some(password) if !password.is_empty() => why.replace(password.expose(), "********"),
-        _ => why,
+    start(command, terminal, Some((&elevation.prompt, password)), Some(program)).map_err(|refusal| match password {
+        Some(password) if !password.is_empty() => {
+            Refusal { why: refusal.why.replace(password.expose(), "********"), ..refusal }
+        }
+        _ => refusal,
     })
 }
 
@@ -130,7 +147,7 @@ fn start(
     terminal: Option<Terminal>,
     prompt: Option<(&Prompt, Option<&Secret>)>,
     program: Option<&Program>,
-) -> Result<Child, String> {
+) -> Result<Child, Refusal> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let name = command.get_program().to_string_lossy().into_owned();
     let controlling = terminal.as_ref().map(Terminal::inner).transpose();
@@ -149,14 +166,14 @@ fn start(
     // What it says of itself when it breaks is one line, not a trace.
     command.env_remove("RUST_BACKTRACE");
     let mut process = command.spawn().map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => format!("the host has no program `{name}`"),
-        _ => format!("cannot start `{name}`: {e}"),
+        std::io::ErrorKind::NotFound => Refusal { why: format!("the host has no program `{name}`"), rc: Some(127) },
+        _ => Refusal { why: format!("cannot start `{name}`: {e}"), rc: Some(126) },
     })?;
     drop(command); // with our copy of the terminal's inner end
     let (Some(input), Some(output), Some(errors)) =
         (process.stdin.take(), process.stdout.take(), process.stderr.take())
     else {
-        return Err(format!("cannot talk to `{name}`"));
+        return Err(format!("cannot talk to `{name}`").into());
     };
     let mut talk = Talk { name, input, output, errors, terminal, said: Vec::new(), asked: Vec::new() };
     let result = talk.until_magic(prompt, program);
@@ -167,15 +184,16 @@ fn start(
             drop((input, terminal));
             let status = wait_a_little(&mut process);
             let how = status.map(how_it_ended).unwrap_or_else(|| "closed its output".into());
-            return Err(match last_lines(&said) {
+            let why = match last_lines(&said) {
                 said if said.is_empty() => format!("`{name}` {how} and said nothing"),
                 said => said,
-            });
+            };
+            return Err(Refusal { why, rc: status.and_then(|status| status.code()) });
         }
         Err(Trouble::Refused(why)) => {
             drop((input, terminal));
             std::thread::spawn(move || wait_a_little(&mut process));
-            return Err(why);
+            return Err(why.into());
         }
     };
     let tail = Arc::new(Mutex::new(Vec::new()));
@@ -189,8 +207,8 @@ fn start(
     };
     match child.receive().filter(|f| f.kind == Kind::Hello).map(|f| f.parse::<Hello>()) {
         Some(Ok(hello)) if hello.protocol == PROTOCOL => Ok(child),
-        Some(Ok(hello)) => Err(format!("its agent speaks protocol {}, we speak {PROTOCOL}", hello.protocol)),
-        _ => Err("its agent's first word could not be read".to_string()),
+        Some(Ok(hello)) => Err(format!("its agent speaks protocol {}, we speak {PROTOCOL}", hello.protocol).into()),
+        _ => Err("its agent's first word could not be read".to_string().into()),
     }
 }
 

@@ -93,7 +93,7 @@ pub(super) fn leftover(who: &str, request: &TaskRequest, reply: &Reply) -> Lefto
             (status, outcome.msg.clone(), outcome.changes.iter().map(describe).collect())
         }
         Reply::NotRun => ("not_run", None, Vec::new()),
-        Reply::BecomeFailed(why) => ("become_failed", Some(why.clone()), Vec::new()),
+        Reply::BecomeFailed { why, .. } => ("become_failed", Some(why.clone()), Vec::new()),
     };
     Leftover {
         who: who.to_string(),

@@ -292,7 +292,7 @@ impl ActionHost for TaskAction {
                 Reply::NotRun => {
                     Err(ActionError::Failed("not run, because an earlier task of this host failed".into()))
                 }
-                Reply::BecomeFailed(why) => Err(ActionError::Failed(why)),
+                Reply::BecomeFailed { why, .. } => Err(ActionError::Failed(why)),
             }
         })
     }

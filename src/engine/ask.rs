@@ -105,7 +105,7 @@ impl Respondent {
         match answer.reply {
             Reply::Done(outcome) => Ok(outcome),
             Reply::NotRun => Err("the host is shutting its agent down".into()),
-            Reply::BecomeFailed(why) => Err(why),
+            Reply::BecomeFailed { why, .. } => Err(why),
         }
     }
 }

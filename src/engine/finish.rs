@@ -30,7 +30,10 @@ impl Answer {
         match reply {
             Reply::Done(outcome) => Some(Answer::Outcome(outcome)),
             Reply::NotRun => None,
-            Reply::BecomeFailed(why) => Some(Answer::Outcome(Outcome::failed(why))),
+            Reply::BecomeFailed { why, rc } => {
+                let outcome = Outcome::failed(why);
+                Some(Answer::Outcome(rc.map_or(outcome.clone(), |rc| outcome.with("rc", rc))))
+            }
         }
     }
 }

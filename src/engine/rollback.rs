@@ -103,7 +103,7 @@ pub async fn roll_back(link: &Link, wish: &Wish) -> Result<Report, String> {
     match answer.reply {
         Reply::Done(outcome) => Ok(report(outcome)),
         Reply::NotRun => Err("the host did not run the rollback".to_string()),
-        Reply::BecomeFailed(why) => Err(why),
+        Reply::BecomeFailed { why, .. } => Err(why),
     }
 }
 

@@ -176,7 +176,13 @@ pub enum Reply {
     /// It was not run, because an earlier request of its epoch failed.
     NotRun,
     /// The user could not be become; the reason never contains what the user typed.
-    BecomeFailed(String),
+    BecomeFailed {
+        /// The reason.
+        why: String,
+        /// The status of the program that should have done it, where it ended by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rc: Option<i32>,
+    },
 }
 
 /// How far a long step is.
