@@ -72,6 +72,13 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
             return Ok(Prepared::Done(depends("its arguments depend on", &touches)));
         }
     };
+    // The epoch before the state: a failure of a task in flight is remembered before its new epoch begins. Who has read
+    // the new one sees the failure here, and what is sent in the old one is not run.
+    let epoch = call.on.epoch.load(Ordering::SeqCst);
+    let state = call.on.state();
+    if state != Flow::GoOn {
+        return Ok(Prepared::Flow(state));
+    }
     let target = target(call).await?;
     let request = TaskRequest {
         module: module.name.to_string(),
@@ -81,7 +88,7 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
         diff: finish::shows_diff(call).await?,
         no_log: call.flag(|k| k.no_log.as_ref()).await?.unwrap_or(false),
         environment: environment(call).await?,
-        epoch: call.on.epoch.load(Ordering::SeqCst),
+        epoch,
         on_failure: if goes_on(call).await? { OnFailure::Continue } else { OnFailure::Stop },
         group: call.group,
         timeout,

@@ -90,7 +90,7 @@ impl HostRun {
         }
     }
 
-    /// Remembers a failure and starts a new epoch for what follows it.
+    /// Remembers a failure and starts a new epoch for what follows it: in this order, on which whoever sends relies.
     pub fn fail(&self, finished: Arc<Finished>) {
         // Others must not take it for one that takes part until its walker comes to know.
         if self.shelters.load(Ordering::SeqCst) == 0 {
