@@ -272,9 +272,10 @@ impl PlayRun {
         let outside = self.hosts_outside(batch);
         let added = self.added.lock().unwrap_or_else(|p| p.into_inner()).clone();
         let mut cache = batch.lists.lock().unwrap_or_else(|p| p.into_inner());
-        if let Some(lists) = cache.as_ref().filter(|lists| {
-            lists.present == present && lists.outside == outside && lists.added == added.len()
-        }) {
+        if let Some(lists) = cache
+            .as_ref()
+            .filter(|lists| lists.present == present && lists.outside == outside && lists.added == added.len())
+        {
             return (lists.batch.clone(), lists.play.clone());
         }
         let inside: Vec<&Arc<str>> =
