@@ -77,10 +77,13 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
     let text = String::from_utf8_lossy(old.as_deref().unwrap_or_default()).into_owned();
     let new = edit(&text, name, if arguments.state == State::Present { value.as_deref() } else { None });
     let mut outcome = Outcome::ok();
+    // `ignoreerrors` is about parameters that the kernel does not know; one that it does not let be set is a failure of
+    // `sysctl_set` all the same.
+    let known = machine.kernel_parameter(name)?.is_some();
     let set = |machine: &mut Machine, outcome: &mut Outcome, name: &str, value: &str| -> Result<(), ModuleError> {
         match machine.set_kernel_parameter(name, value) {
             Err(error @ crate::machine::MachineError::Unknown { .. }) => Err(error.into()),
-            Err(error) if arguments.ignoreerrors.0 => {
+            Err(error) if arguments.ignoreerrors.0 && !(known && arguments.sysctl_set.0) => {
                 outcome.warnings.push(error.to_string());
                 Ok(())
             }
@@ -95,12 +98,12 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
     if let Some(value) = value.as_ref().filter(|_| arguments.sysctl_set.0) {
         set(machine, &mut outcome, name, value)?;
     }
-    let mut written = false;
     if new != text {
         let options = WriteOptions { follow: true, ..WriteOptions::default() };
-        written = machine.write_file(&arguments.sysctl_file, new.as_bytes(), &options)?;
+        machine.write_file(&arguments.sysctl_file, new.as_bytes(), &options)?;
     }
-    if let Some(value) = value.filter(|_| written && arguments.reload.0 && !arguments.sysctl_set.0) {
+    // Also where the file was right and the kernel has another value.
+    if let Some(value) = value.filter(|_| arguments.reload.0 && !arguments.sysctl_set.0) {
         set(machine, &mut outcome, name, &value)?;
     }
     Ok(outcome)
