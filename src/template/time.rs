@@ -306,7 +306,10 @@ pub(super) fn to_datetime(args: &Args) -> R {
     let text = super::py::str(&args.value());
     let bad = |_| fail(format!("to_datetime: the text does not match the format '{format}'"));
     let broken = jiff::fmt::strtime::parse(format.as_bytes(), text.as_bytes()).map_err(bad)?;
-    let date = broken.to_date().or_else(|_| civil::Date::new(1900, 1, 1)).map_err(|e| fail(e.to_string()))?;
+    // What is not said is the first day of 1900; a day that does not exist is none.
+    let said =
+        || civil::Date::new(broken.year().unwrap_or(1900), broken.month().unwrap_or(1), broken.day().unwrap_or(1));
+    let date = broken.to_date().or_else(|_| said()).map_err(|e| fail(format!("to_datetime: '{text}': {e}")))?;
     let time = broken.to_time().unwrap_or(civil::Time::midnight());
     Ok(Value::from_object(DateTime(civil::DateTime::from_parts(date, time), None)))
 }

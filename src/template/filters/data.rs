@@ -98,7 +98,7 @@ pub(super) fn flatten(args: &Args) -> R {
 
 /// Flattens completely, for lookups.
 pub(crate) fn flatten_all(list: &[Value]) -> Result<Vec<Value>, Error> {
-    flat(list, None, true)
+    flat(list, None, false)
 }
 
 /// `dict2items(key_name, value_name)`

@@ -163,21 +163,46 @@ fn expand(template: &str, captures: &Captures<'_, str>, out: &mut String) -> Res
     Ok(())
 }
 
+/// All matches as Python finds them: one of nothing may follow right behind another, which Rust's iterators leave out.
+fn matches<'t>(
+    regex: &Regex,
+    text: &'t str,
+    mut each: impl FnMut(&Captures<'t, str>) -> Result<bool, Error>,
+) -> Result<(), Error> {
+    let mut from = 0;
+    while let Some(captures) = regex.captures_from_pos(text, from).map_err(|e| runtime(&e))? {
+        let Some(whole) = captures.get(0) else { break };
+        let (start, end) = (whole.start(), whole.end());
+        if !each(&captures)? {
+            break;
+        }
+        // Behind one of nothing the next begins a letter later.
+        let step = if start == end {
+            text.get(end..).and_then(|rest| rest.chars().next()).map(char::len_utf8)
+        } else {
+            Some(0)
+        };
+        let Some(step) = step else { break };
+        from = end + step;
+    }
+    Ok(())
+}
+
 /// `re.subn`
 fn substitute(regex: &Regex, text: &str, replacement: &str, count: usize) -> Result<(String, usize), Error> {
     let mut out = String::with_capacity(text.len());
     let (mut last, mut done) = (0, 0);
-    for captures in regex.captures_iter(text) {
+    matches(regex, text, |captures| {
         if count > 0 && done >= count {
-            break;
+            return Ok(false);
         }
-        let captures = captures.map_err(|e| runtime(&e))?;
-        let Some(whole) = captures.get(0) else { continue };
-        out.push_str(text.get(last..whole.start()).unwrap_or_default());
-        expand(replacement, &captures, &mut out)?;
-        last = whole.end();
+        let (start, end) = captures.get(0).map_or((last, last), |whole| (whole.start(), whole.end()));
+        out.push_str(text.get(last..start).unwrap_or_default());
+        expand(replacement, captures, &mut out)?;
+        last = end;
         done += 1;
-    }
+        Ok(true)
+    })?;
     out.push_str(text.get(last..).unwrap_or_default());
     Ok((out, done))
 }
@@ -238,15 +263,15 @@ pub(super) fn regex_findall(args: &Args) -> R {
     let regex =
         compile(&args.need_text(1, "regex")?, args.flag(3, "ignorecase", false), args.flag(2, "multiline", false))?;
     let mut out = Vec::new();
-    for captures in regex.captures_iter(&text) {
-        let captures = captures.map_err(|e| runtime(&e))?;
+    matches(&regex, &text, |captures| {
         let group = |i: usize| Value::from(captures.get(i).map_or("", |m| m.as_str()));
         out.push(match captures.len() {
             1 => group(0),
             2 => group(1),
             n => Value::from(minijinja::value::Tuple::from((1..n).map(group).collect::<Vec<_>>())),
         });
-    }
+        Ok(true)
+    })?;
     Ok(Value::from(out))
 }
 

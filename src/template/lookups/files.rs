@@ -210,7 +210,12 @@ pub(super) fn first_found(call: &Call<'_>) -> Found {
     };
     let option_paths = call.option("paths").map(split_names).transpose()?.unwrap_or_default();
     if let Some(files) = call.option("files") {
-        add(split_names(files)?, option_paths.clone(), &mut candidates);
+        let files = split_names(files)?;
+        // Without a term each file is one, and is looked for everywhere before the next.
+        match call.terms.is_empty() {
+            true => files.into_iter().for_each(|file| add(vec![file], option_paths.clone(), &mut candidates)),
+            false => add(files, option_paths.clone(), &mut candidates),
+        }
     }
     let mut terms = Vec::new();
     for term in &call.terms {

@@ -59,7 +59,11 @@ pub(super) fn nested(call: &Call<'_>) -> Found {
     if call.terms.is_empty() {
         return Err(fail(format!("with_{} requires at least one element in the nested list", call.name)));
     }
-    Ok(cartesian(&lists_of(call)?)?.into_iter().map(Value::from).collect())
+    // Items that are lists are laid open, as often as Ansible's lookup does it.
+    let rows = cartesian(&lists_of(call)?)?.into_iter();
+    let open =
+        |row: Vec<Value>| one_level(&row).and_then(|row| if call.terms.len() > 1 { one_level(&row) } else { Ok(row) });
+    rows.map(|row| open(row).map(Value::from)).collect()
 }
 
 pub(super) fn together(call: &Call<'_>) -> Found {
@@ -69,7 +73,7 @@ pub(super) fn together(call: &Call<'_>) -> Found {
     }
     let n = lists.iter().map(Vec::len).max().unwrap_or(0);
     let row = |i: usize| lists.iter().map(|l| l.get(i).cloned().unwrap_or(Value::from(()))).collect::<Vec<_>>();
-    Ok((0..n).map(|i| Value::from(row(i))).collect())
+    (0..n).map(|i| one_level(&row(i)).map(Value::from)).collect()
 }
 
 pub(super) fn subelements(call: &Call<'_>) -> Found {
