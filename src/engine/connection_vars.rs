@@ -12,25 +12,30 @@ use std::sync::Arc;
 pub fn of(at: At<'_>) -> Arc<LayerOfLastResort> {
     let none = Keywords::default();
     let own = at.task.map_or(&none, |task| &*task.keywords);
-    let keyword = |of: fn(&Keywords) -> Option<&Node>| at.frame.keyword(own, of).cloned().map(Raw::Node);
+    // One that is a template may ask for these variables itself (`remote_user: "{{ ansible_user | default('root') }}"`):
+    // then they are what they would be without this.
+    let keyword = |of: fn(&Keywords) -> Option<&Node>| at.frame.keyword(own, of);
+    let written = |node: &Node| (!node.has_template()).then(|| Raw::Node(node.clone()));
     let usual = at.play.run.fleet.usual();
     let text = |text: &Option<String>| text.as_deref().map(|text| Raw::Value(Value::from(text)));
     let here = |node: &Node| node.as_str().is_some_and(|host| LOCALHOST.contains(&host));
     // Who is delegated to the controller is not reached by way of the network.
     let delegated = at.frame.keyword(own, |k| k.delegate_to.as_ref()).is_some_and(here);
     let delegated = delegated && !LOCALHOST.contains(&&*at.host.name);
-    let connection = match delegated {
-        true => Raw::Value(Value::from("local")),
-        false => keyword(|k| k.connection.as_ref())
-            .or_else(|| text(&usual.connection))
-            .unwrap_or_else(|| Raw::Value(Value::from("ssh"))),
+    let connection = match (delegated, keyword(|k| k.connection.as_ref())) {
+        (true, _) => text(&Some("local".into())),
+        (false, Some(node)) => written(node),
+        (false, None) => text(&usual.connection).or_else(|| text(&Some("ssh".into()))),
     };
-    let user = keyword(|k| k.remote_user.as_ref()).or_else(|| text(&usual.user));
+    let user = match keyword(|k| k.remote_user.as_ref()) {
+        Some(node) => written(node),
+        None => text(&usual.user),
+    };
     let name = at.host.name.clone();
     LayerOfLastResort::new("ansible_", move |layers| {
         let given = |name: &str| layers.iter().rev().find_map(|layer| layer.get(name)).cloned();
         let mut layer = Layer::new();
-        layer.insert("ansible_connection".into(), connection.clone());
+        layer.extend(connection.clone().map(|raw| ("ansible_connection".into(), raw)));
         let address = Some(Raw::Value(Value::from(&*name)));
         for (one, other, otherwise) in [
             ("ansible_host", "ansible_ssh_host", &address),
@@ -38,7 +43,10 @@ pub fn of(at: At<'_>) -> Arc<LayerOfLastResort> {
             ("ansible_port", "ansible_ssh_port", &None),
             ("ansible_private_key_file", "ansible_ssh_private_key_file", &None),
         ] {
-            let Some(raw) = given(one).or_else(|| given(other)).or_else(|| otherwise.clone()) else { continue };
+            // What is written as a template may be written in words of its other name.
+            let plain = |raw: &Raw| !matches!(raw, Raw::Node(node) if node.has_template());
+            let known = given(one).or_else(|| given(other));
+            let Some(raw) = known.or_else(|| otherwise.clone()).filter(plain) else { continue };
             layer.insert(one.into(), raw.clone());
             layer.insert(other.into(), raw);
         }
