@@ -196,9 +196,11 @@ class Hosts:
         return text
 
     def prepare(self, side, chosen):
-        slugs = " ".join(case.slug for case in chosen)
-        for name in HOSTS[side].values():
-            lab("ssh", name, f"cd {TREE} && rm -rf {slugs} && mkdir {slugs}" if chosen else "true")
+        # In portions: a command line is not endless.
+        for start in range(0, len(chosen), 500):
+            slugs = " ".join(case.slug for case in chosen[start:start + 500])
+            for name in HOSTS[side].values():
+                lab("ssh", name, f"cd {TREE} && rm -rf {slugs} && mkdir {slugs}")
 
     def trees(self, side, chosen):
         """For each case what is in its directory and in the other paths that it names, on each host."""
