@@ -11,6 +11,7 @@ use super::walker::{Flow, Walker};
 use crate::modules::control::{Assert, Debug, Fail, GroupBy, MetaAction, Pause, SetFact};
 use crate::modules::scalars::Flag;
 use crate::modules::{Module, Outcome, decode};
+use crate::playbook::python_type;
 use crate::source::{Node, Span};
 use crate::template::{Raw, display, from_json, to_json, to_shown};
 use serde_json::{Map, Value, json};
@@ -217,19 +218,6 @@ async fn assert(call: &Call, _: &Module) -> Result<Outcome, Trouble> {
         }
     }
     Ok(Outcome::ok().with("msg", success))
-}
-
-/// What Python calls a value's type.
-fn python_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "NoneType",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float",
-        Value::Number(_) => "int",
-        Value::String(_) => "str",
-        Value::Array(_) => "list",
-        Value::Object(_) => "dict",
-    }
 }
 
 /// A text, or a list of texts: what `assert` says.

@@ -8,7 +8,7 @@ use super::task::{self, Finished};
 use super::unknown::{self, Because};
 
 use crate::machine::Change;
-use crate::modules::{Outcome, Status};
+use crate::modules::{Outcome, Status, no_output};
 use crate::source::Node;
 use crate::template::{Layer, Raw, Scope, UnknownTouch, Value, display, from_json, result_with_unknown, unknown_value};
 use crate::wire::Reply;
@@ -151,11 +151,7 @@ pub async fn finish(call: &Call, answer: Answer, extra: Option<Vec<Change>>, sec
         remember(&mut finished, "started", true.into());
         remember(&mut finished, "finished", true.into());
         if finished.json.contains_key("timedout") {
-            for (name, none) in
-                [("stdout", json!("")), ("stderr", json!("")), ("stdout_lines", json!([])), ("stderr_lines", json!([]))]
-            {
-                remember(&mut finished, name, none);
-            }
+            no_output().into_iter().for_each(|(name, none)| remember(&mut finished, name, none));
         }
     }
     match decide(call, &finished, call.task.changed_when.as_deref()).await {

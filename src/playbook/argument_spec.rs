@@ -141,7 +141,7 @@ impl Check {
             Ok(value) => value,
             Err(why) => {
                 let why = if flag(spec.get("no_log")) { HIDDEN.to_string() } else { why };
-                let is = type_name(value);
+                let is = python_type(value);
                 self.errors.push(format!(
                     "argument '{name}'{within} is of type {is} and we were unable to convert to {wanted}: {why}"
                 ));
@@ -154,7 +154,7 @@ impl Check {
                     Ok(converted) => *item = converted,
                     Err(why) => {
                         let why = if flag(spec.get("no_log")) { HIDDEN.to_string() } else { why };
-                        let is = type_name(item);
+                        let is = python_type(item);
                         self.errors.push(format!(
                             "Elements value for option '{name}'{within} is of type {is} and we were unable to convert to {elements}: {why}"
                         ));
@@ -241,8 +241,8 @@ fn groups(value: Option<&Value>) -> Vec<Vec<String>> {
     }
 }
 
-/// Python's name of a value's type.
-fn type_name(value: &Value) -> &'static str {
+/// What Python calls a value's type.
+pub fn python_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "NoneType",
         Value::Bool(_) => "bool",
@@ -284,7 +284,7 @@ fn quoted(value: &Value) -> String {
 
 /// The value as the type, as Ansible converts it, or why it cannot be.
 fn convert(wanted: &str, value: &Value) -> Result<Value, String> {
-    let class = type_name(value);
+    let class = python_type(value);
     match wanted {
         "bool" => Flag::parse(value).map(Value::from).ok_or_else(|| {
             let value = plain(value);

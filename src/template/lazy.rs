@@ -1,6 +1,5 @@
 //! Variables inside the engine: objects that evaluate a template only when it is read.
 
-use std::fmt;
 use std::sync::Arc;
 
 use minijinja::value::{Enumerator, Object, ObjectRepr, Value, ValueKind};
@@ -130,15 +129,17 @@ pub(super) fn needs_evaluation(node: &Node) -> bool {
     }
 }
 
+/// Types whose values are not printed, only what they are.
 macro_rules! opaque_debug {
     ($($type:ty => $name:literal),*) => {
-        $(impl fmt::Debug for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        $(impl std::fmt::Debug for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str($name)
             }
         })*
     };
 }
+pub(super) use opaque_debug;
 opaque_debug!(Root => "<variables>", ScopeHandle => "<scope>", LazyMap => "<dict>", LazySeq => "<list>",
     VarsObject => "<vars>", HostVarsObject => "<hostvars>");
 

@@ -2,7 +2,6 @@
 //! sees no variables. The rewrite writes the calls of the functions here.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,6 +9,7 @@ use minijinja::value::{Kwargs, Object, ObjectRepr, Rest, Value};
 use minijinja::{Environment, Error, ErrorKind, State};
 
 use super::args::{Args, R, fail};
+use super::lazy::opaque_debug;
 use super::scope::{Raw, Scope};
 use super::{globals, mutable};
 
@@ -80,16 +80,7 @@ fn own_of(state: &State<'_, '_>) -> Option<Arc<Own>> {
     state.lookup(OWN_KEY)?.downcast_object_ref::<Handle>().map(|handle| handle.0.clone())
 }
 
-macro_rules! shown_as {
-    ($($type:ty => $name:literal),*) => {
-        $(impl fmt::Debug for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str($name)
-            }
-        })*
-    };
-}
-shown_as!(Handle => "<own>", AloneMacro => "<macro>", Caller => "<macro>", SurplusMacro => "<macro>");
+opaque_debug!(Handle => "<own>", AloneMacro => "<macro>", Caller => "<macro>", SurplusMacro => "<macro>");
 
 impl Object for Handle {
     fn repr(self: &Arc<Self>) -> ObjectRepr {

@@ -140,15 +140,16 @@ class Case:
 
 
 def cases(only):
+    """The cases of these texts, each with those of its file that are done before all others."""
     found, names = [], set()
     for file in sorted((HERE / "cases").glob("*.yml")):
-        for raw in yaml.safe_load(file.read_text()) or []:
-            case = Case(file, raw)
+        of_file = [Case(file, raw) for raw in yaml.safe_load(file.read_text()) or []]
+        for case in of_file:
             if case.slug in names:
                 sys.exit(f"differential: {file.name}: two cases are called '{case.name}'")
             names.add(case.slug)
-            if any(part in f"{file.stem}: {case.name}" for part in only.split("|")):
-                found.append(case)
+        wanted = [case for case in of_file if any(part in f"{file.stem}: {case.name}" for part in only.split("|"))]
+        found += [case for case in of_file if case in wanted or (wanted and case.raw.get("first"))]
     return found
 
 

@@ -2,12 +2,13 @@
 
 use super::database::read;
 use super::{Group, User};
+use crate::machine::files::Stat;
 use crate::machine::{Change, Command, Domain, Facet, Machine, MachineError, Mode, Result, Subject};
 use crate::secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a user shall be; nothing said means as it is, or the system's default for a new one.
 #[derive(Clone, Debug, Default)]
@@ -168,27 +169,39 @@ impl Machine {
         let owned = |mode: u32| Attributes { mode: Some(mode), owner: Some(user.uid), group: Some(user.gid) };
         self.foresee_file(&user.home, Foreseen::Directory(owned(home_mode(wish.umask.as_deref()))))?;
         let skeleton = wish.skeleton.clone().unwrap_or_else(|| "/etc/skel".into());
-        let mut todo = vec![Path::new(&skeleton).to_path_buf()];
+        for (from, to, stat) in self.skeleton_of_home(Path::new(&skeleton), Path::new(&user.home))? {
+            let entry = if stat.is_dir() {
+                Foreseen::Directory(owned(stat.mode))
+            } else if stat.is_link() {
+                Foreseen::Link(self.read_link(&from)?)
+            } else {
+                Foreseen::File { contents: self.read_file(&from, 1 << 20).ok(), attributes: owned(stat.mode) }
+            };
+            self.foresee_file(&to, entry)?;
+        }
+        Ok(())
+    }
+
+    /// What a new home begins with: each entry below `skeleton`, where it comes to lie below `home`, and what it is;
+    /// directories before what is in them.
+    pub fn skeleton_of_home(&self, skeleton: &Path, home: &Path) -> Result<Vec<(PathBuf, PathBuf, Stat)>> {
+        let mut found = Vec::new();
+        let mut todo = vec![skeleton.to_path_buf()];
         while let Some(directory) = todo.pop() {
             if !self.stat(&directory)?.is_some_and(|stat| stat.is_dir()) {
                 continue;
             }
             for name in self.list_directory(&directory)? {
                 let from = directory.join(&name);
-                let to = Path::new(&user.home).join(from.strip_prefix(&skeleton).unwrap_or(&from));
+                let to = home.join(from.strip_prefix(skeleton).unwrap_or(&from));
                 let Some(stat) = self.lstat(&from)? else { continue };
-                let entry = if stat.is_dir() {
-                    todo.push(from);
-                    Foreseen::Directory(owned(stat.mode))
-                } else if stat.is_link() {
-                    Foreseen::Link(self.read_link(&from)?)
-                } else {
-                    Foreseen::File { contents: self.read_file(&from, 1 << 20).ok(), attributes: owned(stat.mode) }
-                };
-                self.foresee_file(&to, entry)?;
+                if stat.is_dir() {
+                    todo.push(from.clone());
+                }
+                found.push((from, to, stat));
             }
         }
-        Ok(())
+        Ok(found)
     }
 
     /// Runs one of the shadow tools; its complaint is the error.

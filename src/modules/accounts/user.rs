@@ -216,26 +216,16 @@ fn make_home(
     let umask = arguments.umask.as_ref().map(|umask| umask.0.as_str());
     machine.make_directory(&user.home, &owned(crate::machine::accounts::home_mode(umask)))?;
     let skeleton = PathBuf::from(arguments.skeleton.as_deref().unwrap_or("/etc/skel"));
-    let mut todo = vec![skeleton.clone()];
-    while let Some(directory) = todo.pop() {
-        if !machine.stat(&directory)?.is_some_and(|stat| stat.is_dir()) {
-            continue;
-        }
-        for name in machine.list_directory(&directory)? {
-            let from = directory.join(&name);
-            let to = Path::new(&user.home).join(from.strip_prefix(&skeleton).unwrap_or(&from));
-            let Some(stat) = machine.lstat(&from)? else { continue };
-            if stat.is_dir() {
-                machine.make_directory(&to, &owned(stat.mode))?;
-                todo.push(from);
-            } else if stat.is_link() {
-                let target = machine.read_link(&from)?;
-                machine.make_link(&to, target)?;
-            } else {
-                let mut source = machine.file_source(&from)?;
-                let options = WriteOptions { attributes: owned(stat.mode), ..WriteOptions::default() };
-                machine.write(&to, NewContent::Stream(&mut source), &options, None)?;
-            }
+    for (from, to, stat) in machine.skeleton_of_home(&skeleton, Path::new(&user.home))? {
+        if stat.is_dir() {
+            machine.make_directory(&to, &owned(stat.mode))?;
+        } else if stat.is_link() {
+            let target = machine.read_link(&from)?;
+            machine.make_link(&to, target)?;
+        } else {
+            let mut source = machine.file_source(&from)?;
+            let options = WriteOptions { attributes: owned(stat.mode), ..WriteOptions::default() };
+            machine.write(&to, NewContent::Stream(&mut source), &options, None)?;
         }
     }
     Ok(())

@@ -82,10 +82,18 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
     }
 }
 
-/// What nothing was said in: the output of a job that has not ended, or is not known.
+/// The output of a job that has not ended, or is not known: nothing.
+pub(crate) fn no_output() -> [(&'static str, Value); 4] {
+    [
+        ("stdout", "".into()),
+        ("stderr", "".into()),
+        ("stdout_lines", Vec::<Value>::new().into()),
+        ("stderr_lines", Vec::<Value>::new().into()),
+    ]
+}
+
 pub(crate) fn without_output(outcome: Outcome) -> Outcome {
-    let none = || Value::Array(Vec::new());
-    outcome.with("stdout", "").with("stderr", "").with("stdout_lines", none()).with("stderr_lines", none())
+    no_output().into_iter().fold(outcome, |outcome, (name, none)| outcome.with(name, none))
 }
 
 /// Whether a job's process is there no longer.
