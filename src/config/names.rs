@@ -8,7 +8,7 @@ use super::settings::{
     PRIVATE_KEY, REMOTE_USER, RETRY, ROLES_PATH, RUN_TAGS, Reader, Row, SKIP_TAGS, STRATEGY, TIMEOUT, TRANSPORT,
     UNDEFINED, VAULT_ENCRYPT, VAULT_FILE, VAULT_ID, VAULT_IDS, VAULT_MATCH, VERBOSITY,
 };
-use super::{ConfigError, Ini, Surroundings, expand, find};
+use super::{ConfigError, Ini, Surroundings, find, paths_of};
 
 /// The value of a setting.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,6 +143,7 @@ fn value(row: Row, kind: Kind, default: &str, around: &Surroundings<'_>) -> Resu
         None => Ini::default(),
     };
     let reader = Reader::new(&ini, around);
+    let whole = |paths: &str| paths_of(paths, around, around.directory);
     Ok(match kind {
         Kind::Number => match reader.number(row)? {
             Some(number) => Setting::Number(number),
@@ -160,14 +161,13 @@ fn value(row: Row, kind: Kind, default: &str, around: &Surroundings<'_>) -> Resu
             }
             list => Setting::List(list),
         },
-        Kind::Path => match reader.text(row).unwrap_or_else(|| default.to_owned()) {
-            path if path.is_empty() => Setting::Nothing,
-            path => Setting::Text(expand(&path, around, around.directory).to_string_lossy().into_owned()),
+        Kind::Path => match reader.path(row).or_else(|| whole(default).pop()) {
+            Some(path) => Setting::Text(path.to_string_lossy().into_owned()),
+            None => Setting::Nothing,
         },
         Kind::Paths => {
-            let given = reader.text(row).unwrap_or_else(|| default.to_owned());
-            let whole = |path: &str| expand(path, around, around.directory).to_string_lossy().into_owned();
-            Setting::List(given.split(':').filter(|path| !path.is_empty()).map(whole).collect())
+            let paths = reader.paths(row).unwrap_or_else(|| whole(default));
+            Setting::List(paths.into_iter().map(|path| path.to_string_lossy().into_owned()).collect())
         }
     })
 }
@@ -198,5 +198,23 @@ mod tests {
         assert_eq!(option("sh", "COLOR_OK"), None);
         let Some(Setting::List(paths)) = value("DEFAULT_ROLES_PATH") else { panic!("no list") };
         assert_eq!(paths.first().map(String::as_str), Some("/home/x/.ansible/roles"));
+    }
+
+    #[test]
+    fn a_path_of_the_file_is_relative_to_it() -> std::io::Result<()> {
+        let place = tempfile::tempdir()?;
+        let file = place.path().join("ansible.cfg");
+        std::fs::write(&file, "[defaults]\nlog_path = ./x.log\nroles_path = own:/srv/roles\n")?;
+        let around = Surroundings {
+            variables: vec![("ANSIBLE_CONFIG".into(), file.to_string_lossy().into_owned())],
+            directory: Path::new("/nowhere"),
+            home: None,
+            system: Path::new("/nowhere"),
+        };
+        let value = |name: &str| named(name, &around).unwrap();
+        let below = |name: &str| place.path().join(name).to_string_lossy().into_owned();
+        assert_eq!(value("DEFAULT_LOG_PATH"), Some(Setting::Text(below("./x.log"))));
+        assert_eq!(value("DEFAULT_ROLES_PATH"), Some(Setting::List(vec![below("own"), "/srv/roles".into()])));
+        Ok(())
     }
 }

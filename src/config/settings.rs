@@ -310,9 +310,15 @@ impl<'a> Reader<'a> {
         self.read(row, "is not a number that can be used", |text| text.parse().ok())
     }
 
-    fn path(&self, row: Row) -> Option<PathBuf> {
+    pub(super) fn path(&self, row: Row) -> Option<PathBuf> {
         let given = self.given(row).filter(|given| !given.text.trim().is_empty())?;
         Some(expand(unquote(given.text.trim()), self.around, &given.directory))
+    }
+
+    /// Several, with colons or ends of lines between; from where they are written.
+    pub(super) fn paths(&self, row: Row) -> Option<Vec<PathBuf>> {
+        let given = self.given(row)?;
+        Some(paths_of(&given.text, self.around, &given.directory))
     }
 
     pub(super) fn list(&self, row: Row) -> Vec<String> {
@@ -374,14 +380,8 @@ impl Settings {
                     .collect(),
             };
         }
-        if let Some(given) = reader.given(ROLES_PATH) {
-            let words = given.text.split([':', '\n']).map(str::trim).filter(|word| !word.is_empty());
-            settings.roles_path = Some(words.map(|word| expand(unquote(word), around, &given.directory)).collect());
-        }
-        if let Some(given) = reader.given(LIBRARY) {
-            let words = given.text.split([':', '\n']).map(str::trim).filter(|word| !word.is_empty());
-            settings.library = words.map(|word| expand(unquote(word), around, &given.directory)).collect();
-        }
+        settings.roles_path = reader.paths(ROLES_PATH);
+        settings.library = reader.paths(LIBRARY).unwrap_or_default();
         if let Some(given) = reader.given(VAULT_IDS) {
             settings.vault_identity_list =
                 reader.list(VAULT_IDS).iter().map(|id| identity(id, around, &given.directory)).collect();
@@ -471,6 +471,12 @@ fn identity(text: &str, around: &Surroundings<'_>, directory: &Path) -> String {
         path => expand(path, around, directory).to_string_lossy().into_owned(),
     };
     label.map(|label| format!("{label}@{source}")).unwrap_or(source)
+}
+
+/// Paths with colons or ends of lines between; relative ones are of this directory.
+pub(super) fn paths_of(text: &str, around: &Surroundings<'_>, directory: &Path) -> Vec<PathBuf> {
+    let words = text.split([':', '\n']).map(str::trim).filter(|word| !word.is_empty());
+    words.map(|word| expand(unquote(word), around, directory)).collect()
 }
 
 /// A path with `~`, `$VARIABLES` and `{{CWD}}` replaced; a relative one is of this directory.

@@ -124,9 +124,9 @@ impl Board {
         !state.places[host].gone && state.places[host].at == *position
     }
 
-    /// Whether a host takes part no longer.
-    pub fn is_gone(&self, host: usize) -> bool {
-        self.lock().places[host].gone
+    /// Whether a host has finished `position` and stands behind it, or takes part no longer.
+    pub fn passed(&self, host: usize, position: &Position) -> bool {
+        self.lock().places[host].frontier().is_none_or(|frontier| frontier > position)
     }
 
     /// Whether every host has finished everything before `position`.

@@ -131,18 +131,24 @@ async fn debug(call: &Call) -> Result<Outcome, Trouble> {
         let text = node.scalar_text().unwrap_or_default();
         let mut inner = text.trim().trim_start_matches("{{").trim_end_matches("}}").trim().to_string();
         let templar = &call.on.play.run.templar;
+        let template = inner != text.trim();
+        let mut found = match template {
+            true => call.value(node).await,
+            false => call.evaluate(|scope| templar.expression(&inner, scope)).await,
+        };
         // A template that gives the name of a variable means that variable. Nothing but a name is evaluated: what a host has
         // said must not become an expression.
-        if inner != text.trim()
-            && let Known::Value(value) = call.value(node).await?
-            && let Value::String(name) = to_json(&value)
+        if template
+            && let Ok(Known::Value(value)) = &found
+            && let Value::String(name) = to_json(value)
             && SetFact::is_variable_name(&name)
             && let Ok(Known::Value(value)) = call.evaluate(|scope| templar.expression(&name, scope)).await
             && !value.is_undefined()
         {
             inner = name;
+            found = Ok(Known::Value(value));
         }
-        let shown = match call.evaluate(|scope| templar.expression(&inner, scope)).await {
+        let shown = match found {
             Ok(Known::Value(value)) if value.is_undefined() => undefined(&inner, None),
             Ok(Known::Value(value)) => to_shown(&value),
             Ok(Known::Unknown(touches)) => return Ok(depends("it shows", &touches)),
@@ -181,18 +187,19 @@ async fn assert(call: &Call, _: &Module) -> Result<Outcome, Trouble> {
         Some(items) => items.to_vec(),
         None => vec![that.clone()],
     };
-    let message = async |names: &[&str], fallback: &str| -> Result<Value, Trouble> {
-        match argument(call, names) {
-            Some(node) => match call.known(node).await.map(|value| to_json(&value))? {
-                Value::Null => Ok(json!(fallback)),
-                value if is_text(&value) => Ok(value),
+    let message = async |names: &[&str], fallback: &str| -> Result<Known<Value>, Trouble> {
+        let Some(node) = argument(call, names) else { return Ok(Known::Value(json!(fallback))) };
+        match call.value(node).await? {
+            Known::Unknown(touches) => Ok(Known::Unknown(touches)),
+            Known::Value(value) => match to_json(&value) {
+                Value::Null => Ok(Known::Value(json!(fallback))),
+                value if is_text(&value) => Ok(Known::Value(value)),
                 value => Err(Trouble::Failed(format!(
                     "argument '{}' is of type {} and we were unable to convert to str_or_list_of_str: a string or list of strings is required",
                     names.first().unwrap_or(&"msg"),
                     python_type(&value),
                 ))),
             },
-            None => Ok(json!(fallback)),
         }
     };
     // As in Ansible it is looked at whatever becomes of the conditions.
@@ -201,7 +208,10 @@ async fn assert(call: &Call, _: &Module) -> Result<Outcome, Trouble> {
         match call.conditions(&[condition]).await? {
             Known::Value(true) => {}
             Known::Value(false) => {
-                let msg = message(&["fail_msg", "msg"], "Assertion failed").await?;
+                let msg = match message(&["fail_msg", "msg"], "Assertion failed").await? {
+                    Known::Value(msg) => msg,
+                    Known::Unknown(_) => json!("Assertion failed"),
+                };
                 let text = match &msg {
                     Value::String(text) => text.clone(),
                     other => other.to_string(),
@@ -217,7 +227,10 @@ async fn assert(call: &Call, _: &Module) -> Result<Outcome, Trouble> {
             }
         }
     }
-    Ok(Outcome::ok().with("msg", success))
+    Ok(match success {
+        Known::Value(success) => Outcome::ok().with("msg", success),
+        Known::Unknown(touches) => depends("it says", &touches),
+    })
 }
 
 /// A text, or a list of texts: what `assert` says.
@@ -335,12 +348,16 @@ async fn meta(walker: &Walker, call: &Call, arguments: &Map<String, Value>) -> R
             if state != Flow::GoOn {
                 return silent(state);
             }
-            // One that has failed may stand here as well: it is forgiven when it has left, not before.
+            // One that has failed may stand here as well: it is forgiven when it has left, or is at the handlers that are
+            // forced at its end, not before.
             let failed: Vec<usize> = {
                 let left = on.batch.left_at.lock().unwrap_or_else(|p| p.into_inner());
                 left.keys().copied().filter(|index| *index != on.index).collect()
             };
-            on.batch.board.wait_until(|| failed.iter().all(|index| on.batch.board.is_gone(*index))).await;
+            on.batch
+                .board
+                .wait_until(|| failed.iter().all(|index| on.batch.board.passed(*index, call.position())))
+                .await;
             // Once: what fails behind it is not forgiven by those who come later.
             let first = on.batch.forgiven_at.lock().unwrap_or_else(|p| p.into_inner()).insert(call.position().clone());
             if first {
@@ -406,7 +423,9 @@ fn add_host(call: &Call, mut arguments: Map<String, Value>) -> Result<Outcome, T
         let known = inventory.hosts.get(name.as_str());
         let member = |group: &String| known.is_some_and(|host| host.groups.contains(group.as_str()));
         let same = |(key, value): (&String, &Value)| {
-            known.and_then(|host| host.vars.get(key.as_str())).is_some_and(|node| node.to_json() == *value)
+            known
+                .and_then(|host| host.vars.get(key.as_str()))
+                .is_some_and(|node| node.to_json() == Node::from_json(&Span::generated(), value).to_json())
         };
         known.is_none() || !groups.iter().all(member) || !arguments.iter().all(same)
     };
@@ -424,13 +443,7 @@ fn add_host(call: &Call, mut arguments: Map<String, Value>) -> Result<Outcome, T
         Ok(())
     });
     add(call, run, addition)?;
-    let play = &call.on.play;
-    if !play.hosts.iter().any(|host| *host.name == *name) {
-        let mut known = play.added.lock().unwrap_or_else(|p| p.into_inner());
-        if !known.iter().any(|other| **other == *name) {
-            known.push(name.as_str().into());
-        }
-    }
+    call.on.play.add(&name);
     let added = json!({"host_name": name, "groups": groups, "host_vars": arguments});
     Ok(Outcome::ok().with("add_host", added).with("changed", fresh))
 }

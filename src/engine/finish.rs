@@ -32,7 +32,10 @@ impl Answer {
             Reply::NotRun => None,
             Reply::BecomeFailed { why, rc } => {
                 let outcome = Outcome::failed(why);
-                Some(Answer::Outcome(rc.map_or(outcome.clone(), |rc| outcome.with("rc", rc))))
+                Some(Answer::Outcome(match rc {
+                    Some(rc) => outcome.with("rc", rc),
+                    None => outcome,
+                }))
             }
         }
     }

@@ -289,7 +289,7 @@ async fn look(call: &Call, plan: &Plan, close: bool) -> Look {
         batch.board.arrive(index, call.position());
         let one = Call::new(&walker.this, &task, &call.frame, call.position());
         asking.push(tokio::spawn(async move {
-            let finished = walker.attempts(&one, None).await;
+            let finished = walker.attempts(&one).await;
             finished.map_err(|trouble| super::prepare::explain(&one, trouble))
         }));
     }

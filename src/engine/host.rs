@@ -176,9 +176,13 @@ impl Host {
         self.lock().gone
     }
 
-    /// It takes part no longer; the first reason stands.
+    /// It takes part no longer; the first reason stands. A failure that was forgiven while its handlers were forced is none.
     pub fn leave(&self, why: Gone) {
-        self.lock().gone.get_or_insert(why);
+        let mut data = self.lock();
+        let forgiven = data.forgiven > 0 && data.counters.failed <= data.forgiven;
+        if why != Gone::Failed || !forgiven {
+            data.gone.get_or_insert(why);
+        }
     }
 
     /// It may take part again (`meta: clear_host_errors`).

@@ -365,7 +365,7 @@ async fn one_by_one(walker: &Walker, mut under: Under, items: Vec<Item>) -> Resu
             item.call = item.call.with_locals(layer);
         }
         let shown = label(&item).await;
-        let finished = match walker.attempts(&item.call, Some(&shown)).await {
+        let finished = match walker.attempts(&item.call).await {
             Ok(finished) => finished,
             Err(Trouble::Flow(flow)) => return Err(Trouble::Flow(flow)),
             Err(other) => finish::quick(&item.call, prepare::failed(&item.call, other)),

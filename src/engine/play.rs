@@ -68,7 +68,7 @@ pub struct PlayRun {
     /// Roles that ran on some host, for roles that run only once: (identity, host).
     pub roles_done: Mutex<std::collections::HashSet<(Arc<str>, Arc<str>)>>,
     /// Hosts that `add_host` has brought while the play runs: they are named in its lists and take no part in it.
-    pub added: Mutex<Vec<Arc<str>>>,
+    pub added: Mutex<AddedHosts>,
     layers: LayerCache,
     roles: Mutex<HashMap<usize, (Arc<Role>, RoleLayers)>>,
     bases: Mutex<HashMap<Arc<str>, Arc<HostBase>>>,
@@ -107,6 +107,15 @@ pub struct Batch {
     pub ended: Mutex<Option<Ending>>,
     /// The lists of hosts that were asked for last.
     lists: Mutex<Option<HostLists>>,
+}
+
+/// Hosts that a play has brought, and `ansible_play_hosts_all` with them: it is made when one comes, not for each evaluation.
+#[derive(Clone, Default)]
+pub struct AddedHosts {
+    /// In the order in which they came.
+    pub names: Vec<Arc<str>>,
+    /// All hosts of the play and these; nothing where none came.
+    pub all: Option<Value>,
 }
 
 /// Who is there, as templates see it. Every evaluation has these lists at hand, so they are not made anew for each.
@@ -265,12 +274,24 @@ impl PlayRun {
         entry.or_insert_with(|| (role.clone(), role_layers(role))).1.clone()
     }
 
+    /// `add_host` has brought a host.
+    pub fn add(&self, name: &str) {
+        let mut added = self.added.lock().unwrap_or_else(|p| p.into_inner());
+        if self.hosts.iter().map(|host| &host.name).chain(&added.names).any(|known| **known == *name) {
+            return;
+        }
+        added.names.push(name.into());
+        let all =
+            self.hosts.iter().map(|host| &host.name).chain(&added.names).map(|name| Value::from(&**name)).collect();
+        added.all = Some(all);
+    }
+
     /// `ansible_play_batch` and `ansible_play_hosts` for those who stand at `position`: hosts of the batch that had not
     /// failed before it; with them the hosts outside of the batch that still take part.
     pub fn host_lists(&self, batch: &Batch, position: &Position) -> (Value, Value) {
         let present = batch.present_at(position);
         let outside = self.hosts_outside(batch);
-        let added = self.added.lock().unwrap_or_else(|p| p.into_inner()).clone();
+        let added = self.added.lock().unwrap_or_else(|p| p.into_inner()).names.clone();
         let mut cache = batch.lists.lock().unwrap_or_else(|p| p.into_inner());
         if let Some(lists) = cache
             .as_ref()

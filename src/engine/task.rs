@@ -74,11 +74,7 @@ impl Walker {
             return flow;
         }
         // Nobody goes on before it is known that nobody has failed here.
-        let behind = position.child(usize::MAX);
-        this.batch.board.arrive(this.index, &behind);
-        this.batch.board.meet(&behind).await;
-        this.share_failures(&behind);
-        this.state()
+        this.meet_behind(&position.child(usize::MAX)).await
     }
 
     /// A failure before anything was sent, unless a task before this one has failed meanwhile: then this one was never
@@ -340,11 +336,11 @@ impl Walker {
                 Begun::Under(under) => under.finish().await.map(Arc::new).ok_or(Trouble::Flow(self.this.state())),
             };
         }
-        self.attempts(call, None).await.map(Arc::new)
+        self.attempts(call).await.map(Arc::new)
     }
 
     /// One item (or the whole of a task without a loop), as often as `until` asks.
-    pub async fn attempts(&self, call: &Call, item: Option<&str>) -> Result<Finished, Trouble> {
+    pub async fn attempts(&self, call: &Call) -> Result<Finished, Trouble> {
         let this = &self.this;
         let mut left = if call.task.until.is_empty() && call.task.retries.is_none() {
             0
@@ -414,7 +410,6 @@ impl Walker {
             let event = Event::Retrying { task: call.info.clone(), host: this.host.name.clone(), left };
             this.batch.board.emit(call.position(), event);
             left -= 1;
-            let _ = item;
             tokio::time::sleep(std::time::Duration::from_secs_f64(delay.clamp(0.0, 86_400.0))).await;
             let state = this.state();
             if state != Flow::GoOn {

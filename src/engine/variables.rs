@@ -244,10 +244,8 @@ fn magic(at: At<'_>) -> Arc<Layer> {
     if let Some(task) = at.task {
         set("ansible_search_path", search_path(at, task));
     }
-    let added = at.play.added.lock().unwrap_or_else(|p| p.into_inner()).clone();
-    if !added.is_empty() {
-        let all = at.play.hosts.iter().map(|host| &host.name).chain(&added);
-        set("ansible_play_hosts_all", all.map(|name| Value::from(&**name)).collect());
+    if let Some(all) = &at.play.added.lock().unwrap_or_else(|p| p.into_inner()).all {
+        set("ansible_play_hosts_all", all.clone());
     }
     match at.batch {
         // Who is still there is only known when everybody has come this far.

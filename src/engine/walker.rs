@@ -104,6 +104,14 @@ impl HostRun {
         self.epoch.store(self.play.run.next_epoch(), Ordering::SeqCst);
     }
 
+    /// Waits at `behind` until nobody is before it, and takes over what has failed there.
+    pub async fn meet_behind(&self, behind: &Position) -> Flow {
+        self.batch.board.arrive(self.index, behind);
+        self.batch.board.meet(behind).await;
+        self.share_failures(behind);
+        self.state()
+    }
+
     /// Takes over the failures of others before `position` that are everybody's (`any_errors_fatal`): the host goes to
     /// its rescue as if it had failed itself, or out.
     pub fn share_failures(&self, position: &Position) {
@@ -434,16 +442,12 @@ impl Walker {
         let this = &self.this;
         let fatal = |handler: &Arc<Handler>| {
             let written = handler.frame.keyword(&handler.task.keywords, |k| k.any_errors_fatal.as_ref());
-            written.is_some_and(|node| node.as_bool() != Some(false))
+            written.map_or(this.play.any_errors_fatal, |node| node.as_bool() != Some(false))
         };
         if this.play.free || !this.play.handlers.lock().unwrap_or_else(|p| p.into_inner()).iter().any(fatal) {
             return Flow::GoOn;
         }
-        let behind = position.child(count);
-        this.batch.board.arrive(this.index, &behind);
-        this.batch.board.meet(&behind).await;
-        this.share_failures(&behind);
-        this.state()
+        this.meet_behind(&position.child(count)).await
     }
 
     /// Runs the handlers that were notified, in the order in which they are defined.

@@ -80,6 +80,13 @@ impl Machine {
         Ok(output)
     }
 
+    /// In a check: a command that would certainly be run. What it would do to the host is not known.
+    pub fn foresee_command(&mut self, command: &Command) {
+        self.predictions.commands = true;
+        let name = command.argv.first().cloned().unwrap_or_default();
+        self.record(Change::effect(Subject::new(Domain::Command, name), "would be run".to_string(), Undo::None));
+    }
+
     /// Runs in a check what would be a command of the run, because it can only read: it counts as run.
     pub fn exec_read(&mut self, command: &Command) -> Result<Output> {
         let output = self.run_process(command)?;

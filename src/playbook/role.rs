@@ -176,6 +176,8 @@ impl Loader<'_> {
         let beside = request.parents.last().map(|role| parent(&role.path));
         let found = find_role(&request.name, &context.playbook_dir, &self.options.roles_path, beside.as_deref());
         let path = match found {
+            // A role that is a link is what it leads to, also in its `role_path`.
+            Ok(path) if path.is_symlink() => path.canonicalize().unwrap_or(path),
             Ok(path) => path,
             Err(searched) => {
                 let diag = Diag::error(format!("no role `{}`", request.name)).coded("missing-file").at(&request.span);

@@ -117,9 +117,11 @@ impl Node {
         let value = match value {
             Value::Null => NodeValue::Null,
             Value::Bool(b) => NodeValue::Bool(*b),
-            Value::Number(n) => match n.as_i64() {
-                Some(int) => NodeValue::Int(int),
-                None => NodeValue::Float(n.as_f64().unwrap_or(f64::NAN)),
+            Value::Number(n) => match (n.as_i64(), n.as_u64()) {
+                (Some(int), _) => NodeValue::Int(int),
+                // As it would have been read: a plain scalar of digits is a number of any size.
+                (None, Some(large)) => NodeValue::Str(large.to_string().into()),
+                (None, None) => NodeValue::Float(n.as_f64().unwrap_or(f64::NAN)),
             },
             Value::String(text) => return Node::string(span.clone(), text.as_str()),
             Value::Array(items) => NodeValue::Seq(items.iter().map(|item| Node::from_json(span, item)).collect()),

@@ -58,7 +58,7 @@ pub(super) fn node_value(node: &Node, scope: &Scope, name: Option<&str>) -> Valu
                     Err(e) => Value::from(super::engine::wrap(e)),
                 }
             } else {
-                learn(name, text, scope.templar().redactor());
+                learn_scalar(node, name, text, scope.templar().redactor());
                 text_value(node, text)
             }
         }
@@ -75,8 +75,7 @@ pub(super) fn node_value(node: &Node, scope: &Scope, name: Option<&str>) -> Valu
 
 /// The value of a text, which is a date or a large number if it was written without quotes and looks like one.
 fn text_value(node: &Node, text: &Arc<str>) -> Value {
-    let bare = node.style == ScalarStyle::Plain && node.tag.is_none();
-    if bare && text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+')) {
+    if bare_digits(node, text) {
         if let Some(date) = super::time::of_yaml(text) {
             return date;
         }
@@ -85,6 +84,22 @@ fn text_value(node: &Node, text: &Arc<str>) -> Value {
         }
     }
     Value::from(text.clone())
+}
+
+/// Whether a scalar may be a date or a number that no integer of the machine holds.
+fn bare_digits(node: &Node, text: &str) -> bool {
+    let bare = node.style == ScalarStyle::Plain && node.tag.is_none();
+    bare && text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+'))
+}
+
+/// A scalar of a file as it is written, and as it is printed where that is another text (`0x1FFFFFFFFFFFFFFFFF`).
+fn learn_scalar(node: &Node, name: Option<&str>, text: &str, redactor: &Redactor) {
+    learn(name, text, redactor);
+    if bare_digits(node, text)
+        && let Some(number) = crate::source::large_integer(text)
+    {
+        learn(name, &number.to_string(), redactor);
+    }
 }
 
 /// A variable whose name says so holds a secret, wherever it was written.
@@ -99,7 +114,7 @@ pub(super) fn learn_below(node: &Node, redactor: &Redactor) {
         NodeValue::Map(map) => map.iter().for_each(|(key, value)| {
             // A number may be a secret, too; `true` is none.
             if matches!(value.value, NodeValue::Str(_) | NodeValue::Int(_)) {
-                value.scalar_text().iter().for_each(|text| learn(key.as_str(), text, redactor));
+                value.scalar_text().iter().for_each(|text| learn_scalar(value, key.as_str(), text, redactor));
             }
             learn_below(value, redactor);
         }),

@@ -1,7 +1,7 @@
 //! One frame: a kind, the id of what it belongs to, and a body of at most 1 MiB.
 
-/// Version of the frames; both ends must agree.
-pub const PROTOCOL: u32 = 1;
+/// Version of the frames and messages; both ends must agree.
+pub const PROTOCOL: u32 = 2;
 
 /// What an agent says before its first frame. Whatever a login shell or sudo printed before it is discarded.
 pub const MAGIC: &[u8] = b"\x00deploy agent speaks\x00\r\n";

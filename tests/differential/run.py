@@ -253,7 +253,11 @@ def ask_ansible(hosts, chosen, scratch):
         return {}
     if len(groups := in_order(chosen)) > 1:
         return {slug: found for group in groups for slug, found in ask_ansible(hosts, group, scratch).items()}
-    workers = 1 if chosen[0].raw.get("alone") else WORKERS
+    alone = chosen[0].raw.get("alone")
+    if alone and len(chosen) > 1:
+        # All runs of one before the next, as for deploy: it finds what the one before it left.
+        return {slug: found for case in chosen for slug, found in ask_ansible(hosts, [case], scratch).items()}
+    workers = 1 if alone else WORKERS
     venv = Path(sys.executable).parent
     hosts.prepare("ansible", chosen)
     words = {case.slug: case.write(scratch / "ansible" / case.slug, hosts.inventory["ansible"]) for case in chosen}

@@ -1,6 +1,7 @@
 //! What the command modules have in common: `creates` and `removes`, running, and the return values.
 
 use super::{clock, words};
+use crate::machine::files::Foreseen;
 use crate::machine::{Command, Machine, MachineError, Output};
 use crate::modules::{ModuleError, Outcome, Status};
 use serde_json::Value;
@@ -37,6 +38,12 @@ pub fn run(wanted: &Wanted, machine: &mut Machine) -> Result<Outcome, ModuleErro
         return Ok(outcome);
     }
     let command = Command { argv: wanted.argv.clone(), chdir, stdin: wanted.stdin.clone(), ..Command::default() };
+    let decided = wanted.creates.is_some() || wanted.removes.is_some();
+    if machine.predicted() && decided && !wanted.probe && !wanted.reads {
+        machine.foresee_command(&command);
+        foresee_paths(wanted, command.chdir.as_deref(), machine)?;
+        return Ok(would_run(wanted));
+    }
     let start = SystemTime::now();
     let result = match machine.predicted() && wanted.probe {
         true => machine.probe(&command),
@@ -81,6 +88,30 @@ pub fn run(wanted: &Wanted, machine: &mut Machine) -> Result<Outcome, ModuleErro
     }
 }
 
+/// In a check: nobody knows what is behind the command at the paths that it creates or removes.
+fn foresee_paths(wanted: &Wanted, chdir: Option<&str>, machine: &mut Machine) -> Result<(), ModuleError> {
+    for pattern in [&wanted.creates, &wanted.removes].into_iter().flatten() {
+        if pattern.contains(['*', '?', '[']) {
+            continue;
+        }
+        let path = place(pattern, chdir, machine);
+        let why = format!("what becomes of {} is known when the command has been run", path.display());
+        machine.foresee_file(&path, Foreseen::Unknown(why))?;
+    }
+    Ok(())
+}
+
+/// In a check: `creates` or `removes` say that it would run; what it would say, nobody knows.
+fn would_run(wanted: &Wanted) -> Outcome {
+    let why = "Command would have run if not in check mode".to_string();
+    let mut outcome = Outcome { msg: Some(why), ..Outcome::ok() }.with("cmd", wanted.shown.clone());
+    outcome.unknown_fields = OUTPUT.iter().map(|name| (*name).to_string()).collect();
+    outcome
+}
+
+/// What only the command itself says.
+const OUTPUT: [&str; 8] = ["rc", "stdout", "stdout_lines", "stderr", "stderr_lines", "start", "end", "delta"];
+
 /// The outcome of a command that could not be started.
 fn not_started(why: String) -> Outcome {
     Outcome { status: Status::Failed, msg: Some(why), ..Outcome::default() }
@@ -107,16 +138,17 @@ fn unneeded(wanted: &Wanted, chdir: Option<&str>, machine: &Machine) -> Result<O
             .with("stderr", "")
             .with("stderr_lines", Vec::<Value>::new())
     };
+    let did = if machine.predicted() { "Would" } else { "Did" };
     if let Some(pattern) = &wanted.creates
         && any_exists(pattern, chdir, machine)?
     {
-        let why = format!("Did not run command since '{pattern}' exists");
+        let why = format!("{did} not run command since '{pattern}' exists");
         return Ok(Some(done(why, format!("skipped, since {pattern} exists"))));
     }
     if let Some(pattern) = &wanted.removes
         && !any_exists(pattern, chdir, machine)?
     {
-        let why = format!("Did not run command since '{pattern}' does not exist");
+        let why = format!("{did} not run command since '{pattern}' does not exist");
         return Ok(Some(done(why, format!("skipped, since {pattern} does not exist"))));
     }
     Ok(None)
@@ -186,10 +218,16 @@ pub fn home(machine: &Machine, user: Option<&str>) -> Option<String> {
 
 /// Whether anything matches a pattern of `creates` or `removes`.
 fn any_exists(pattern: &str, chdir: Option<&str>, machine: &Machine) -> Result<bool, ModuleError> {
+    Ok(!glob(machine, &place(pattern, chdir, machine))?.is_empty())
+}
+
+/// Where a path of `creates` or `removes` is: relative ones lie where the command runs.
+fn place(pattern: &str, chdir: Option<&str>, machine: &Machine) -> PathBuf {
     let expanded = words::expand(pattern, |_| None, |user| home(machine, user));
-    let path = Path::new(chdir.unwrap_or("/")).join(&expanded);
-    let path = if chdir.is_none() && !expanded.starts_with('/') { PathBuf::from(&expanded) } else { path };
-    Ok(!glob(machine, &path)?.is_empty())
+    match chdir {
+        Some(chdir) => Path::new(chdir).join(&expanded),
+        None => PathBuf::from(&expanded),
+    }
 }
 
 /// What matches a shell pattern of paths, as Python's `glob` finds it.

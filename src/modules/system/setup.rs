@@ -40,13 +40,13 @@ crate::arguments! {
 
 /// Groups of facts in Ansible's names.
 const GROUPS: [(&str, &[&str]); 3] = [
-    ("hardware", &["cpu", "memory", "devices", "mounts", "dmi", "uptime"]),
-    ("network", &["interfaces"]),
+    ("hardware", &["cpu", "memory", "devices", "mounts", "dmi", "uptime", "lvm"]),
+    ("network", &["interfaces", "initiators"]),
     ("virtual", &["virtual"]),
 ];
 
 /// Parts that are gathered even when nothing else is wanted.
-const MINIMUM: [&str; 15] = [
+const MINIMUM: [&str; 17] = [
     "platform",
     "distribution",
     "date_time",
@@ -62,6 +62,8 @@ const MINIMUM: [&str; 15] = [
     "apparmor",
     "fips",
     "ssh",
+    "capabilities",
+    "systemd",
 ];
 
 fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>) -> Result<Outcome, ModuleError> {
@@ -145,14 +147,8 @@ fn parts(subset: &[String]) -> Result<Vec<&'static str>, String> {
 fn single(name: &str) -> Option<&'static str> {
     Some(match name {
         "distribution" | "distribution_version" | "os_family" => "distribution",
-        "platform"
-        | "architecture"
-        | "machine"
-        | "hostname"
-        | "fqdn"
-        | "machine_id"
-        | "system_capabilities"
-        | "caps" => "platform",
+        "platform" | "architecture" | "machine" | "hostname" | "fqdn" | "machine_id" => "platform",
+        "system_capabilities" | "caps" => "capabilities",
         "date_time" => "date_time",
         "env" => "env",
         "user" | "user_id" => "user",
@@ -172,14 +168,20 @@ fn single(name: &str) -> Option<&'static str> {
         "devices" => "devices",
         "dmi" | "product_name" | "bios_version" => "dmi",
         "uptime" | "uptime_seconds" => "uptime",
-        "interfaces" | "default_ipv4" | "default_ipv6" | "all_ipv4_addresses" | "all_ipv6_addresses" | "dns" => {
-            "interfaces"
-        }
+        "interfaces"
+        | "default_ipv4"
+        | "default_ipv6"
+        | "all_ipv4_addresses"
+        | "all_ipv6_addresses"
+        | "locally_reachable_ips"
+        | "dns" => "interfaces",
         "virtualization_type" | "virtualization_role" => "virtual",
         // Names that Ansible knows and that have nothing to say on a usual host.
         "chroot" | "is_chroot" => "platform",
         "loadavg" => "uptime",
-        "fibre_channel_wwn" | "iscsi" | "nvme" | "systemd" => "cmdline",
+        "fibre_channel_wwn" | "iscsi" | "nvme" => "initiators",
+        "systemd" => "systemd",
+        "lvm" => "lvm",
         _ => return None,
     })
 }

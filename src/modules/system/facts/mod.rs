@@ -4,6 +4,7 @@ mod hardware;
 mod local;
 mod network;
 mod platform;
+mod rare;
 mod virtualization;
 
 use crate::machine::Machine;
@@ -51,6 +52,10 @@ pub fn gather(machine: &Machine, parts: &[&str], fact_path: &str) -> Gathered {
             "mounts" => hardware::mounts(&mut gathered),
             "dmi" => hardware::dmi(&mut gathered),
             "uptime" => hardware::uptime(&mut gathered),
+            "initiators" => rare::initiators(&mut gathered),
+            "lvm" => rare::lvm(machine, &mut gathered),
+            "capabilities" => rare::capabilities(machine, &mut gathered),
+            "systemd" => rare::systemd(machine, &mut gathered),
             "interfaces" => network::interfaces(&mut gathered),
             "virtual" => virtualization::virtualization(&mut gathered),
             _ => {}

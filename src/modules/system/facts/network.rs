@@ -80,7 +80,60 @@ pub fn interfaces(gathered: &mut Gathered) {
     gathered.add("all_ipv6_addresses", all6);
     gathered.add("default_ipv4", default4(&v4));
     gathered.add("default_ipv6", default6(&v6));
+    gathered.add("locally_reachable_ips", reachable());
     gathered.add("dns", dns(&read("/etc/resolv.conf").unwrap_or_default()));
+}
+
+/// Addresses and networks that are the host's own: what `ip route show table local` calls `local`.
+fn reachable() -> Value {
+    let v4 = reachable4(&read("/proc/net/fib_trie").unwrap_or_default());
+    let v6 = reachable6(&read("/proc/net/ipv6_route").unwrap_or_default());
+    json!({"ipv4": v4, "ipv6": v6})
+}
+
+fn reachable4(trie: &str) -> Vec<String> {
+    let mut found: Vec<(Ipv4Addr, u32)> = Vec::new();
+    let mut address = None;
+    for line in trie.lines().map(str::trim) {
+        if let Some(leaf) = line.strip_prefix("|-- ") {
+            address = leaf.parse::<Ipv4Addr>().ok();
+        } else if let Some(prefix) = line.strip_suffix(" host LOCAL")
+            && let (Some(address), Ok(prefix)) = (address, prefix.trim_start_matches('/').parse())
+            && !found.contains(&(address, prefix))
+        {
+            found.push((address, prefix));
+        }
+    }
+    found.sort();
+    let shown = |(address, prefix): (Ipv4Addr, u32)| match prefix {
+        32 => address.to_string(),
+        prefix => format!("{address}/{prefix}"),
+    };
+    found.into_iter().map(shown).collect()
+}
+
+/// Lines of 32 digits of the destination, its length, …, flags, device.
+fn reachable6(routes: &str) -> Vec<String> {
+    const LOCAL: u32 = 0x8000_0000;
+    let mut found: Vec<String> = Vec::new();
+    for line in routes.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [address, length, .., flags, _] = words.as_slice() else { continue };
+        let Ok(flags) = u32::from_str_radix(flags, 16) else { continue };
+        let Ok(bits) = u128::from_str_radix(address, 16) else { continue };
+        // Anycast addresses are of another kind.
+        if flags & LOCAL == 0 || flags & 0x0010_0000 != 0 {
+            continue;
+        }
+        let address = match *length {
+            "80" => Ipv6Addr::from(bits).to_string(),
+            length => format!("{}/{}", Ipv6Addr::from(bits), u8::from_str_radix(length, 16).unwrap_or(128)),
+        };
+        if !found.contains(&address) {
+            found.push(address);
+        }
+    }
+    found
 }
 
 fn link_type(base: &str, number: Option<&str>) -> &'static str {
@@ -306,6 +359,22 @@ mod tests {
                             {zero} 00 {zero} 00 {zero} ffffffff 00000001 00000000 00200200 lo\n"
         );
         assert_eq!(route6(&text).unwrap().0, "eth0");
+    }
+
+    #[test]
+    fn own_addresses_are_reachable() {
+        let trie = "Local:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n     +-- 127.0.0.0/8 2 0 2\n\
+            \x20       |-- 127.0.0.0\n           /8 host LOCAL\n        |-- 127.0.0.1\n           /32 host LOCAL\n\
+            \x20       |-- 127.255.255.255\n           /32 link BROADCAST\n     |-- 10.0.0.5\n        /32 host LOCAL\n";
+        assert_eq!(reachable4(trie), ["10.0.0.5", "127.0.0.0/8", "127.0.0.1"]);
+        let zero = "0".repeat(32);
+        let routes = format!(
+            "{one} 80 {zero} 00 {zero} 00000000 00000003 00000000 80200001       lo\n\
+             fe80000000000000000000000000000a 80 {zero} 00 {zero} 00000000 00000002 00000000 80200001     eth0\n\
+             fe800000000000000000000000000000 40 {zero} 00 {zero} 00000100 00000001 00000000 00000001     eth0\n",
+            one = format!("{}1", "0".repeat(31)),
+        );
+        assert_eq!(reachable6(&routes), ["::1", "fe80::a"]);
     }
 
     #[test]
