@@ -273,6 +273,14 @@ pub(super) fn printable(value: &Value) -> Result<Value, Error> {
     rebuild(value, For::Printing, 0)
 }
 
+/// The same for JSON and YAML.
+pub(super) fn writable(value: &Value) -> Result<Value, Error> {
+    if is_plain(value, 0) {
+        return Ok(value.clone());
+    }
+    rebuild(value, For::Writing, 0)
+}
+
 /// The text of a value, as Python prints it.
 pub(super) fn printed(value: &Value) -> Result<String, Error> {
     Ok(super::py::printed(&printable(value)?))
@@ -287,6 +295,8 @@ enum For {
     Items,
     /// Text: ranges and bytes stay what they are.
     Printing,
+    /// JSON or YAML, whose writers say what they cannot write.
+    Writing,
 }
 
 fn is_plain(value: &Value, depth: usize) -> bool {
@@ -322,7 +332,7 @@ fn rebuild(value: &Value, purpose: For, depth: usize) -> Result<Value, Error> {
         }
         ValueKind::Undefined => Err(Error::from(ErrorKind::UndefinedError)),
         ValueKind::Invalid => Err(error_in(value)),
-        ValueKind::Seq if purpose == For::Printing && super::range::text(value).is_some() => Ok(value.clone()),
+        ValueKind::Seq if purpose == For::Printing && super::py::own_text(value).is_some() => Ok(value.clone()),
         ValueKind::Seq | ValueKind::Iterable => {
             let mut items = Vec::new();
             for item in value.try_iter()? {
@@ -356,10 +366,14 @@ fn rebuild(value: &Value, purpose: For, depth: usize) -> Result<Value, Error> {
             if super::is_omit(value) {
                 return Ok(value.clone());
             }
-            if super::time::repr(value).is_some() {
+            if super::time::is_moment(value) {
                 return Ok(value.clone());
             }
-            if value.downcast_object_ref::<super::time::TimeDelta>().is_some() {
+            let printed = matches!(purpose, For::Printing | For::Writing);
+            if printed && super::time::type_name(value).is_some() {
+                return Ok(value.clone());
+            }
+            if super::time::is_difference(value) {
                 return Ok(Value::from(value.to_string()));
             }
             Err(Error::new(

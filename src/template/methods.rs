@@ -426,6 +426,9 @@ fn format_spec(value: &Value, spec: &str) -> Result<String, Error> {
     if spec.is_empty() {
         return Ok(super::py::str(value));
     }
+    if let Some(text) = super::time::formatted(value, spec) {
+        return Ok(text);
+    }
     let chars: Vec<char> = spec.chars().collect();
     let mut at = 0;
     let peek = |at: usize| chars.get(at).copied();

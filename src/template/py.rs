@@ -30,6 +30,11 @@ pub(super) fn repr(value: &Value) -> String {
     out
 }
 
+/// The text of a sequence that Python does not print as a list or tuple.
+pub(super) fn own_text(value: &Value) -> Option<String> {
+    super::range::text(value).or_else(|| super::time::named(value))
+}
+
 /// A float as Python prints it.
 pub(super) fn float(f: f64) -> String {
     if f.is_nan() {
@@ -74,7 +79,7 @@ fn write(value: &Value, out: &mut String, depth: usize) {
             out.push('\'');
         }
         ValueKind::Seq | ValueKind::Iterable => {
-            if let Some(text) = super::range::text(value) {
+            if let Some(text) = own_text(value) {
                 out.push_str(&text);
                 return;
             }
@@ -159,19 +164,9 @@ pub(super) fn type_name(value: &Value) -> &'static str {
         ValueKind::Bytes => "bytes",
         ValueKind::Seq if value.is_tuple() => "tuple",
         ValueKind::Seq if super::range::text(value).is_some() => "range",
-        ValueKind::Seq | ValueKind::Iterable => "list",
+        ValueKind::Seq | ValueKind::Iterable => super::time::type_name(value).unwrap_or("list"),
         ValueKind::Map => "dict",
-        _ => {
-            if value.as_object().is_some_and(|o| o.downcast_ref::<super::time::DateTime>().is_some()) {
-                "datetime"
-            } else if value.as_object().is_some_and(|o| o.downcast_ref::<super::time::Date>().is_some()) {
-                "date"
-            } else if value.as_object().is_some_and(|o| o.downcast_ref::<super::time::TimeDelta>().is_some()) {
-                "timedelta"
-            } else {
-                "object"
-            }
-        }
+        _ => super::time::type_name(value).unwrap_or("object"),
     }
 }
 

@@ -6,7 +6,7 @@ use minijinja::value::{Tuple, Value, ValueKind};
 use minijinja::{Error, State};
 
 use crate::template::args::{Args, R, fail, is_list, items, pairs};
-use crate::template::py;
+use crate::template::{py, time};
 
 /// An attribute or item of something; undefined of what is undefined.
 pub(super) fn get(_: &mut State<'_, '_>, args: &Args) -> R {
@@ -190,6 +190,9 @@ pub(crate) fn compare(a: &Value, b: &Value) -> Result<Ordering, Error> {
         return Ok(a.len().cmp(&b.len()));
     }
     if a.kind() == ValueKind::Plain && b.kind() == ValueKind::Plain {
+        if let Some(why) = time::incomparable(a, b) {
+            return Err(why);
+        }
         return Ok(a.cmp(b));
     }
     Err(fail(format!("'<' not supported between instances of '{}' and '{}'", py::type_name(a), py::type_name(b))))

@@ -88,6 +88,10 @@ fn write(value: &Value, style: &Style, depth: usize, out: &mut String) -> Result
         }
         ValueKind::Undefined => return Err(Error::from(minijinja::ErrorKind::UndefinedError)),
         ValueKind::Bytes => quote(&py::str(value), style.ascii, out),
+        ValueKind::Plain if time::type_name(value).is_some() && !time::is_moment(value) => {
+            let name = py::type_name(value);
+            return Err(fail(format!("an object of type '{name}' is not JSON serializable")));
+        }
         _ => quote(&time::iso(value).unwrap_or_else(|| value.to_string()), style.ascii, out),
     }
     Ok(())
@@ -154,12 +158,12 @@ fn style(args: &Args, mut style: Style) -> Result<Style, Error> {
 }
 
 pub(super) fn to_json(args: &Args) -> R {
-    let value = lazy::finalize(&args.value(), false)?;
+    let value = lazy::writable(&args.value())?;
     dumps(&value, &style(args, Style::default())?).map(Value::from)
 }
 
 pub(super) fn to_nice_json(args: &Args) -> R {
-    let value = lazy::finalize(&args.value(), false)?;
+    let value = lazy::writable(&args.value())?;
     let nice = Style { indent: Some("    ".to_owned()), sort: true, item: ",".to_owned(), ..Style::default() };
     let mut style = style(args, nice)?;
     if let Some(n) = args.int(1, "indent")?.and_then(|n| usize::try_from(n).ok()) {
@@ -171,7 +175,7 @@ pub(super) fn to_nice_json(args: &Args) -> R {
 
 /// Jinja's own: safe inside HTML.
 pub(super) fn tojson(args: &Args) -> R {
-    let value = lazy::finalize(&args.value(), false)?;
+    let value = lazy::writable(&args.value())?;
     let indent = args.int(1, "indent")?.map(|n| " ".repeat(usize::try_from(n).unwrap_or(0).min(100)));
     let item = if indent.is_some() { "," } else { ", " }.to_owned();
     let text = dumps(&value, &Style { indent, sort: true, item, ..Style::default() })?;

@@ -1,9 +1,9 @@
 //! Numbers.
 
-use minijinja::Error;
-use minijinja::value::{Value, ValueKind};
+use minijinja::value::{Tuple, Value, ValueKind};
+use minijinja::{Error, ErrorKind};
 
-use crate::template::args::{Args, R, boolean, fail, to_float};
+use crate::template::args::{Args, R, boolean, fail, is_list, items, to_float};
 use crate::template::{py, time};
 
 fn numeric(value: &Value) -> Option<Value> {
@@ -40,15 +40,37 @@ fn ints(a: &Value, b: &Value) -> Option<(i128, i128)> {
     }
 }
 
-/// `a + b` of numbers, text and lists.
+/// The two sides of an operator, neither of which may be undefined.
+fn sides(args: &Args) -> Result<(Value, Value), Error> {
+    match args.has_undefined() {
+        true => Err(Error::from(ErrorKind::UndefinedError)),
+        false => Ok((args.value(), args.need(1, "right")?)),
+    }
+}
+
+/// `a + b` in a template.
+pub(super) fn plus(args: &Args) -> R {
+    let (a, b) = sides(args)?;
+    add(&a, &b)
+}
+
+/// `a + b` of numbers, text, lists, and of times and their differences.
 pub(super) fn add(a: &Value, b: &Value) -> R {
     if let (Some(a), Some(b)) = (a.as_str(), b.as_str()) {
         return Ok(Value::from(format!("{a}{b}")));
     }
-    if crate::template::args::is_list(a) && crate::template::args::is_list(b) {
-        let mut list = crate::template::args::items(a, "+")?;
-        list.extend(crate::template::args::items(b, "+")?);
-        return Ok(Value::from(list));
+    if is_list(a) && is_list(b) && a.is_tuple() == b.is_tuple() {
+        let tuple = a.is_tuple();
+        let mut list = items(a, "+")?;
+        list.extend(items(b, "+")?);
+        return Ok(if tuple { Value::from(Tuple::from(list)) } else { Value::from(list) });
+    }
+    if let Some(later) = time::add(a, b) {
+        return later;
+    }
+    if is_list(a) || a.as_str().is_some() {
+        let (name, other) = (py::type_name(a), py::type_name(b));
+        return Err(fail(format!("can only concatenate {name} (not \"{other}\") to {name}")));
     }
     let (a, b) = both(a, b, "+")?;
     if let Some(sum) = ints(&a, &b).and_then(|(a, b)| a.checked_add(b)) {
@@ -59,9 +81,9 @@ pub(super) fn add(a: &Value, b: &Value) -> R {
 
 /// `a - b` of numbers and times.
 pub(super) fn subtract(args: &Args) -> R {
-    let (a, b) = (args.value(), args.need(1, "right")?);
+    let (a, b) = sides(args)?;
     if let Some(difference) = time::subtract(&a, &b) {
-        return Ok(difference);
+        return difference;
     }
     let (a, b) = both(&a, &b, "-")?;
     if let Some(rest) = ints(&a, &b).and_then(|(a, b)| a.checked_sub(b)) {
@@ -72,7 +94,7 @@ pub(super) fn subtract(args: &Args) -> R {
 
 /// `a % b`: the rest of numbers, or text with its values filled in.
 pub(super) fn modulo(args: &Args) -> R {
-    let (a, b) = (args.value(), args.need(1, "right")?);
+    let (a, b) = sides(args)?;
     if let Some(text) = a.as_str() {
         return super::text::percent(text, &b);
     }
@@ -134,6 +156,9 @@ pub(super) fn float(args: &Args) -> R {
 
 pub(super) fn abs(args: &Args) -> R {
     let value = args.value();
+    if let Some(difference) = time::length(&value) {
+        return Ok(difference);
+    }
     let number = numeric(&value).ok_or_else(|| fail(format!("abs: bad operand type '{}'", py::type_name(&value))))?;
     if number.is_integer()
         && let Ok(n) = i128::try_from(number.clone())

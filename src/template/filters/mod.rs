@@ -86,8 +86,9 @@ static CORE: &[Entry] = &[
     stateful_accepting("__get", items::get),
     stateful_accepting("__call", items::call_method),
     accepting("__method", items::method),
-    plain("__mod", math::modulo),
-    plain("__sub", math::subtract),
+    accepting("__mod", math::modulo),
+    accepting("__sub", math::subtract),
+    accepting("__add", math::plus),
     plain("__concat", text::concat),
     // Undefined values and types.
     accepting("default", items::default),

@@ -173,7 +173,10 @@ impl Writer<'_> {
             ValueKind::String => self.text(value.as_str().unwrap_or_default(), indent, key),
             ValueKind::Undefined => return Err(Error::from(minijinja::ErrorKind::UndefinedError)),
             // Dates are the words that are read as dates again.
-            ValueKind::Plain if time::iso(value).is_some() => self.out.push_str(&value.to_string()),
+            ValueKind::Plain if time::is_date_or_both(value) => self.out.push_str(&value.to_string()),
+            _ if time::type_name(value).is_some() => {
+                return Err(fail(format!("to_yaml: cannot represent an object of type '{}'", py::type_name(value))));
+            }
             _ => self.text(&value.to_string(), indent, key),
         }
         Ok(())
@@ -326,7 +329,7 @@ fn dump(args: &Args, mut style: Style) -> R {
             other => return Err(fail(format!("{}: the argument '{other}' is not supported", args.name()))),
         }
     }
-    let value = lazy::finalize(&args.value(), false)?;
+    let value = lazy::writable(&args.value())?;
     let mut writer = Writer { style: &style, out: String::new(), in_flow: false };
     if style.explicit_start {
         writer.out.push_str("---\n");

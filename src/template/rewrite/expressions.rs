@@ -346,6 +346,8 @@ impl Writer<'_> {
             BinOpKind::Rem => return self.as_filter(b, "|__mod("),
             BinOpKind::Concat => return self.as_filter(b, "|__concat("),
             BinOpKind::Sub => return self.as_filter(b, "|__sub("),
+            // The engine adds no dates.
+            BinOpKind::Add if may_be_date(&b.left) && may_be_date(&b.right) => return self.as_filter(b, "|__add("),
             BinOpKind::In => return self.comparison(&b.left, CompareOpKind::In, &b.right),
             BinOpKind::Lt => return self.comparison(&b.left, CompareOpKind::Lt, &b.right),
             BinOpKind::Lte => return self.comparison(&b.left, CompareOpKind::Lte, &b.right),
@@ -544,7 +546,25 @@ fn is_postfix(expr: &Expr<'_>) -> bool {
 fn is_filtered(expr: &Expr<'_>) -> bool {
     match expr {
         Expr::Filter(f) => f.expr.is_some(),
+        Expr::BinOp(b) if matches!(b.op, BinOpKind::Add) => may_be_date(expr),
         Expr::BinOp(b) => matches!(b.op, BinOpKind::Rem | BinOpKind::Concat | BinOpKind::Sub),
+        _ => false,
+    }
+}
+
+/// Whether an expression may be a date or a difference of dates: a literal is none, nor is what has one added.
+fn may_be_date(expr: &Expr<'_>) -> bool {
+    match expr {
+        Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) | Expr::Call(_) | Expr::IfExpr(_) => true,
+        Expr::Filter(f) => !matches!(
+            f.name,
+            "list" | "string" | "int" | "float" | "join" | "length" | "sort" | "map" | "select" | "reject"
+        ),
+        Expr::BinOp(b) => match b.op {
+            BinOpKind::Add | BinOpKind::Sub => may_be_date(&b.left) && may_be_date(&b.right),
+            BinOpKind::ScAnd | BinOpKind::ScOr => true,
+            _ => false,
+        },
         _ => false,
     }
 }
