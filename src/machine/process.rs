@@ -213,9 +213,9 @@ mod tests {
     #[test]
     fn a_daemon_that_keeps_the_pipe_open_is_not_waited_for() {
         let started = Instant::now();
-        let output = run(&sh("sleep 5 & echo started"), &BTreeMap::new(), None, None).unwrap();
+        let output = run(&sh("sleep 60 & echo started"), &BTreeMap::new(), None, None).unwrap();
         assert_eq!(output.stdout_text(), "started\n");
-        assert!(started.elapsed() < Duration::from_secs(3));
+        assert!(started.elapsed() < Duration::from_secs(50));
     }
 
     #[test]

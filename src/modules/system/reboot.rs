@@ -397,7 +397,7 @@ mod controller {
                 let wait = Wait { host: &host, arguments: &Map::new(), before: "", connect: None };
                 let began = Instant::now();
                 let why = runtime.block_on(wait.until(Duration::from_millis(700), wanted)).unwrap_err();
-                assert!(began.elapsed() < Duration::from_secs(5) && why.contains(told), "{why}");
+                assert!(began.elapsed() < Duration::from_secs(60) && why.contains(told), "{why}");
                 assert_eq!(host.hung_up.into_inner(), hung_up);
             }
         }
