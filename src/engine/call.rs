@@ -11,7 +11,7 @@ use crate::modules::scalars::Flag;
 use crate::modules::{self, Module};
 use crate::playbook::{Keywords, Task};
 use crate::source::{Diag, Node};
-use crate::template::{Evaluated, Layer, Scope, TemplateError, UnknownTouch, Value, display};
+use crate::template::{Evaluated, Layer, Scope, TemplateError, UnknownTouch, Value, display, is_omit};
 use std::sync::Arc;
 
 /// A task on its way to a host.
@@ -220,20 +220,38 @@ impl Call {
         }
     }
 
-    /// The number that a keyword is given.
-    pub async fn number(&self, node: &Node, keyword: &str) -> Result<f64, Trouble> {
-        let written = display(&self.known(node).await?);
-        let number = written.trim().parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
-        number.ok_or_else(|| Diag::error(format!("{keyword}: `{written}` is no number")).at(&node.span).into())
+    /// A keyword's innermost value that is not `omit`, with where it is written.
+    async fn keyword(&self, of: impl Fn(&Keywords) -> Option<&Node>) -> Result<Option<(&Node, Value)>, Trouble> {
+        for node in self.frame.values(&self.task.keywords, of) {
+            let value = self.known(node).await?;
+            if !is_omit(&value) {
+                return Ok(Some((node, value)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The number that a keyword of the task alone is given; nothing where it is not said, or `omit`.
+    pub async fn number(&self, node: Option<&Node>, keyword: &str) -> Result<Option<f64>, Trouble> {
+        let Some(node) = node else { return Ok(None) };
+        let value = self.known(node).await?;
+        if is_omit(&value) {
+            return Ok(None);
+        }
+        number_of(node, &value, keyword).map(Some)
+    }
+
+    /// A keyword that is a number; nothing where nobody says it.
+    pub async fn limit(&self, of: impl Fn(&Keywords) -> Option<&Node>, keyword: &str) -> Result<Option<f64>, Trouble> {
+        match self.keyword(of).await? {
+            Some((node, value)) => number_of(node, &value, keyword).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// A keyword that is a boolean; nothing where nobody says it.
     pub async fn flag(&self, of: impl Fn(&Keywords) -> Option<&Node>) -> Result<Option<bool>, Trouble> {
-        let Some(node) = self.frame.keyword(&self.task.keywords, of) else { return Ok(None) };
-        if let Some(literal) = node.as_bool() {
-            return Ok(Some(literal));
-        }
-        let value = self.known(node).await?;
+        let Some((node, value)) = self.keyword(of).await? else { return Ok(None) };
         let json = crate::template::to_json(&value);
         match Flag::parse(&json) {
             Some(flag) => Ok(Some(flag)),
@@ -244,10 +262,7 @@ impl Call {
 
     /// A keyword that is text; nothing where nobody says it.
     pub async fn text(&self, of: impl Fn(&Keywords) -> Option<&Node>) -> Result<Option<String>, Trouble> {
-        match self.frame.keyword(&self.task.keywords, of) {
-            None => Ok(None),
-            Some(node) => self.known(node).await.map(|value| Some(display(&value))),
-        }
+        Ok(self.keyword(of).await?.map(|(_, value)| display(&value)))
     }
 
     /// A variable, templated; nothing where it is not defined.
@@ -281,4 +296,11 @@ impl Call {
 /// What was touched, in words.
 pub fn touched(touches: &[UnknownTouch]) -> String {
     touches.iter().map(|touch| format!("`{}` ({})", touch.path, touch.reason)).collect::<Vec<_>>().join(", ")
+}
+
+/// A number that is not negative.
+fn number_of(node: &Node, value: &Value, keyword: &str) -> Result<f64, Trouble> {
+    let written = display(value);
+    let number = written.trim().parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| Diag::error(format!("{keyword}: `{written}` is no number")).at(&node.span).into())
 }

@@ -376,7 +376,7 @@ fn register(call: &Call, finished: &Finished, stamp: &super::host::Stamp) {
         unknown::remember(call, &name, finished);
         call.on.host.set(stamp, Kind::Assigned, &name, Raw::Value(finished.value.clone()));
     }
-    let delegated = call.frame.keyword(&call.task.keywords, |k| k.delegate_facts.as_ref()).and_then(Node::as_bool);
+    let delegated = literal(call, |k| k.delegate_facts.as_ref());
     if !finished.facts.is_empty() && finished.status != TaskStatus::Failed {
         let host = facts_of(call, finished, delegated);
         host.set_facts(stamp, &finished.facts);
@@ -479,13 +479,17 @@ fn share(call: &Call) {
 }
 
 fn literal(call: &Call, of: impl Fn(&crate::playbook::Keywords) -> Option<&Node>) -> Option<bool> {
-    let node = call.frame.keyword(&call.task.keywords, of)?;
-    if let Some(literal) = node.as_bool() {
-        return Some(literal);
+    for node in call.frame.values(&call.task.keywords, of) {
+        if let Some(literal) = node.as_bool() {
+            return Some(literal);
+        }
+        let scope = call.scope();
+        let evaluated = scope.templar().template_node(node, &scope).ok()?;
+        if !crate::template::is_omit(&evaluated.value) {
+            return crate::modules::scalars::Flag::parse(&crate::template::to_json(&evaluated.value));
+        }
     }
-    let scope = call.scope();
-    let evaluated = scope.templar().template_node(node, &scope).ok()?;
-    crate::modules::scalars::Flag::parse(&crate::template::to_json(&evaluated.value))
+    None
 }
 
 fn ignores(call: &Call, of: impl Fn(&crate::playbook::Keywords) -> Option<&Node>) -> bool {

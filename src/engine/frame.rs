@@ -35,7 +35,16 @@ impl Frame {
 
     /// The innermost value of a keyword, asking `own` first.
     pub fn keyword<'a>(&'a self, own: &'a Keywords, of: impl Fn(&'a Keywords) -> Option<&'a Node>) -> Option<&'a Node> {
-        of(own).or_else(|| self.keywords.iter().rev().find_map(|keywords| of(keywords)))
+        self.values(own, of).next()
+    }
+
+    /// All that is said of a keyword, `own` first and then from the inside out: what comes out as `omit` was not said.
+    pub fn values<'a>(
+        &'a self,
+        own: &'a Keywords,
+        of: impl Fn(&'a Keywords) -> Option<&'a Node>,
+    ) -> impl Iterator<Item = &'a Node> {
+        std::iter::once(own).chain(self.keywords.iter().rev().map(|keywords| &**keywords)).filter_map(of)
     }
 
     /// All values of a keyword that adds up (`tags`, `when`, `environment`), outermost first.

@@ -348,7 +348,7 @@ async fn send_all(walker: &Walker, mut under: Under, items: Vec<Item>, ahead: bo
 async fn one_by_one(walker: &Walker, mut under: Under, items: Vec<Item>) -> Result<Finished, Trouble> {
     let call = under.call.clone();
     let pause = match &call.task.loop_control.pause {
-        Some(node) => call.number(node, "pause").await?,
+        Some(node) => call.number(Some(node), "pause").await?.unwrap_or(0.0),
         None => 0.0,
     };
     let break_when: Vec<&Node> = call.task.loop_control.break_when.iter().collect();

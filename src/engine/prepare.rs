@@ -14,7 +14,7 @@ use crate::modules::{self, FreeForm, Outcome, Reach};
 use crate::playbook::{as_written, wrong_value};
 use crate::secret::Secret;
 use crate::source::{Diag, Node};
-use crate::template::{Value, display, from_json, to_json};
+use crate::template::{Value, display, from_json, is_omit, to_json};
 use crate::wire::{Become, BecomeMethod, Detach, OnFailure, TaskRequest};
 use serde_json::Map;
 use std::collections::BTreeMap;
@@ -46,10 +46,7 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
         }
         Err(outcome) => return Ok(Prepared::Done(outcome)),
     }
-    let timeout = match call.frame.keyword(&call.task.keywords, |k| k.timeout.as_ref()) {
-        Some(node) => call.number(node, "timeout").await? as u64,
-        None => 0,
-    };
+    let timeout = call.limit(|k| k.timeout.as_ref(), "timeout").await?.unwrap_or(0.0) as u64;
     let (timeout, detach) = left_running(call, module, timeout).await?;
     if module.reach == Reach::Control {
         if let Some(why) = doubt {
@@ -127,14 +124,8 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
 
 /// `async`: with a poll interval the task is waited for, up to its limit; with `poll: 0` it is left running.
 async fn left_running(call: &Call, module: &modules::Module, timeout: u64) -> Result<(u64, Option<Detach>), Trouble> {
-    let limit = match &call.task.async_ {
-        Some(node) => call.number(node, "async").await? as u64,
-        None => 0,
-    };
-    let poll = match &call.task.poll {
-        Some(node) => call.number(node, "poll").await?,
-        None => 15.0,
-    };
+    let limit = call.number(call.task.async_.as_ref(), "async").await?.unwrap_or(0.0) as u64;
+    let poll = call.number(call.task.poll.as_ref(), "poll").await?.unwrap_or(15.0);
     match limit {
         0 => Ok((timeout, None)),
         _ if poll > 0.0 => Ok((if timeout == 0 { limit } else { limit.min(timeout) }, None)),
@@ -196,8 +187,10 @@ async fn connection_keywords(call: &Call) -> super::fleet::ConnectionKeywords {
 
 /// `delegate_to`.
 pub async fn target(call: &Call) -> Result<Option<Arc<str>>, Trouble> {
-    let text = call.text(|k| k.delegate_to.as_ref()).await?;
-    Ok(text.filter(|host| !host.is_empty() && **host != *call.on.host.name).map(Into::into))
+    match call.text(|k| k.delegate_to.as_ref()).await? {
+        Some(host) if host.is_empty() => Err(Trouble::Failed("delegate_to names no host: it is empty".into())),
+        host => Ok(host.filter(|host| **host != *call.on.host.name).map(Into::into)),
+    }
 }
 
 /// Whether a failure lets what follows go on: `ignore_errors`, `failed_when: false`.
@@ -261,7 +254,7 @@ pub async fn arguments(
             Known::Value(value) => value,
             Known::Unknown(touches) => return Ok(Known::Unknown(touches)),
         };
-        if crate::template::is_omit(&value) {
+        if is_omit(&value) {
             all.remove(&name);
             continue;
         }
@@ -343,7 +336,11 @@ fn conceal(call: &Call, name: &str, value: &Value) {
 async fn environment(call: &Call) -> Result<BTreeMap<String, String>, Trouble> {
     let mut all = BTreeMap::new();
     for node in call.frame.gathered(&call.task.keywords, |k| &k.environment) {
-        let value = to_json(&call.known(node).await?);
+        let value = call.known(node).await?;
+        if is_omit(&value) {
+            continue;
+        }
+        let value = to_json(&value);
         let maps = match value {
             serde_json::Value::Array(items) => items,
             serde_json::Value::Null => Vec::new(),
@@ -379,7 +376,10 @@ pub async fn become_user(call: &Call, target: Option<&str>) -> Result<Option<Bec
     }
     let user = match text("ansible_become_user").await? {
         Some(user) => Some(user),
-        None => call.text(|k| k.become_user.as_ref()).await?.or_else(|| options.user.clone()),
+        None => {
+            let said = call.text(|k| k.become_user.as_ref()).await?;
+            said.filter(|user| !user.is_empty()).or_else(|| options.user.clone())
+        }
     };
     let method = match text("ansible_become_method").await? {
         Some(method) => Some(method),

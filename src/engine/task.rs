@@ -238,11 +238,7 @@ impl Walker {
     /// `throttle`: so many hosts at a time, in the batch's order.
     async fn throttled(&self, call: &Call) -> Result<Flow, Trouble> {
         let this = &self.this;
-        let node = call.frame.keyword(&call.task.keywords, |k| k.throttle.as_ref());
-        let limit = match node {
-            Some(node) => call.number(node, "throttle").await? as usize,
-            None => 0,
-        };
+        let limit = call.limit(|k| k.throttle.as_ref(), "throttle").await?.unwrap_or(0.0) as usize;
         if limit == 0 {
             return self.perform(call).await;
         }
@@ -342,18 +338,10 @@ impl Walker {
     /// One item (or the whole of a task without a loop), as often as `until` asks.
     pub async fn attempts(&self, call: &Call) -> Result<Finished, Trouble> {
         let this = &self.this;
-        let mut left = if call.task.until.is_empty() && call.task.retries.is_none() {
-            0
-        } else {
-            match &call.task.retries {
-                Some(node) => call.number(node, "retries").await? as u32,
-                None => 3u32,
-            }
-        };
-        let delay = match &call.task.delay {
-            Some(node) => call.number(node, "delay").await?,
-            None => 5.0f64,
-        };
+        let retries = call.number(call.task.retries.as_ref(), "retries").await?.map(|retries| retries as u32);
+        let mut left = retries.unwrap_or(if call.task.until.is_empty() { 0 } else { 3 });
+        let counted = left > 0;
+        let delay = call.number(call.task.delay.as_ref(), "delay").await?.unwrap_or(5.0);
         let mut attempts = 0u32;
         loop {
             attempts += 1;
@@ -390,7 +378,9 @@ impl Walker {
             if left == 0 && call.task.until.is_empty() {
                 return Ok(finished);
             }
-            finish::remember(&mut finished, "attempts", attempts.into());
+            if counted {
+                finish::remember(&mut finished, "attempts", attempts.into());
+            }
             let done = finish::until(call, &finished).await?;
             if done {
                 return Ok(finished);
@@ -402,7 +392,9 @@ impl Walker {
                 }
                 finish::remember(&mut finished, "failed", true.into());
                 // Ansible counts retries here, and the first attempt is none.
-                finish::remember(&mut finished, "attempts", attempts.saturating_sub(1).max(1).into());
+                if counted {
+                    finish::remember(&mut finished, "attempts", attempts.saturating_sub(1).max(1).into());
+                }
                 let why = "the condition of `until` did not become true";
                 finished.msg = Some(finished.msg.unwrap_or_else(|| why.to_string()));
                 return Ok(finished);

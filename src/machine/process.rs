@@ -66,7 +66,9 @@ pub(crate) fn run(
         return Err(MachineError::MissingProgram { program: program.clone(), hint: String::new() });
     };
     let mut process = std::process::Command::new(&found);
-    process.arg0(program).args(arguments).envs(&merged).env("PATH", &path);
+    // What the task says of it counts for the process as it is written.
+    let own = merged.get("PATH").cloned().unwrap_or_else(|| path.clone());
+    process.arg0(program).args(arguments).envs(&merged).env("PATH", own);
     process.stdout(Stdio::piped()).stderr(Stdio::piped());
     process.stdin(if command.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
     if watch.is_some() || deadline.is_some() {

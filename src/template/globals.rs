@@ -57,6 +57,7 @@ pub(super) fn register(env: &mut Environment<'static>) {
     env.add_function("__undefined", || Value::UNDEFINED);
     env.add_function("__mutable", |value: Value| super::mutable::thaw(value, 0));
     super::own::register(env);
+    super::held::register(env);
     env.add_function("__cat", |values: Rest<Value>| cat(&values));
     env.add_function("__template", embedded);
     env.add_function("__iterable", iterable);

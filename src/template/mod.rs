@@ -12,6 +12,7 @@ mod engine;
 mod error;
 mod filters;
 mod globals;
+mod held;
 mod lazy;
 mod lookups;
 mod methods;

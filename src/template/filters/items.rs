@@ -6,7 +6,7 @@ use minijinja::value::{Tuple, Value, ValueKind};
 use minijinja::{Error, State};
 
 use crate::template::args::{Args, R, fail, is_list, items, pairs};
-use crate::template::{py, time};
+use crate::template::{held, py, time};
 
 /// An attribute or item of something; undefined of what is undefined.
 pub(super) fn get(_: &mut State<'_, '_>, args: &Args) -> R {
@@ -80,7 +80,7 @@ pub(super) fn default(args: &Args) -> R {
     let value = args.value();
     let boolean = args.flag(2, "boolean", false);
     if value.is_undefined() || (boolean && !value.is_true()) {
-        return Ok(args.get(1, "default_value").unwrap_or_else(|| Value::from("")));
+        return held::taken(args.get(1, "default_value").unwrap_or_else(|| Value::from("")));
     }
     Ok(value)
 }
@@ -104,9 +104,9 @@ pub(super) fn ternary(args: &Args) -> R {
     if value.is_none()
         && let Some(none) = args.some(3, "none_val")
     {
-        return Ok(none);
+        return held::taken(none);
     }
-    if value.is_true() { args.need(1, "true_val") } else { args.need(2, "false_val") }
+    held::taken(if value.is_true() { args.need(1, "true_val")? } else { args.need(2, "false_val")? })
 }
 
 pub(super) fn type_debug(args: &Args) -> R {

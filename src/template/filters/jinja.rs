@@ -38,3 +38,39 @@ pub(super) fn dictsort(args: &Args) -> R {
     }
     Ok(Value::from(list))
 }
+
+/// `batch(linecount, fill_with)`: rows of so many items, the last one filled up.
+pub(super) fn batch(args: &Args) -> R {
+    args.only(3, &["linecount", "fill_with"])?;
+    let (items, count) = (args.items()?, number_of(args, "linecount")?);
+    let fill = args.get(2, "fill_with").filter(|fill| !fill.is_none());
+    let rows = items.chunks(count).map(|row| {
+        let missing = fill.iter().flat_map(|fill| std::iter::repeat_n(fill, count - row.len()));
+        Value::from_iter(row.iter().chain(missing).cloned())
+    });
+    Ok(rows.collect())
+}
+
+/// `slice(slices, fill_with)`: so many columns, the first ones longer where it does not come out even.
+pub(super) fn slice(args: &Args) -> R {
+    args.only(3, &["slices", "fill_with"])?;
+    let (items, count) = (args.items()?, number_of(args, "slices")?);
+    let fill = args.get(2, "fill_with").filter(|fill| !fill.is_none());
+    let (each, longer) = (items.len() / count, items.len() % count);
+    let mut rest = items.as_slice();
+    let mut columns = Vec::with_capacity(count);
+    for column in 0..count {
+        let (own, behind) = rest.split_at(each + usize::from(column < longer));
+        rest = behind;
+        let filler = fill.iter().filter(|_| column >= longer);
+        columns.push(Value::from_iter(own.iter().chain(filler).cloned()));
+    }
+    Ok(Value::from(columns))
+}
+
+/// How many rows or columns: at most as many as a template may make.
+fn number_of(args: &Args, name: &str) -> Result<usize, minijinja::Error> {
+    let given = args.int(1, name)?.ok_or_else(|| fail(format!("{} needs `{name}`", args.name())))?;
+    let fits = usize::try_from(given).ok().filter(|count| (1..=100_000).contains(count));
+    fits.ok_or_else(|| fail(format!("{}: `{name}` is a number from 1 to 100000", args.name())))
+}

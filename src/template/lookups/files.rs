@@ -333,6 +333,25 @@ fn csv_row(line: &str, delimiter: char) -> Vec<String> {
     row
 }
 
+/// The lines that say something, each with those that go on with it: what is indented belongs to the option above it.
+fn whole_lines(content: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for line in content.lines() {
+        let said = line.trim();
+        if said.is_empty() || said.starts_with(['#', ';']) {
+            continue;
+        }
+        match lines.last_mut() {
+            Some(option) if line.starts_with([' ', '\t']) && !option.starts_with('[') => {
+                option.push('\n');
+                option.push_str(said);
+            }
+            _ => lines.push(said.to_owned()),
+        }
+    }
+    lines
+}
+
 /// `ini`: an option of a section, or of a properties file.
 pub(super) fn ini(call: &Call<'_>) -> Found {
     let mut out = Vec::new();
@@ -355,10 +374,7 @@ pub(super) fn ini(call: &Call<'_>) -> Found {
         let same = |a: &str, b: &str| if sensitive { a == b } else { a.eq_ignore_ascii_case(b) };
         let mut found = None;
         let mut known = properties;
-        for line in content.lines().map(str::trim) {
-            if line.is_empty() || line.starts_with(['#', ';']) {
-                continue;
-            }
+        for line in &whole_lines(&content) {
             if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
                 section = name.to_owned();
                 known |= section == wanted;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::{Writer, walk};
-use crate::template::methods;
+use crate::template::{held, methods};
 use minijinja::machinery::ast::{self, BinOpKind, CallArg, CompareOpKind, Expr, Spanned, UnaryOpKind};
 use minijinja::value::{Value, ValueKind};
 
@@ -17,11 +17,13 @@ impl Writer<'_> {
                 self.out.push_str(" | ");
             }
             self.out.push_str(f.name);
+            self.held = held::chooses(f.name);
             self.arguments(&f.args, None);
         }
     }
 
     pub(super) fn arguments(&mut self, args: &[CallArg<'_>], first: Option<&dyn Fn(&mut Writer)>) {
+        let held = std::mem::take(&mut self.held);
         if args.is_empty() && first.is_none() {
             return;
         }
@@ -37,10 +39,14 @@ impl Writer<'_> {
             }
             comma = true;
             match arg {
-                CallArg::Pos(e) => self.expr(e, true),
+                CallArg::Pos(e) => {
+                    self.held = held && matches!(e, Expr::Call(_));
+                    self.expr(e, true);
+                }
                 CallArg::Kwarg(name, e) => {
                     self.out.push_str(name);
                     self.out.push('=');
+                    self.held = held && matches!(e, Expr::Call(_));
                     self.expr(e, true);
                 }
                 CallArg::PosSplat(e) => {
@@ -57,9 +63,10 @@ impl Writer<'_> {
     }
 
     pub(super) fn call(&mut self, call: &Spanned<ast::Call<'_>>, tolerant: bool) {
+        let held = std::mem::take(&mut self.held);
         match &call.expr {
             Expr::Var(v) => {
-                self.out.push_str(v.id);
+                self.out.push_str(held::name_of(v.id).filter(|_| held).unwrap_or(v.id));
                 if v.id == "namespace" && self.mutable {
                     self.mutable_arguments(&call.args);
                     return;
@@ -229,6 +236,7 @@ impl Writer<'_> {
                 }
                 self.places.push((self.out.len() as u32, expr.span()));
                 self.out.push_str(f.name);
+                self.held = held::chooses(f.name);
                 self.arguments(&f.args, None);
             }
             Expr::Test(t) if self.answered(t) => {}

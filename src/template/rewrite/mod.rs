@@ -10,6 +10,7 @@
 //!   a shared mutable object, and a variable that is changed is the template's own from then on (`own`);
 //! * a macro that speaks of `varargs` or `kwargs` takes surplus arguments (`own`);
 //! * what is imported, and what is included `without context`, sees no variables (`own`);
+//! * a lookup among the arguments of `default` and `ternary` fails only where its value is taken (`held`);
 //! * keys of a literal that Python has for one (`1` and `true`) are one.
 //!
 //! Every expression's place is recorded, so that an error in the rewritten text is shown in the author's.
@@ -149,4 +150,6 @@ struct Writer<'s> {
     /// String constants that look like templates are ones: in conditions, and among the terms of a lookup.
     embedded: bool,
     in_lookup: bool,
+    /// What fails here is held back: it stands for itself among the arguments of a filter that takes one of them (`held`).
+    held: bool,
 }
