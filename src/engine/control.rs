@@ -8,11 +8,11 @@ use super::run::{Addition, Run};
 use super::task::Finished;
 use super::unknown::{self, depends};
 use super::walker::{Flow, Walker};
-use crate::modules::control::{Assert, Debug, Fail, GroupBy, MetaAction, Pause, SetFact};
+use crate::modules::control::{Assert, Debug, Fail, GroupBy, MetaAction, Pause};
 use crate::modules::scalars::Flag;
 use crate::modules::{Module, Outcome, decode};
 use crate::playbook::python_type;
-use crate::source::{Node, Span};
+use crate::source::{Node, Span, is_variable_name};
 use crate::template::{Raw, display, from_json, to_json, to_shown};
 use serde_json::{Map, Value, json};
 
@@ -141,7 +141,7 @@ async fn debug(call: &Call) -> Result<Outcome, Trouble> {
         if template
             && let Ok(Known::Value(value)) = &found
             && let Value::String(name) = to_json(value)
-            && SetFact::is_variable_name(&name)
+            && is_variable_name(&name)
             && let Ok(Known::Value(value)) = call.evaluate(|scope| templar.expression(&name, scope)).await
             && !value.is_undefined()
         {
@@ -255,7 +255,7 @@ async fn set_fact(call: &Call) -> Result<Outcome, Trouble> {
             cacheable = Flag::parse(&to_json(&call.known(node).await?)).unwrap_or(false);
             continue;
         }
-        if !SetFact::is_variable_name(&name) {
+        if !is_variable_name(&name) {
             return Err(Trouble::Failed(format!(
                 "The variable name '{name}' is not valid. Variables must start with a letter or underscore character, and contain only letters, numbers and underscores."
             )));

@@ -2,7 +2,8 @@
 
 use super::call::{Call, Trouble};
 use crate::modules::Outcome;
-use crate::modules::control::{SetFact, SetStats};
+use crate::modules::control::SetStats;
+use crate::source::is_variable_name;
 use serde_json::{Map, Value, json};
 use std::sync::Mutex;
 
@@ -65,7 +66,7 @@ pub fn set(_: &Call, arguments: SetStats) -> Result<Outcome, Trouble> {
         Some(Value::Object(data)) => data,
         Some(_) => return Err(Trouble::Failed("The 'data' option needs to be a dictionary/hash".into())),
     };
-    if let Some(name) = data.keys().find(|name| !SetFact::is_variable_name(name)) {
+    if let Some(name) = data.keys().find(|name| !is_variable_name(name)) {
         return Err(Trouble::Failed(format!("The variable name '{name}' is not valid")));
     }
     let per_host = arguments.per_host.is_some_and(|flag| flag.0);

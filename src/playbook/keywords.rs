@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::model::Variables;
-use crate::source::{Diag, Diags, Node, NodeValue, did_you_mean, parse_bool};
+use crate::source::{Diag, Diags, Node, NodeValue, did_you_mean, is_variable_name, parse_bool};
 
 /// The inheritable keywords of one place, as written.
 ///
@@ -437,13 +437,4 @@ pub(super) fn variables(value: &Node, word: &str, diags: &mut Diags) -> Variable
         }
     }
     found
-}
-
-/// Whether expressions can use this name.
-pub(super) fn is_variable_name(name: &str) -> bool {
-    const RESERVED: [&str; 12] =
-        ["and", "else", "False", "for", "if", "in", "is", "None", "not", "or", "True", "lambda"];
-    name.starts_with(|c: char| c.is_alphabetic() || c == '_')
-        && name.chars().all(|c| c.is_alphanumeric() || c == '_')
-        && !RESERVED.contains(&name)
 }

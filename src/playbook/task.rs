@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::action::Candidate;
-use super::keywords::{Keywords, Place, check_literal, conditions, is_variable_name, listed};
+use super::keywords::{Keywords, Place, check_literal, conditions, listed};
 use super::load::{Loader, TaskContext};
 use super::model::{LoopControl, LoopKind, LoopSpec, Task};
 use super::steps::directory_of;
-use crate::source::{Diag, Node, SourceFile, did_you_mean};
+use crate::source::{Diag, Node, SourceFile, did_you_mean, is_variable_name};
 
 /// The keywords that a dynamic include may have; what its tasks shall inherit goes under `apply`.
 const INCLUDE_KEYWORDS: [&str; 17] = [

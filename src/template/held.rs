@@ -37,7 +37,9 @@ impl Object for Held {
 pub(super) fn taken(value: Value) -> R {
     match value.downcast_object_ref::<Held>() {
         // Twice the same value comes out of no template: each call makes its own.
-        Some(held) => Err(held.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(|| fail("failed"))),
+        Some(held) => {
+            Err(held.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(|| fail("failed")))
+        }
         None => Ok(value),
     }
 }

@@ -131,8 +131,12 @@ fn parts(subset: &[String]) -> Result<Vec<&'static str>, String> {
         wanted.extend(MINIMUM);
     }
     // Ansible's collectors of these need those, and return them, too.
-    let needed: [(&str, &[&'static str]); 2] =
-        [("network", &["platform", "distribution"]), ("hardware", &["platform"])];
+    let needed: [(&str, &[&'static str]); 4] = [
+        ("network", &["platform", "distribution"]),
+        ("hardware", &["platform"]),
+        ("pkg_mgr", &["distribution"]),
+        ("service_mgr", &["platform", "distribution"]),
+    ];
     for (group, parts) in needed {
         if expand(group)?.iter().any(|part| wanted.contains(part)) {
             wanted.extend(parts);

@@ -13,7 +13,7 @@ mod json;
 pub(super) mod math;
 mod mersenne;
 mod net;
-mod path;
+pub(super) mod path;
 mod random;
 pub(super) mod regex;
 mod sets;

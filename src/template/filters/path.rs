@@ -29,7 +29,7 @@ pub(super) fn dirname(args: &Args) -> R {
 }
 
 /// `os.path.normpath`
-fn normal(path: &str) -> String {
+pub(in crate::template) fn normal(path: &str) -> String {
     if path.is_empty() {
         return ".".to_owned();
     }

@@ -244,7 +244,8 @@ pub(super) fn first_found(call: &Call<'_>) -> Found {
     for name in &candidates {
         for subdir in [first, "files", "templates", "vars", "tasks"] {
             if let Some(found) = call.scope.paths().find(subdir, name) {
-                return Ok(vec![Value::from(crate::template::absolute(&found))]);
+                let found = crate::template::absolute(&found);
+                return Ok(vec![Value::from(crate::template::filters::path::normal(&found))]);
             }
         }
     }
