@@ -318,7 +318,7 @@ impl<'a> Reader<'a> {
     /// Several, with colons or ends of lines between; from where they are written.
     pub(super) fn paths(&self, row: Row) -> Option<Vec<PathBuf>> {
         let given = self.given(row)?;
-        Some(paths_of(&given.text, self.around, &given.directory))
+        Some(paths_of(given.text, self.around, &given.directory))
     }
 
     pub(super) fn list(&self, row: Row) -> Vec<String> {

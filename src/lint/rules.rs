@@ -31,6 +31,11 @@ pub fn find(id: &str) -> Option<&'static Rule> {
     ALL.iter().copied().find(|rule| rule.id == id)
 }
 
+/// Whether a text stands in what is said of the rules.
+pub fn speak_of(text: &str) -> bool {
+    ALL.iter().any(|rule| [rule.id, rule.title, rule.why, rule.remedy].iter().any(|said| said.contains(text)))
+}
+
 macro_rules! rules {
     ($($name:ident $id:literal $severity:ident: $title:literal; $why:literal; $remedy:literal;)*) => {
         $(

@@ -156,11 +156,40 @@ fn secrets_are_not_quoted() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("group_vars");
     std::fs::create_dir(&path).unwrap();
-    std::fs::write(path.join("all.yml"), "db_password: open-sesame\n").unwrap();
+    // What lint says itself cannot be masked without telling what the value is.
+    let text = "db_password: open-sesame\nweb_password: password\nhunter2_password: hunter2\n";
+    std::fs::write(path.join("all.yml"), text).unwrap();
     let template = |_: &str, _: &crate::playbook::Variables| Err(String::new());
     let reader = Reader { vault: &no_vault, roles_path: Vec::new(), template: &template };
     let findings = lint(&[dir.path().to_owned()], &reader, &Templar::new(TemplarOptions::default())).unwrap();
     assert_eq!(findings.finish(|_| true).1, ["open-sesame"]);
+}
+
+#[test]
+fn a_switch_is_no_secret() {
+    for (value, secret) in [
+        ("\"no\"", false),
+        ("'Yes'", false),
+        ("'False'", false),
+        ("no", false),
+        ("'3'", false),
+        ("3", false),
+        ("'12'", true),
+        ("'none'", true),
+        ("open-sesame", true),
+    ] {
+        let found = found(&format!("=== group_vars/all.yml\nssh_permit_empty_password: {value}\n"));
+        let plain = found.iter().any(|finding| finding.rule.id == "plain-secret");
+        assert_eq!(plain, secret, "{value}: {:#?}", told(&found));
+    }
+}
+
+#[test]
+fn arguments_that_a_module_hands_on_are_looked_at() {
+    for task in ["- apt: {name: x, default_release: on}", "- package: {name: x, default_release: on}"] {
+        let found = found(&tasks(task));
+        assert!(found.iter().any(|finding| finding.rule.id == "truthy"), "{task}: {:#?}", told(&found));
+    }
 }
 
 #[test]

@@ -44,7 +44,9 @@ pub use pki::{has_preflight, preflight};
 
 pub use arguments::{Argument, Arguments, RawField, WrongValue, decode};
 pub use commands::OwnStyle;
-pub(crate) use commands::{no_output, without_output};
+#[cfg(feature = "controller")]
+pub(crate) use commands::no_output;
+pub(crate) use commands::without_output;
 #[cfg(feature = "controller")]
 pub use instead::instead;
 pub use lasting::lasting;

@@ -50,11 +50,6 @@ pub fn load_yaml_str(name: &str, text: &str, diags: &mut Diags) -> Option<Node> 
     load_yaml(&SourceFile::new(name, text), diags)
 }
 
-/// A plain scalar with YAML's type rules, at a place.
-pub fn scalar_from_text(span: Span, text: &str) -> Node {
-    Node::new(span, resolve_plain(text))
-}
-
 /// Why a text could not be loaded.
 enum Failure {
     /// The scanner stopped at a character.

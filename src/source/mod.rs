@@ -21,7 +21,7 @@ pub use de::DeError;
 pub use diag::{Diag, Diags, Severity};
 pub(crate) use file::io_reason;
 pub use file::{SourceFile, Span};
-pub use loader::{load_yaml, load_yaml_str, scalar_from_text};
+pub use loader::{load_yaml, load_yaml_str};
 pub use name::is_variable_name;
 pub use node::{KeyId, Mapping, Node, NodeData, NodeValue, ScalarStyle};
 pub use reads::{Reads, hashes_of};

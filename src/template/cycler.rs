@@ -77,7 +77,8 @@ pub(super) fn lipsum(values: Rest<ValueOrKwargs>) -> R {
     let number = |at, name, default: i64| args.int(at, name).map(|n| n.unwrap_or(default));
     let (count, least, most) = (number(0, "n", 5)?, number(2, "min", 20)?, number(3, "max", 100)?);
     let html = args.flag(1, "html", true);
-    let room = u64::try_from(most - least.clamp(0, 1000)).ok().filter(|room| (1..=1000).contains(room));
+    let room = most.checked_sub(least.clamp(0, 1000)).and_then(|room| u64::try_from(room).ok());
+    let room = room.filter(|room| (1..=1000).contains(room));
     let room = room.ok_or_else(|| fail("lipsum: `max` is more than `min`, and both are at most 1000"))?;
     if !(0..=1000).contains(&count) {
         return Err(fail("lipsum: at most a thousand paragraphs"));

@@ -25,7 +25,9 @@ impl Object for Range {
         let at = key.as_i64()?;
         let count = i64::try_from(self.count).ok()?;
         let at = if at < 0 { at + count } else { at };
-        (0..count).contains(&at).then(|| Value::from(self.start + at * self.step))
+        // An item fits where its distance from the first may not.
+        let item = i128::from(self.start) + i128::from(at) * i128::from(self.step);
+        i64::try_from(item).ok().filter(|_| (0..count).contains(&at)).map(Value::from)
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {

@@ -258,11 +258,24 @@ fn methods_come_before_keys() {
 }
 
 #[test]
+fn numbers_at_the_edge_are_refused() {
+    for text in [
+        "{{ lipsum(max=-9223372036854775807) }}",
+        "{{ lipsum(n=-9223372036854775807) }}",
+        "{{ range(-9223372036854775807, 9223372036854775807, 4611686018427387904)[4] }}",
+        "{{ 'x' | password_hash('blowfish', rounds=31) }}",
+    ] {
+        assert!(eval(text).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn values_that_only_python_has() {
     cases! {
         "x {{ range(3) }} {{ range(1, 9, 2) }} {{ [range(2)] }} {{ range(2) | string }}" => "x range(0, 3) range(1, 9, 2) [range(0, 2)] range(0, 2)",
         "{{ range(3) }}" => [0, 1, 2],
         "{{ range(9) | first }}{{ range(9)[2] }}{{ range(9)[-1] }}{{ 3 in range(4) }}{{ range(5, 0, -2) | join }}{{ range(0) | length }}" => "028True5310",
+        "{{ range(-9223372036854775807, 9223372036854775807, 4611686018427387904)[3] }}" => 4611686018427387905i64,
         "{{ range(9223372036854775800, 9223372036854775807, 3) | join(' ') }}" => "9223372036854775800 9223372036854775803 9223372036854775806",
         "{{ big }} {{ big | type_debug }} {{ big + 1 }} {{ huge | type_debug }}" => "12345678901234567890 int 12345678901234567891 str",
         "{{ date }}" => "2026-01-02",
@@ -541,6 +554,8 @@ fn files() {
     let macros = "{% macro block() %}{{ name | default('no') }} {{ caller() }}{% endmacro %}{% set v = 7 %}";
     std::fs::write(dir.path().join("see.j2"), format!("{macros}{{% macro it() %}}{sees}{{% endmacro %}}"))
         .expect("write");
+    std::fs::write(dir.path().join("hosts-without-tls.j2"), format!("{{% macro it() %}}{sees}{{% endmacro %}}"))
+        .expect("write");
     std::fs::write(dir.path().join("broken.j2"), "ok\n{{ nope }}\n").expect("write");
     let name = dir.path().join("t.j2");
     let scope = scope();
@@ -556,6 +571,8 @@ fn files() {
         ("{% include 'missing.j2' ignore missing %}x\n", "x\n"),
         ("{% set local = 1 %}{% include 'seen.j2' without context %} {% include 'seen.j2' %}\n", "no no 1 world\n"),
         ("{% include 'missing.j2' ignore missing without context %}x\n", "x\n"),
+        ("{% set local = 1 %}{% include 'seen.j2'without context ignore missing %}\n", "no no\n"),
+        ("{% import 'hosts-without-tls.j2' as m %}{{ m.it() }}\n", "no no\n"),
         ("{% set local = 1 %}{% import 'see.j2' as s %}{{ s.it() }}{{ s.v }} {{ name }}\n", "no no7 world\n"),
         (
             "{% from 'see.j2' import it as x, v %}{{ x() }}{{ v }} {% from 'see.j2' import it with context %}{{ it() }}\n",

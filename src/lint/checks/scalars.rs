@@ -20,7 +20,7 @@ pub fn task(visit: &Visit<'_>, findings: &mut Findings) {
     if !action.args.iter().any(|(_, value)| matches!(value.value, NodeValue::Bool(_)) && is_word(value)) {
         return;
     }
-    let arguments = module.arguments.list();
+    let arguments = module.taken();
     for (key, value) in &action.args {
         let Some(name) = key.as_str() else { continue };
         let known = arguments.iter().find(|known| known.name == name || known.aliases.iter().any(|a| a == name));

@@ -26,7 +26,7 @@ const SHOWING: [&str; 12] = [
 
 pub fn task(visit: &Visit<'_>, findings: &mut Findings) {
     let task = visit.task;
-    let arguments = task.action.canonical.and_then(crate::modules::find).map(|module| module.arguments.list());
+    let arguments = task.action.canonical.and_then(crate::modules::find).map(|module| module.taken());
     let of_secret_type = |name: &str| {
         let known = arguments.iter().flatten().find(|a| a.name == name || a.aliases.iter().any(|alias| alias == name));
         known.is_some_and(|argument| argument.kind.contains("Secret") || argument.kind.contains("Password"))
@@ -111,12 +111,21 @@ fn plain(name: &str, value: &Node, findings: &mut Findings) {
     // Hashes can be read by whoever may log in as the user only, and `*` or `!` say that there is none.
     let none = text.trim().is_empty() || ["*", "!", "!!", "omit"].contains(&text) || text.starts_with('$');
     let path = text.starts_with('/') || text.starts_with("~/");
-    if encrypted || none || path || value.has_template() {
+    if encrypted || none || path || is_switch(text) || value.has_template() {
         return;
     }
-    findings.secrets.push(text.to_owned());
+    // A word of lint's own that is missing would say more than one that is there: `password`, or the variable's name.
+    if !rules::speak_of(text) && !name.contains(text) {
+        findings.secrets.push(text.to_owned());
+    }
     let message = format!("`{name}` is written out");
     findings.add(&rules::PLAIN_SECRET, rules::PLAIN_SECRET.breach(message).at(&value.span));
+}
+
+/// Whether a value says yes or no, or counts: `permit_empty_password: "no"`.
+fn is_switch(text: &str) -> bool {
+    let words = ["yes", "no", "true", "false", "on", "off", "y", "n"];
+    words.contains(&text.to_ascii_lowercase().as_str()) || text.len() == 1 && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// The name of a secret that a template in it mentions.

@@ -2,9 +2,11 @@
 
 use super::files::{Attributes, WriteOptions};
 use super::history::Entry;
-use super::{Change, Command, Domain, Facet, Machine, MachineError, Mode, Result, Subject};
+use super::{Change, Command, Domain, Facet, Machine, MachineError, Mode, Result, Subject, Undo};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// What a check foresees of the kernel's state.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -33,13 +35,19 @@ fn parameter_path(name: &str) -> String {
     format!("/proc/sys/{relative}")
 }
 
+/// Whether nobody can read what is there, not even root: `net.ipv4.route.flush`.
+fn only_written(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.mode() & 0o666 == 0o200)
+}
+
 /// Values are equal when their words are.
 fn same_value(a: &str, b: &str) -> bool {
     a.split_whitespace().eq(b.split_whitespace())
 }
 
 impl Machine {
-    /// The present value of a kernel parameter; nothing where the kernel has none of that name.
+    /// The present value of a kernel parameter; nothing where the kernel has none of that name. That of one that can only be
+    /// written is empty.
     pub fn kernel_parameter(&self, name: &str) -> Result<Option<String>> {
         if self.predicted()
             && let Some(value) = self.predictions.kernel.parameters.get(name)
@@ -50,9 +58,11 @@ impl Machine {
             };
         }
         check_parameter_name(name)?;
-        match std::fs::read_to_string(parameter_path(name)) {
+        let path = parameter_path(name);
+        match std::fs::read_to_string(&path) {
             Ok(text) => Ok(Some(text.trim().to_string())),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(_) if only_written(Path::new(&path)) => Ok(Some(String::new())),
             Err(e) => Err(MachineError::io(format!("cannot read the kernel parameter {name}"), e)),
         }
     }
@@ -68,19 +78,28 @@ impl Machine {
             return Ok(false);
         }
         let path = parameter_path(name);
+        // An order to the kernel: nothing was there before it, and nothing is behind it.
+        let order = only_written(Path::new(&path));
+        let what = format!("set to {value}");
         if !self.predicted() {
-            self.log(Entry::Parameter { name: name.to_string(), before: before.clone(), after: value.to_string() });
+            self.log(match order {
+                true => Entry::Step { domain: Domain::Sysctl, name: name.to_string(), what: what.clone() },
+                false => Entry::Parameter { name: name.to_string(), before: before.clone(), after: value.to_string() },
+            });
             std::fs::write(&path, value)
                 .map_err(|e| MachineError::io(format!("cannot set the kernel parameter {name} to {value}"), e))?;
         } else if rustix::fs::access(&path, rustix::fs::Access::WRITE_OK).is_err() {
             let why = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
             return Err(MachineError::io(format!("cannot set the kernel parameter {name} to {value}"), why));
-        } else {
+        } else if !order {
             let foreseen = (self.mode() == Mode::Predicted).then(|| value.to_string());
             self.predictions.kernel.parameters.insert(name.to_string(), foreseen);
         }
         let subject = Subject::new(Domain::Sysctl, name);
-        self.record(Change::set(subject, "value", Facet::Value(before.into()), Facet::Value(value.into())));
+        self.record(match order {
+            true => Change::effect(subject, what, Undo::None),
+            false => Change::set(subject, "value", Facet::Value(before.into()), Facet::Value(value.into())),
+        });
         Ok(true)
     }
 
@@ -179,5 +198,13 @@ mod tests {
             assert_eq!(std::fs::read_to_string(parameter_path(name)).unwrap().trim(), before);
         }
         assert!(machine.set_kernel_parameter("no.such.parameter", "1").is_err());
+        let order = "net.ipv4.route.flush";
+        if only_written(Path::new(&parameter_path(order))) {
+            assert_eq!(machine.kernel_parameter(order).unwrap().as_deref(), Some(""));
+            if rustix::fs::access(parameter_path(order), rustix::fs::Access::WRITE_OK).is_ok() {
+                assert!(machine.set_kernel_parameter(order, "1").unwrap());
+                assert!(machine.set_kernel_parameter(order, "1").unwrap(), "it is done each time");
+            }
+        }
     }
 }

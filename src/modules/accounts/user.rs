@@ -222,6 +222,8 @@ fn make_home(
         } else if stat.is_link() {
             let target = machine.read_link(&from)?;
             machine.make_link(&to, target)?;
+            // The link's own owner: what it leads to may be anybody's.
+            machine.set_attributes(&to, &Attributes { mode: None, ..owned(0) }, false)?;
         } else {
             let mut source = machine.file_source(&from)?;
             let options = WriteOptions { attributes: owned(stat.mode), ..WriteOptions::default() };
@@ -267,7 +269,7 @@ fn ssh_key(
 #[cfg(test)]
 mod tests {
     use crate::machine::{Machine, Mode};
-    use crate::modules::testing::check_then_apply;
+    use crate::modules::testing::{apply, check_then_apply};
     use serde_json::json;
 
     /// Takes the account away again, whatever happens.
@@ -322,6 +324,28 @@ mod tests {
             }
             assert!(!serde_json::to_string(&outcome).unwrap().contains("$6$salt"), "the password is shown");
         }
+    }
+
+    #[test]
+    fn links_of_the_skeleton_are_the_users_and_what_they_lead_to_is_not() {
+        use std::os::unix::fs::MetadataExt;
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let name = "deploytestl";
+        let _cleanup = Cleanup(name);
+        let scratch = tempfile::tempdir().unwrap();
+        let (skeleton, home, target) =
+            (scratch.path().join("skel"), scratch.path().join("home"), scratch.path().join("target"));
+        std::fs::create_dir(&skeleton).unwrap();
+        std::fs::write(&target, "root's").unwrap();
+        std::os::unix::fs::symlink(&target, skeleton.join("link")).unwrap();
+        apply("user", &json!({"name": name, "home": home, "create_home": false}));
+        let outcome = check_then_apply("user", &json!({"name": name, "home": home, "skeleton": skeleton}));
+        let uid = u32::try_from(outcome.data["uid"].as_u64().unwrap()).unwrap();
+        let link = std::fs::symlink_metadata(home.join("link")).unwrap();
+        assert_eq!((link.uid(), std::fs::metadata(&home).unwrap().uid()), (uid, uid), "{outcome:?}");
+        assert_eq!(std::fs::metadata(&target).unwrap().uid(), 0);
     }
 
     #[test]

@@ -21,7 +21,9 @@ pub(crate) use reading::{reads, shell_reads};
 pub(super) use run::lines;
 pub(crate) use words::split;
 
-pub(crate) use async_status::{no_output, without_output};
+#[cfg(feature = "controller")]
+pub(crate) use async_status::no_output;
+pub(crate) use async_status::without_output;
 pub use own_style::OwnStyle;
 pub(super) use run::{glob, glob_pattern};
 

@@ -2,13 +2,13 @@
 //! file or for the play.
 
 use super::der::{self, Certificate};
-use super::privatekey::{base_directory, remove};
+use super::privatekey::base_directory;
 use super::signing::Signing;
 use super::tool::{LIMIT, Tool};
 use super::twin::given;
 use crate::machine::Machine;
 use crate::machine::files::{Kind, NewContent, WriteOptions};
-use crate::modules::files::common::{Step, begin, expand, show};
+use crate::modules::files::common::{Step, begin, expand, remove, show};
 use crate::modules::files::lineinfile::State;
 use crate::modules::scalars::{Flag, Int, Text};
 use crate::modules::{Context, FreeForm, Module, ModuleError, Outcome, Reach, decode};

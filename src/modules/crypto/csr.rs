@@ -1,12 +1,12 @@
 //! `openssl_csr` and `openssl_csr_pipe`: a request for a certificate, in a file or for the play.
 
-use super::privatekey::{base_directory, remove};
+use super::privatekey::base_directory;
 use super::request::{Wanted, key_of};
 use super::tool::{LIMIT, Tool};
 use super::twin::given;
 use crate::machine::Machine;
 use crate::machine::files::{Kind, NewContent, WriteOptions};
-use crate::modules::files::common::{Step, begin, expand, show};
+use crate::modules::files::common::{Step, begin, expand, remove, show};
 use crate::modules::files::lineinfile::State;
 use crate::modules::scalars::{Flag, Int, Text, TextList};
 use crate::modules::{Context, FreeForm, Module, Outcome, Reach, decode};

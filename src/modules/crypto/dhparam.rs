@@ -1,11 +1,11 @@
 //! `openssl_dhparam`: parameters for the exchange of keys after Diffie and Hellman.
 
 use super::der;
-use super::privatekey::{base_directory, remove};
+use super::privatekey::base_directory;
 use super::tool::{LIMIT, Tool};
 use crate::machine::Machine;
 use crate::machine::files::{Kind, NewContent, WriteOptions};
-use crate::modules::files::common::{Step, begin, expand, file_arguments, show};
+use crate::modules::files::common::{Step, begin, expand, file_arguments, remove, show};
 use crate::modules::files::lineinfile::State;
 use crate::modules::scalars::{Flag, Int, Text};
 use crate::modules::{Context, FreeForm, Module, Outcome, Reach, decode};

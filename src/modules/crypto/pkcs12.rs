@@ -1,11 +1,11 @@
 //! `openssl_pkcs12`: a key and its certificates in one archive, and out of one.
 
 use super::der;
-use super::privatekey::{base_directory, contents, remove};
+use super::privatekey::{base_directory, contents};
 use super::tool::{LIMIT, Tool, last};
 use crate::machine::Machine;
 use crate::machine::files::{Kind, NewContent, WriteOptions};
-use crate::modules::files::common::{Step, begin, expand, file_arguments, show};
+use crate::modules::files::common::{Step, begin, expand, file_arguments, remove, show};
 use crate::modules::files::lineinfile::State;
 use crate::modules::programs::exclusive;
 use crate::modules::scalars::{Flag, Int, Text, TextList};

@@ -1,9 +1,9 @@
 //! `openssl_privatekey`: a private key in a file.
 
 use super::tool::{KeyKind, LIMIT, Tool, key_kind};
-use crate::machine::files::{Kept, Kind, NewContent, WriteOptions};
+use crate::machine::files::{Kind, NewContent, WriteOptions};
 use crate::machine::{Machine, MachineError};
-use crate::modules::files::common::{Step, begin, expand, show};
+use crate::modules::files::common::{Step, begin, expand, remove, show};
 use crate::modules::files::lineinfile::State;
 use crate::modules::scalars::{Flag, Int, Text};
 use crate::modules::{Context, FreeForm, Module, ModuleError, Outcome, Reach, decode};
@@ -207,19 +207,6 @@ pub(super) fn base_directory(machine: &Machine, path: &Path) -> Step<()> {
     let directory = directory.display().to_string();
     let why = format!("The directory {directory} does not exist or the file is not a directory");
     Err(ModuleError::Ended(Box::new(Outcome::failed(why).with("name", directory))))
-}
-
-/// Removes a file, and keeps a copy of it if one is asked for.
-pub(super) fn remove(machine: &mut Machine, path: &Path, backup: bool, mut outcome: Outcome) -> Step<Outcome> {
-    if backup {
-        match machine.keep_copy(path)? {
-            Kept::Nothing => {}
-            Kept::AtApply => outcome.unknown_fields.push("backup_file".into()),
-            Kept::At(copy) => outcome = outcome.with("backup_file", show(&copy)),
-        }
-    }
-    machine.remove(path)?;
-    Ok(outcome)
 }
 
 /// What is to be done with the key that is there.

@@ -1,6 +1,6 @@
 //! What every file module has in common: mode, owner and group, paths as users write them, return values.
 
-use crate::machine::files::{Attributes, Kind, Stat};
+use crate::machine::files::{Attributes, Kept, Kind, Stat};
 use crate::machine::{Machine, MachineError};
 use crate::modules::commands::words;
 use crate::modules::scalars::{FileMode, Text};
@@ -208,6 +208,24 @@ pub(in crate::modules) fn describe(machine: &Machine, path: &Path, outcome: &mut
         None => outcome.unknown_fields.push("size".into()),
     }
     Ok(())
+}
+
+/// Removes a file, and keeps a copy of it if one is asked for.
+pub(in crate::modules) fn remove(
+    machine: &mut Machine,
+    path: &Path,
+    backup: bool,
+    mut outcome: Outcome,
+) -> Step<Outcome> {
+    if backup {
+        match machine.keep_copy(path)? {
+            Kept::Nothing => {}
+            Kept::AtApply => outcome.unknown_fields.push("backup_file".into()),
+            Kept::At(copy) => outcome = outcome.with("backup_file", show(&copy)),
+        }
+    }
+    machine.remove(path)?;
+    Ok(outcome)
 }
 
 /// A path in a return value.

@@ -145,7 +145,9 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
     };
     let outcome = work(&git, machine)?;
     // Without a clone there is nothing to pack.
-    if let Some(archive) = archive.filter(|_| arguments.clone.0 || git.is_there(machine).unwrap_or(false)) {
+    if let Some(archive) = archive
+        && (arguments.clone.0 || git.is_there(machine)?)
+    {
         archive.pack(&git, machine, &outcome)?;
     }
     Ok(outcome)

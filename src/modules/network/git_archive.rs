@@ -1,8 +1,8 @@
 //! `archive` of `git`: what the repository holds at a version, packed into one file.
 
 use super::git_calls::Git;
-use crate::machine::Machine;
 use crate::machine::files::{NewContent, WriteOptions};
+use crate::machine::{Machine, Scratch};
 use crate::modules::files::common::{Step, expand};
 use crate::modules::{ModuleError, Outcome};
 use std::path::PathBuf;
@@ -46,11 +46,15 @@ impl Archive {
             machine.foresee_tool(&self.path, "packed by git", None)?;
             return Ok(());
         }
-        let mut words = vec!["archive".to_string(), "--format".into(), self.format.into()];
-        words.extend(self.prefix.iter().flat_map(|prefix| ["--prefix".to_string(), prefix.clone()]));
-        words.push(git.version.clone());
-        let bytes = git.bytes(machine, &words.iter().map(String::as_str).collect::<Vec<_>>())?;
-        machine.write(&self.path, NewContent::Bytes(&bytes), &WriteOptions::default(), None)?;
+        let scratch = Scratch::new("git-archive")?;
+        let packed = scratch.path().join("packed");
+        let output = packed.to_string_lossy();
+        let mut words = vec!["archive", "--format", self.format, "--output", &output];
+        words.extend(self.prefix.iter().flat_map(|prefix| ["--prefix", prefix]));
+        words.push(&git.version);
+        git.answer(machine, &words)?;
+        let mut source = machine.file_source(&packed)?;
+        machine.write(&self.path, NewContent::Stream(&mut source), &WriteOptions::default(), None)?;
         Ok(())
     }
 }

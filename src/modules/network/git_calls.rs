@@ -33,19 +33,10 @@ impl Git<'_> {
     }
 
     /// Asks git for what must succeed.
-    fn answer(&self, machine: &Machine, words: &[&str]) -> Step<String> {
+    pub fn answer(&self, machine: &Machine, words: &[&str]) -> Step<String> {
         let output = self.ask(machine, words)?;
         match output.success() {
             true => Ok(output.stdout_text()),
-            false => Err(self.failed(words, &output, None)),
-        }
-    }
-
-    /// What git writes out, as it is.
-    pub fn bytes(&self, machine: &Machine, words: &[&str]) -> Step<Vec<u8>> {
-        let output = self.ask(machine, words)?;
-        match output.success() {
-            true => Ok(output.stdout),
             false => Err(self.failed(words, &output, None)),
         }
     }

@@ -1,7 +1,8 @@
 //! `git` against repositories of this machine.
 
+use crate::machine::{Machine, Mode};
 use crate::modules::Status;
-use crate::modules::testing::{apply, check};
+use crate::modules::testing::{TestController, apply, check, run_on};
 use serde_json::json;
 use std::path::Path;
 use std::process::Command;
@@ -154,6 +155,16 @@ fn a_version_is_packed_into_a_file() {
     std::fs::remove_file(&archive).unwrap();
     assert!(check("git", &arguments).changed() && !archive.exists());
     assert!(apply("git", &arguments).changed() && archive.exists());
+    // Without a clone it is packed where it is there, and in a check of what a task may have left it is not known.
+    std::fs::remove_file(&archive).unwrap();
+    let told = json!({"repo": repo, "dest": dest, "clone": false, "archive": archive});
+    let mut machine = Machine::new(Mode::Tainted);
+    let mut controller = TestController::default();
+    run_on(&mut machine, &mut controller, "file", &json!({"path": dest, "state": "absent"}));
+    machine.set_mode(Mode::Predicted);
+    let outcome = run_on(&mut machine, &mut controller, "git", &told);
+    assert_eq!(outcome.status, Status::Unknown, "{outcome:?}");
+    assert!(apply("git", &told).changed() && archive.exists());
     for wrong in [json!({"archive": "/tmp/x.rar"}), json!({"archive_prefix": "x/"})] {
         let mut arguments = json!({"repo": repo, "dest": dest});
         arguments.as_object_mut().unwrap().extend(wrong.as_object().unwrap().clone());

@@ -1,10 +1,9 @@
 //! `service`: starts, stops and enables services.
 
-use super::manage::{State, Wanted, manage};
+use super::manage::State;
 use crate::machine::Machine;
-use crate::machine::units::UnitOptions;
 use crate::modules::scalars::{Flag, Int, Text};
-use crate::modules::{Context, FreeForm, Module, ModuleError, Outcome, Reach, decode};
+use crate::modules::{Context, FreeForm, Module, ModuleError, Outcome, Reach};
 use serde_json::{Map, Value};
 
 /// `ansible.builtin.service`
@@ -46,35 +45,56 @@ crate::arguments! {
     }
 }
 
+/// What systemd has no use for.
+const UNUSED: [&str; 5] = ["arguments", "args", "pattern", "runlevel", "sleep"];
+
+/// Hands on to `systemd`, as Ansible does where it is the host's manager: what that module takes can be written here, too.
 fn run(
     mut arguments: Map<String, Value>,
     machine: &mut Machine,
     context: &mut Context<'_>,
 ) -> Result<Outcome, ModuleError> {
-    let (own, systemd) = (Service::ARGUMENTS.names(), super::systemd::SYSTEMD);
-    if arguments.keys().any(|name| !own.contains(name) && systemd.arguments.names().contains(name)) {
-        for unused in ["use", "arguments", "args", "pattern", "runlevel", "sleep"] {
-            arguments.shift_remove(unused);
-        }
-        let run = systemd.run.ok_or_else(|| ModuleError::Failed("systemd cannot be asked from here".into()))?;
-        return run(arguments, machine, context);
-    }
-    let arguments: Service = decode(arguments)?;
-    if let Some(manager) = &arguments.manager
-        && !matches!(manager.0.as_str(), "auto" | "systemd")
-    {
+    let manager: Option<Text> = serde_json::from_value(arguments.shift_remove("use").unwrap_or_default())
+        .map_err(|error| ModuleError::argument("use", error.to_string()))?;
+    if let Some(manager) = manager.filter(|manager| !matches!(manager.0.as_str(), "auto" | "systemd")) {
         return Err(ModuleError::argument("use", format!("`{}` is not supported: write auto or systemd", manager.0)));
     }
-    if arguments.state.is_none() && arguments.enabled.is_none() {
-        return Err(ModuleError::Failed("one of the following is required: state, enabled".into()));
+    for unused in UNUSED {
+        arguments.shift_remove(unused);
     }
-    let name = arguments.name.as_ref().ok_or_else(|| ModuleError::argument("name", "it is required"))?;
-    let wanted = Wanted {
-        name,
-        state: arguments.state,
-        enabled: arguments.enabled.map(|f| f.0),
-        masked: None,
-        options: UnitOptions::default(),
-    };
-    manage(&wanted, machine, context)
+    let run = super::systemd::SYSTEMD.run;
+    run.ok_or_else(|| ModuleError::Failed("systemd cannot be asked from here".into()))?(arguments, machine, context)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::modules::Status;
+    use crate::modules::testing::check;
+    use serde_json::json;
+
+    #[test]
+    fn another_manager_is_refused_whatever_else_is_said() {
+        for arguments in [
+            json!({"name": "x", "state": "started", "use": "openrc"}),
+            json!({"name": "x", "state": "started", "daemon_reload": true, "use": "openrc"}),
+            json!({"daemon_reload": true, "use": "sysvinit", "sleep": 3}),
+        ] {
+            let outcome = check("service", &arguments);
+            assert_eq!(outcome.status, Status::Failed, "{arguments}");
+            assert!(outcome.msg.as_ref().is_some_and(|msg| msg.contains("`use`")), "{arguments}: {outcome:?}");
+        }
+    }
+
+    #[test]
+    fn what_systemd_takes_is_taken_and_nothing_else() {
+        for (arguments, said) in [
+            (json!({"name": "x", "scope": "world"}), "`world`"),
+            (json!({"name": "x", "nonsense": 1}), "nonsense"),
+            (json!({"name": "x*", "state": "started", "use": "auto", "sleep": "none", "pattern": "y"}), "patterns"),
+        ] {
+            let outcome = check("service", &arguments);
+            assert_eq!(outcome.status, Status::Failed, "{arguments}");
+            assert!(outcome.msg.as_ref().is_some_and(|msg| msg.contains(said)), "{arguments}: {outcome:?}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use super::crontab::{Crontab, Place};
 use crate::machine::Machine;
 use crate::machine::files::{Attributes, NewContent, WriteOptions};
+use crate::modules::files::common::remove;
 use crate::modules::scalars::{Flag, Text};
 use crate::modules::{Context, FreeForm, Module, ModuleError, Outcome, Reach, decode};
 use serde::Deserialize;
@@ -86,10 +87,7 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
     let Some(name) = text(&cron.name) else {
         // Without a name a whole file can go, nothing else.
         return match (&file, cron.state) {
-            (Some(file), State::Absent) => {
-                machine.remove(file)?;
-                Ok(Outcome::ok())
-            }
+            (Some(file), State::Absent) => remove(machine, Path::new(file), cron.backup.0, Outcome::ok()),
             _ => Err(ModuleError::argument("name", "it is required")),
         };
     };
@@ -147,8 +145,7 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
     if let (Some(file), None, false, true) = (&file, &wanted, cron.env.0, new.trim().is_empty())
         && before.is_some()
     {
-        machine.remove(file)?;
-        return Ok(outcome.with("state", "absent"));
+        return remove(machine, Path::new(file), cron.backup.0, outcome.with("state", "absent"));
     }
     if new != old && before != wanted {
         match &file {
@@ -267,6 +264,34 @@ mod tests {
             assert_eq!((outcome.status, outcome.changed()), (Status::Ok, changed), "{outcome:?}");
             assert_eq!(outcome.data["cron_file"], json!(file));
             assert!(!std::path::Path::new(&file).exists());
+        }
+    }
+
+    #[test]
+    fn a_copy_is_kept_of_a_file_that_goes() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("jobs");
+        let text = "#Ansible: check\n* * * * * root /bin/true\n";
+        for (arguments, copies) in [
+            (json!({"name": "check", "state": "absent", "cron_file": file, "backup": true}), 1),
+            (json!({"name": "check", "state": "absent", "cron_file": file, "backup": true}), 0),
+            (json!({"state": "absent", "cron_file": file, "backup": true}), 1),
+            (json!({"name": "check", "state": "absent", "cron_file": file}), 0),
+            (json!({"name": "other", "state": "absent", "cron_file": file, "backup": true}), 0),
+        ] {
+            let there = copies == 1 || arguments.get("backup").is_none() || arguments["name"] == "other";
+            match there {
+                true => std::fs::write(&file, text).unwrap(),
+                false => assert!(!file.exists()),
+            }
+            let outcome = check_then_apply("cron", &arguments);
+            assert_eq!(outcome.status, Status::Ok, "{arguments} {outcome:?}");
+            assert_eq!(file.exists(), arguments["name"] == "other", "{arguments}");
+            let copy = outcome.data.get("backup_file").map(|path| path.as_str().unwrap().to_string());
+            assert_eq!(copy.is_some(), copies == 1, "{arguments} {outcome:?}");
+            if let Some(copy) = copy {
+                assert_eq!(std::fs::read_to_string(copy).unwrap(), text);
+            }
         }
     }
 

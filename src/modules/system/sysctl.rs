@@ -45,10 +45,11 @@ crate::arguments! {
         /// The file.
         #[serde(default = "default_file")]
         pub sysctl_file: String,
-        /// Set it in the kernel too, when the kernel's value differs.
+        /// Set it in the kernel first, when the kernel's value differs; what the kernel does not take is not written.
         #[serde(default)]
         pub sysctl_set: Flag,
-        /// Set what the file says when the file has changed.
+        /// Set it in the kernel once the file says it, also where the file was right and the kernel has another value.
+        /// Other parameters of the file are left alone.
         #[serde(default = "Flag::yes")]
         pub reload: Flag,
         /// Go on when the kernel does not know the parameter.
@@ -77,13 +78,15 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
     let text = String::from_utf8_lossy(old.as_deref().unwrap_or_default()).into_owned();
     let new = edit(&text, name, if arguments.state == State::Present { value.as_deref() } else { None });
     let mut outcome = Outcome::ok();
-    // `ignoreerrors` is about parameters that the kernel does not know; one that it does not let be set is a failure of
-    // `sysctl_set` all the same.
-    let known = machine.kernel_parameter(name)?.is_some();
     let set = |machine: &mut Machine, outcome: &mut Outcome, name: &str, value: &str| -> Result<(), ModuleError> {
         match machine.set_kernel_parameter(name, value) {
             Err(error @ crate::machine::MachineError::Unknown { .. }) => Err(error.into()),
-            Err(error) if arguments.ignoreerrors.0 && !(known && arguments.sysctl_set.0) => {
+            Err(error) if arguments.ignoreerrors.0 => {
+                // For `sysctl_set` it is about parameters that the kernel does not know: one that it does not let be set
+                // is a failure all the same.
+                if arguments.sysctl_set.0 && !matches!(machine.kernel_parameter(name), Ok(None)) {
+                    return Err(error.into());
+                }
                 outcome.warnings.push(error.to_string());
                 Ok(())
             }
@@ -152,6 +155,7 @@ fn edit(text: &str, name: &str, value: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::modules::Status;
     use crate::modules::testing::check_then_apply;
     use serde_json::json;
 
@@ -180,5 +184,29 @@ mod tests {
         let absent = json!({"name": "kernel.panic", "state": "absent", "sysctl_file": file});
         assert!(check_then_apply("sysctl", &absent).changed());
         assert!(!check_then_apply("sysctl", &absent).changed());
+    }
+
+    #[test]
+    fn the_kernel_is_asked_only_where_it_is_to_be_set() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("x.conf").to_string_lossy().into_owned();
+        // No name of a parameter: whoever asks the kernel for it fails.
+        let odd = |extra: serde_json::Value| {
+            let mut arguments = json!({"name": "no name", "value": "1", "sysctl_file": file});
+            arguments.as_object_mut().unwrap().extend(extra.as_object().cloned().unwrap());
+            arguments
+        };
+        for (text, extra, status, warned) in [
+            ("no name=1\n", json!({}), Status::Failed, false),
+            ("", json!({"reload": false, "sysctl_set": true}), Status::Failed, false),
+            ("", json!({"reload": false, "sysctl_set": true, "ignoreerrors": true}), Status::Failed, false),
+            ("", json!({"reload": false}), Status::Ok, false),
+            ("no name=1\n", json!({"ignoreerrors": true}), Status::Ok, true),
+            ("no name=1\n", json!({"state": "absent"}), Status::Ok, false),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let outcome = check_then_apply("sysctl", &odd(extra.clone()));
+            assert_eq!((outcome.status, !outcome.warnings.is_empty()), (status, warned), "{extra}: {outcome:?}");
+        }
     }
 }

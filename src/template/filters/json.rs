@@ -238,11 +238,13 @@ fn bare_literals(text: &str) -> Cow<'_, str> {
         // What has no end is the parser's to refuse.
         let Some((end, _)) = end else { return Cow::Borrowed(text) };
         let (token, behind) = from.split_at(end + 1);
-        let literal = token.trim_matches('`');
-        if mark == '`' && serde_json::from_str::<serde_json::Value>(&literal.replace("\\`", "`")).is_err() {
-            out.push_str(&format!("`\"{}\"`", literal.trim_start()));
-        } else {
-            out.push_str(token);
+        // Once each: what is escaped before the last one belongs to the literal.
+        let literal = token.strip_prefix('`').and_then(|token| token.strip_suffix('`'));
+        match literal {
+            Some(literal) if serde_json::from_str::<serde_json::Value>(&literal.replace("\\`", "`")).is_err() => {
+                out.push_str(&format!("`\"{}\"`", literal.trim_start()));
+            }
+            _ => out.push_str(token),
         }
         rest = behind;
     }
@@ -318,6 +320,8 @@ mod tests {
             ("a[?b==`c", "a[?b==`c"),
             ("`a`", "`\"a\"`"),
             ("``", "`\"\"`"),
+            ("[?a==`b\\``]", "[?a==`\"b\\`\"`]"),
+            ("[?a==`\\`b`]", "[?a==`\"\\`b\"`]"),
         ] {
             assert_eq!(bare_literals(from), to);
         }

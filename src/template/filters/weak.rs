@@ -77,6 +77,9 @@ pub(super) fn bcrypt_salt(bytes: &[u8; 16]) -> String {
     to_letters(bytes)
 }
 
+/// The highest cost that a template may ask for: a run stands still while it is computed, and 31 would take days.
+const MOST_COST: u32 = 18;
+
 /// Provos' and Mazières' bcrypt: 2 to the power of `cost` rounds.
 pub(super) fn bcrypt(password: &[u8], salt: &str, cost: i64, ident: &str) -> Result<String, Error> {
     let ident = ident.trim_matches('$');
@@ -86,6 +89,12 @@ pub(super) fn bcrypt(password: &[u8], salt: &str, cost: i64, ident: &str) -> Res
     let cost = u32::try_from(cost).ok().filter(|cost| (4..=31).contains(cost));
     let cost =
         cost.ok_or_else(|| fail("password_hash: the rounds of blowfish are a number from 4 to 31, a power of 2"))?;
+    if cost > MOST_COST {
+        return Err(fail(format!(
+            "password_hash: blowfish of {cost} rounds is not made here: each one more takes twice the time, and more than \
+             {MOST_COST} would hold up the run"
+        )));
+    }
     let salt = Some(salt).filter(|salt| salt.len() == 22).and_then(from_letters);
     let salt = salt.ok_or_else(|| fail("password_hash: the salt of blowfish has 22 characters of ./A-Za-z0-9"))?;
     if password.contains(&0) {
@@ -124,7 +133,10 @@ mod tests {
         let hash = |cost| bcrypt(b"x", salt, cost, "2b").unwrap_or_default();
         assert_eq!(hash(4), "$2b$04$123456789012345678901uYky4opVuwypwXlzFKPVnyRiaKMupjqK");
         assert!(bcrypt(b"x", "short", 4, "2b").is_err());
-        assert!(bcrypt(b"x", salt, 3, "2b").is_err());
+        for (cost, why) in [(3, "from 4 to 31"), (19, "twice the time"), (31, "twice the time"), (32, "from 4 to 31")] {
+            let said = bcrypt(b"x", salt, cost, "2b").map_err(|error| error.to_string());
+            assert!(said.as_ref().is_err_and(|said| said.contains(why)), "{cost}: {said:?}");
+        }
         assert!(bcrypt(b"x", salt, 4, "2x").is_err());
         assert!(bcrypt(b"a\0b", salt, 4, "2b").is_err());
         assert!(md5_crypt(b"x", "ninechars").is_err());

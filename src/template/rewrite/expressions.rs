@@ -510,12 +510,10 @@ fn distinct<'p, K, V>(numbers: &[Option<f64>], keys: &'p [K], values: &'p [V]) -
     let mut seen: HashMap<u64, usize> = HashMap::new();
     let mut pairs = Vec::with_capacity(keys.len());
     for (number, (key, value)) in numbers.iter().zip(keys.iter().zip(values)) {
-        let known = number.and_then(|number| seen.insert(number.to_bits(), pairs.len()).map(|at| (number, at)));
-        match known.and_then(|(number, at)| Some((number, at, pairs.get_mut(at)?))) {
-            Some((number, at, (_, old))) => {
-                *old = value;
-                seen.insert(number.to_bits(), at);
-            }
+        // Where its number stands already, or where it will.
+        let at = number.map_or(pairs.len(), |number| *seen.entry(number.to_bits()).or_insert(pairs.len()));
+        match pairs.get_mut(at) {
+            Some((_, old)) => *old = value,
             None => pairs.push((key, value)),
         }
     }

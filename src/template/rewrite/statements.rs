@@ -269,13 +269,7 @@ impl Writer<'_> {
     /// Whether an include or import says that it sees the variables; what it is when it says nothing is `otherwise`.
     fn with_context(&self, span: Span, otherwise: bool) -> bool {
         let text = self.text.source.get(span.start_offset as usize..span.end_offset as usize).unwrap_or_default();
-        let mut words = text.split_whitespace().rev().skip_while(|word| matches!(*word, "missing" | "ignore"));
-        match (words.next(), words.next()) {
-            (Some("context"), Some("with")) => true,
-            (Some("context"), Some("without")) => false,
-            _ if text.contains("without") => !text.split_whitespace().any(|word| word == "without"),
-            _ => otherwise,
-        }
+        said_of_context(text).unwrap_or(otherwise)
     }
 
     /// Begins a macro in which neither variables nor the names of the template are seen; the number it goes by.
@@ -352,6 +346,21 @@ impl Writer<'_> {
     }
 }
 
+/// What an include or import says of the context, if anything: `with context` comes last, or before `ignore missing`.
+fn said_of_context(statement: &str) -> Option<bool> {
+    let mut words = statement.split_whitespace().rev().skip_while(|word| matches!(*word, "missing" | "ignore"));
+    if words.next() != Some("context") {
+        return None;
+    }
+    let word = words.next()?;
+    // A text or a comma may stand right before it: `'x.j2'without context`.
+    let ends = |marker: &str| {
+        let before = word.strip_suffix(marker)?.chars().next_back();
+        before.is_none_or(|before| !before.is_alphanumeric() && before != '_').then_some(())
+    };
+    ends("with").map(|()| true).or_else(|| ends("without").map(|()| false))
+}
+
 /// Whether the body of a macro speaks of `varargs` and of `kwargs`.
 fn surplus(stmt: &Macro<'_>) -> (bool, bool) {
     let (mut more, mut named) = (false, false);
@@ -385,4 +394,33 @@ fn uses_own_names(assignments: &[(Expr<'_>, Expr<'_>)]) -> bool {
 
 fn is_namespace(expr: &Expr<'_>) -> bool {
     matches!(expr, Expr::Call(c) if matches!(&c.expr, Expr::Var(v) if v.id == "namespace"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::said_of_context;
+
+    #[test]
+    fn the_context_is_named_at_the_end() {
+        for (statement, said) in [
+            ("include 'a.j2'", None),
+            ("include 'a.j2' with context", Some(true)),
+            ("include 'a.j2' without context", Some(false)),
+            ("include 'a.j2'without\n  context", Some(false)),
+            ("include 'a.j2' ignore missing", None),
+            ("include 'a.j2' without context ignore missing", Some(false)),
+            ("include 'a.j2' ignore missing with context", Some(true)),
+            ("include 'without context'", None),
+            ("include 'hosts-without-tls.j2'", None),
+            ("import 'hosts-without-tls.j2' as m", None),
+            ("import 'a without b.j2' as m", None),
+            ("import 'hosts-without-tls.j2' as m with context", Some(true)),
+            ("from 'a.j2' import b, without context", Some(false)),
+            ("from 'a.j2' import b,with context", Some(true)),
+            ("from 'a.j2' import herewith, context", None),
+            ("from 'a.j2' import herewith context", None),
+        ] {
+            assert_eq!(said_of_context(statement), said, "{statement}");
+        }
+    }
 }

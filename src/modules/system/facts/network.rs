@@ -368,11 +368,11 @@ mod tests {
             \x20       |-- 127.255.255.255\n           /32 link BROADCAST\n     |-- 10.0.0.5\n        /32 host LOCAL\n";
         assert_eq!(reachable4(trie), ["10.0.0.5", "127.0.0.0/8", "127.0.0.1"]);
         let zero = "0".repeat(32);
+        let one = format!("{}1", "0".repeat(31));
         let routes = format!(
             "{one} 80 {zero} 00 {zero} 00000000 00000003 00000000 80200001       lo\n\
              fe80000000000000000000000000000a 80 {zero} 00 {zero} 00000000 00000002 00000000 80200001     eth0\n\
              fe800000000000000000000000000000 40 {zero} 00 {zero} 00000100 00000001 00000000 00000001     eth0\n",
-            one = format!("{}1", "0".repeat(31)),
         );
         assert_eq!(reachable6(&routes), ["::1", "fe80::a"]);
     }

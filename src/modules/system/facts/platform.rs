@@ -1,10 +1,12 @@
 //! What runs here: kernel, distribution, names, managers, time, user.
 
 use super::{Gathered, names, read};
+use crate::machine::process::Watch;
 use crate::machine::{Command, Machine};
 use crate::modules::commands::clock;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Kernel, machine type, names.
 pub fn platform(gathered: &mut Gathered, host: &Machine) {
@@ -357,7 +359,7 @@ pub fn cmdline(gathered: &mut Gathered) {
 pub fn python(machine: &Machine, gathered: &mut Gathered) {
     let places = ["/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3"];
     let found = places.into_iter().find(|path| std::path::Path::new(path).exists());
-    let said = found.and_then(|path| Some((path, machine.probe(&Command::new([path, "-V"])).ok()?.stdout_text())));
+    let said = found.and_then(|path| Some((path, version_said(machine, path, Duration::from_secs(5))?)));
     let Some((path, version)) = said.and_then(|(path, said)| Some((path, PythonVersion::parse(&said)?))) else {
         gathered.add("python", Value::Null);
         gathered.add("python_version", Value::Null);
@@ -378,6 +380,12 @@ pub fn python(machine: &Machine, gathered: &mut Gathered) {
         }),
     );
     gathered.add("python_version", format!("{major}.{minor}.{micro}"));
+}
+
+/// What a program says to `-V`; nothing where it does not answer: facts do not wait for it.
+fn version_said(machine: &Machine, program: &str, patience: Duration) -> Option<String> {
+    let watch = Watch { timeout: Some(patience), progress: &mut |_, _| {} };
+    Some(machine.run_watched(&Command::new([program, "-V"]), watch).ok()?.stdout_text())
 }
 
 /// What `python3 -V` says: `Python 3.13.5`, `Python 3.14.0rc2`.
@@ -505,6 +513,21 @@ mod tests {
         assert_eq!(parse("Python 3.9.2+"), Some((3, 9, 2, "final", 0)));
         assert_eq!(parse("Python three"), None);
         assert_eq!(parse(""), None);
+    }
+
+    #[test]
+    fn a_python_that_does_not_answer_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let machine = Machine::new(crate::machine::Mode::Live);
+        for (script, said) in [("echo Python 3.13.5", Some("Python 3.13.5\n")), ("exec sleep 60", None)] {
+            let program = directory.path().join("python3");
+            std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+            std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            let before = std::time::Instant::now();
+            let program = program.to_string_lossy();
+            assert_eq!(version_said(&machine, &program, Duration::from_secs(1)).as_deref(), said, "{script}");
+            assert!(before.elapsed() < Duration::from_secs(20));
+        }
     }
 
     #[test]
