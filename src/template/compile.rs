@@ -419,7 +419,10 @@ fn unknown_name(expr: &Expr<'_>) -> Option<TemplateError> {
     let plain: String = name.chars().filter(|c| !c.is_whitespace()).collect();
     let names = if kind == "filter" { super::filters::names() } else { super::tests::names() };
     let mut message = format!("there is no {kind} named '{plain}'");
-    if let Some(near) = crate::source::did_you_mean(&plain, names.iter().copied()) {
+    let whole = if kind == "filter" { super::filters::qualified(&plain) } else { Vec::new() };
+    if !whole.is_empty() {
+        message.push_str(&format!(": there is {}", whole.join(" and ")));
+    } else if let Some(near) = crate::source::did_you_mean(&plain, names.iter().copied()) {
         message.push_str(&format!("; did you mean '{near}'?"));
     }
     let mut error = TemplateError::new(TemplateErrorKind::UnknownName, message);

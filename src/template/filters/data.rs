@@ -22,7 +22,7 @@ fn put(pairs: &mut Vec<(Value, Value)>, key: Value, value: Value) {
 }
 
 /// Merges `high` over `low` as Ansible's `combine` does.
-fn merge(low: &Value, high: &Value, recursive: bool, lists: &str) -> R {
+pub(super) fn merge(low: &Value, high: &Value, recursive: bool, lists: &str) -> R {
     let not_dict = |v: &Value| fail(format!("combine: expected dictionaries, got '{}'", py::type_name(v)));
     let (Some(a), Some(b)) = (pairs(low), pairs(high)) else {
         return Err(not_dict(if pairs(low).is_none() { low } else { high }));
@@ -316,37 +316,6 @@ pub(super) fn permutations(args: &Args) -> R {
 
 pub(super) fn combinations(args: &Args) -> R {
     choose(args, false)
-}
-
-/// `[list, list] | lists_mergeby('name', recursive=, list_merge=)`
-pub(super) fn lists_mergeby(args: &Args) -> R {
-    args.only(usize::MAX, &["recursive", "list_merge"])?;
-    let recursive = args.flag(usize::MAX, "recursive", false);
-    let merge_lists = args.text(usize::MAX, "list_merge").unwrap_or_else(|| "replace".to_owned());
-    let (by, terms) = args.rest(0).split_last().ok_or_else(|| fail("lists_mergeby: missing index"))?;
-    let by = by.as_str().ok_or_else(|| fail("lists_mergeby: the last argument is the key to merge by"))?;
-    let mut lists = Vec::new();
-    for item in flat(terms, Some(2), false)? {
-        if item.kind() != ValueKind::Map {
-            return Err(fail("lists_mergeby: the lists must hold dictionaries"));
-        }
-        lists.push(item);
-    }
-    let mut merged: indexmap::IndexMap<Value, Value> = indexmap::IndexMap::new();
-    for item in lists {
-        let key = item.get_attr(by)?;
-        if key.is_undefined() {
-            continue;
-        }
-        let next = match merged.get(&key) {
-            Some(old) => merge(old, &item, recursive, &merge_lists)?,
-            None => item,
-        };
-        merged.insert(key, next);
-    }
-    let mut keys: Vec<Value> = merged.keys().cloned().collect();
-    keys.sort();
-    Ok(Value::from(keys.into_iter().filter_map(|k| merged.get(&k).cloned()).collect::<Vec<_>>()))
 }
 
 pub(super) fn dict(args: &Args) -> R {

@@ -1,10 +1,11 @@
-//! Base64 and vault.
+//! Base64, vault and the forms of Unicode.
 
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use minijinja::State;
 use minijinja::value::Value;
+use unicode_normalization::UnicodeNormalization;
 
 use crate::secret::Secret;
 use crate::template::args::{Args, R, fail};
@@ -89,4 +90,38 @@ pub(super) fn unvault(state: &mut State<'_, '_>, args: &Args) -> R {
     }
     let (vault, _) = with_secret(state, args)?;
     vault.decrypt_str(&text).map(Value::from).map_err(|e| fail(format!("unvault: {e}")))
+}
+
+/// `unicode_normalize(form)`
+pub(super) fn unicode_normalize(args: &Args) -> R {
+    args.only(2, &["form"])?;
+    let value = args.value();
+    let text = value.as_str().ok_or_else(|| fail("unicode_normalize: the value is not text"))?;
+    Ok(Value::from(match args.get(1, "form").map(|form| py::str(&form)).as_deref() {
+        None | Some("NFC") => text.nfc().collect::<String>(),
+        Some("NFD") => text.nfd().collect(),
+        Some("NFKC") => text.nfkc().collect(),
+        Some("NFKD") => text.nfkd().collect(),
+        Some(other) => return Err(fail(format!("unicode_normalize: '{other}' is not a form"))),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_of_unicode() {
+        for (text, form, length) in [
+            ("\u{e9}a", "NFD", 3),
+            ("e\u{301}a", "NFC", 2),
+            ("\u{fb01}", "NFKC", 2),
+            ("\u{fb01}", "NFC", 1),
+            ("\u{e9}", "NFKD", 2),
+        ] {
+            let args = Args::from_values("unicode_normalize", vec![Value::from(text), Value::from(form)]).unwrap();
+            let found = unicode_normalize(&args).unwrap();
+            assert_eq!(found.as_str().unwrap().chars().count(), length, "{text} {form}");
+        }
+    }
 }

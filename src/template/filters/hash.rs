@@ -52,6 +52,16 @@ pub(super) fn md5(args: &Args) -> R {
     digest("md5", &bytes::of(&args.value())).map(Value::from)
 }
 
+/// The checksum of archives, as digits without leading zeros.
+pub(super) fn crc32(args: &Args) -> R {
+    args.only(1, &[])?;
+    let value = args.value();
+    let text = value.as_str().ok_or_else(|| fail("crc32: the value is not text"))?;
+    let mut sum = flate2::Crc::new();
+    sum.update(text.as_bytes());
+    Ok(Value::from(format!("{:x}", sum.sum())))
+}
+
 /// `to_uuid(namespace)`: version 5, in Ansible's own namespace by default.
 pub(super) fn to_uuid(args: &Args) -> R {
     let namespace = args.text(1, "namespace").unwrap_or_else(|| "361E6D51-FAEC-444A-9079-341386DA8E2E".to_owned());

@@ -3,6 +3,7 @@
 //! Each is a function from its arguments to a value. One that is not marked as accepting undefined values passes an
 //! undefined argument on, as Ansible's do: `nope | upper | default('x')` is `x`.
 
+mod csv;
 mod data;
 mod encode;
 mod hash;
@@ -10,14 +11,19 @@ mod html;
 mod items;
 mod jinja;
 mod json;
+mod keys;
+mod lists;
 pub(super) mod math;
 mod mersenne;
 mod net;
 pub(super) mod path;
+mod places;
 mod random;
 pub(super) mod regex;
 mod sets;
+mod spec;
 pub(super) mod text;
+mod url;
 mod weak;
 mod wrap;
 pub(super) mod yaml;
@@ -144,7 +150,7 @@ static CORE: &[Entry] = &[
     plain("urlize", html::urlize),
     native("safe", engine!(minijinja::filters::safe)),
     plain("pprint", text::pprint),
-    plain("urlencode", net::urlencode),
+    plain("urlencode", url::urlencode),
     plain("filesizeformat", math::filesizeformat),
     plain("xmlattr", html::xmlattr),
     plain("tojson", json::tojson),
@@ -196,8 +202,8 @@ static CORE: &[Entry] = &[
     // Encodings and hashes.
     plain("b64encode", encode::b64encode),
     plain("b64decode", encode::b64decode),
-    plain("urldecode", net::urldecode),
-    plain("urlsplit", net::urlsplit),
+    plain("urldecode", url::urldecode),
+    plain("urlsplit", url::urlsplit),
     plain("hash", hash::hash),
     plain("sha1", hash::sha1),
     plain("checksum", hash::sha1),
@@ -233,16 +239,23 @@ static CORE: &[Entry] = &[
     stateful("match", items::as_test),
 ];
 
-/// Filters of other collections, under the collection's name and the short one.
+/// Filters of other collections, under the collection's name and, where but one collection has it, the short one.
 static OTHERS: &[(&str, Entry)] = &[
     ("community.general", plain("json_query", json::json_query)),
-    ("community.general", plain("lists_mergeby", data::lists_mergeby)),
+    ("community.general", plain("lists_mergeby", lists::lists_mergeby)),
     ("community.general", plain("dict", data::dict)),
     ("community.general", plain("dict_kv", data::dict_kv)),
     ("community.general", plain("groupby_as_dict", data::groupby_as_dict)),
-    ("community.general", plain("lists_union", sets::lists_union)),
-    ("community.general", plain("lists_intersect", sets::lists_intersect)),
-    ("community.general", plain("lists_difference", sets::lists_difference)),
+    ("community.general", plain("lists_union", lists::lists_union)),
+    ("community.general", plain("lists_intersect", lists::lists_intersect)),
+    ("community.general", plain("lists_difference", lists::lists_difference)),
+    ("community.general", plain("lists_symmetric_difference", lists::lists_symmetric_difference)),
+    ("community.general", plain("keep_keys", keys::keep_listed)),
+    ("community.general", plain("remove_keys", keys::remove_listed)),
+    ("community.general", plain("replace_keys", keys::replace_listed)),
+    ("community.general", plain("crc32", hash::crc32)),
+    ("community.general", plain("unicode_normalize", encode::unicode_normalize)),
+    ("community.general", plain("from_csv", csv::from_csv)),
     ("community.general", plain("version_sort", items::version_sort)),
     ("community.general", plain("from_ini", json::from_ini)),
     ("community.general", plain("to_ini", json::to_ini)),
@@ -263,7 +276,23 @@ static OTHERS: &[(&str, Entry)] = &[
     ("ansible.utils", plain("ipwrap", net::ipwrap)),
     ("ansible.utils", plain("ipsubnet", net::ipsubnet)),
     ("ansible.utils", plain("nthhost", net::nthhost)),
+    ("ansible.utils", plain("next_nth_usable", net::next_nth_usable)),
+    ("ansible.utils", plain("previous_nth_usable", net::previous_nth_usable)),
     ("ansible.utils", plain("network_in_network", net::network_in_network)),
+    ("ansible.utils", plain("network_in_usable", net::network_in_usable)),
+    ("ansible.utils", plain("reduce_on_network", net::reduce_on_network)),
+    ("ansible.utils", plain("cidr_merge", net::cidr_merge)),
+    ("ansible.utils", plain("ipmath", net::ipmath)),
+    ("ansible.utils", plain("ip4_hex", net::ip4_hex)),
+    ("ansible.utils", plain("slaac", net::slaac)),
+    ("ansible.utils", plain("hwaddr", net::hwaddr)),
+    ("ansible.utils", plain("macaddr", net::macaddr)),
+    ("ansible.utils", plain("keep_keys", keys::keep_nested)),
+    ("ansible.utils", plain("remove_keys", keys::remove_nested)),
+    ("ansible.utils", plain("replace_keys", keys::replace_nested)),
+    ("ansible.utils", plain("to_paths", places::to_paths)),
+    ("ansible.utils", plain("get_path", places::get_path)),
+    ("ansible.utils", stateful("index_of", places::index_of)),
     ("ansible.utils", plain("ipaddr_sort", net::ip_sort)),
 ];
 
@@ -277,7 +306,9 @@ static TABLE: LazyLock<BTreeMap<String, &'static Entry>> = LazyLock::new(|| {
         }
     }
     for (collection, entry) in OTHERS {
-        table.insert(entry.name.to_owned(), entry);
+        if OTHERS.iter().filter(|(_, other)| other.name == entry.name).count() == 1 {
+            table.insert(entry.name.to_owned(), entry);
+        }
         table.insert(format!("{collection}.{}", entry.name), entry);
         if *collection == "ansible.utils" {
             table.insert(format!("ansible.netcommon.{}", entry.name), entry);
@@ -295,9 +326,19 @@ pub(super) fn is_known(name: &str) -> bool {
     TABLE.contains_key(name)
 }
 
-/// The short names of all filters.
+/// The whole names of the filters that several collections have under a short one, which then names none.
+pub(super) fn qualified(name: &str) -> Vec<String> {
+    OTHERS
+        .iter()
+        .filter(|(_, entry)| entry.name == name)
+        .map(|(collection, _)| format!("{collection}.{name}"))
+        .collect()
+}
+
+/// The short names of all filters; one that two collections have, once.
 pub fn names() -> Vec<&'static str> {
-    CORE.iter().chain(OTHERS.iter().map(|(_, e)| e)).map(|e| e.name).filter(|n| !n.starts_with("__")).collect()
+    let all = CORE.iter().chain(OTHERS.iter().map(|(_, e)| e)).map(|e| e.name).filter(|n| !n.starts_with("__"));
+    all.collect::<indexmap::IndexSet<_>>().into_iter().collect()
 }
 
 /// Adds the filters to an environment.

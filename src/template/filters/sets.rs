@@ -5,7 +5,7 @@ use minijinja::value::Value;
 
 use crate::template::args::{Args, R, items};
 
-fn distinct(list: impl IntoIterator<Item = Value>) -> Vec<Value> {
+pub(super) fn distinct(list: impl IntoIterator<Item = Value>) -> Vec<Value> {
     let mut seen = indexmap::IndexSet::new();
     seen.extend(list);
     seen.into_iter().collect()
@@ -59,32 +59,4 @@ pub(super) fn symmetric_difference(args: &Args) -> R {
     let left = a.iter().filter(|v| !b.contains(*v)).cloned();
     let right = b.iter().filter(|v| !a.contains(*v)).cloned();
     Ok(Value::from(left.chain(right).collect::<Vec<_>>()))
-}
-
-fn many(args: &Args) -> Result<Vec<Vec<Value>>, Error> {
-    let lists: Result<Vec<_>, _> = args.rest(0).iter().map(|l| items(l, args.name())).collect();
-    let lists = lists?;
-    let flatten = args.flag(usize::MAX, "flatten", false);
-    if flatten {
-        return lists.iter().map(|l| super::data::flatten_all(l)).collect();
-    }
-    Ok(lists)
-}
-
-pub(super) fn lists_union(args: &Args) -> R {
-    Ok(Value::from(distinct(many(args)?.into_iter().flatten())))
-}
-
-pub(super) fn lists_intersect(args: &Args) -> R {
-    let mut lists = many(args)?.into_iter();
-    let first = lists.next().unwrap_or_default();
-    let rest: Vec<Vec<Value>> = lists.collect();
-    Ok(Value::from(distinct(first.into_iter().filter(|v| rest.iter().all(|l| l.contains(v))))))
-}
-
-pub(super) fn lists_difference(args: &Args) -> R {
-    let mut lists = many(args)?.into_iter();
-    let first = lists.next().unwrap_or_default();
-    let rest: Vec<Vec<Value>> = lists.collect();
-    Ok(Value::from(distinct(first.into_iter().filter(|v| !rest.iter().any(|l| l.contains(v))))))
 }

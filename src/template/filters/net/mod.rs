@@ -1,0 +1,18 @@
+//! Addresses and networks, as `ansible.utils` filters them by the library netaddr: its queries, its limits and what it
+//! takes for an address.
+
+mod address;
+mod arithmetic;
+mod mac;
+mod query;
+mod reach;
+mod subnet;
+mod within;
+
+pub(super) use arithmetic::{ip4_hex, ipmath};
+pub(super) use mac::{hwaddr, macaddr, slaac};
+pub(super) use query::{ipaddr, ipv4, ipv6, ipwrap};
+pub(super) use subnet::{ipsubnet, next_nth_usable, nthhost, previous_nth_usable};
+pub(super) use within::{cidr_merge, ip_sort, network_in_network, network_in_usable, reduce_on_network};
+
+pub(crate) use address::is_ip;
