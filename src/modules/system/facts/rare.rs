@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(systemd_of("systemctl: broken"), None);
         assert_eq!(capabilities_of("Current: =ep\nBounding set =x\n"), ("False", json!([])));
         assert_eq!(capabilities_of("Current: =\n"), ("True", json!([""])));
-        assert_eq!(capabilities_of("Current: cap_chown,cap_kill=ep\n"), ("True", json!([""])));
+        assert_eq!(capabilities_of("Current: cap_chown,cap_kill=ep\n"), ("True", json!(["ep"])));
         assert_eq!(
             capabilities_of("Current: = cap_chown,cap_kill+ep\n"),
             ("True", json!(["cap_chown", "cap_kill+ep"]))
