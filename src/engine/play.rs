@@ -47,6 +47,8 @@ pub struct PlayRun {
     pub number: usize,
     /// All its hosts, in order.
     pub hosts: Vec<Arc<Host>>,
+    /// The same in the inventory's order, whatever `order` says: that of `ansible_play_hosts`.
+    pub listed: Vec<Arc<Host>>,
     /// Play vars.
     pub vars: Arc<Layer>,
     /// Answers to `vars_prompt`.
@@ -282,7 +284,7 @@ impl PlayRun {
         }
         added.names.push(name.into());
         let all =
-            self.hosts.iter().map(|host| &host.name).chain(&added.names).map(|name| Value::from(&**name)).collect();
+            self.listed.iter().map(|host| &host.name).chain(&added.names).map(|name| Value::from(&**name)).collect();
         added.all = Some(all);
     }
 
@@ -302,7 +304,7 @@ impl PlayRun {
         let inside: Vec<&Arc<str>> =
             present.iter().filter_map(|&index| batch.hosts.get(index)).map(|host| &host.name).collect();
         let wanted: std::collections::HashSet<&Arc<str>> = inside.iter().copied().chain(&outside).collect();
-        let all = self.hosts.iter().map(|host| &host.name).filter(|name| wanted.contains(name));
+        let all = self.listed.iter().map(|host| &host.name).filter(|name| wanted.contains(name));
         let play: Value = all.chain(&added).map(|name| Value::from(&**name)).collect();
         let batch: Value = inside.iter().map(|name| Value::from(&***name)).collect();
         *cache = Some(HostLists { present, outside, added: added.len(), batch: batch.clone(), play: play.clone() });
@@ -368,7 +370,7 @@ pub fn open_play(run: &Arc<Run>, play: &Arc<Play>, number: usize, quietly: bool)
         warnings.into_iter().filter(|_| !quietly).for_each(|diag| run.warn(diag.one_line()));
     }
     let bare = bare_scope(run, &vars);
-    let hosts = select_hosts(run, play, &bare, quietly)?;
+    let (hosts, listed) = select_hosts(run, play, &bare, quietly)?;
     let name = match &play.name {
         Some(node) => text(&bare, node)?,
         None => host_patterns(&bare, &play.hosts)?.join(","),
@@ -421,12 +423,13 @@ pub fn open_play(run: &Arc<Run>, play: &Arc<Play>, number: usize, quietly: bool)
         run: run.clone(),
         play: play.clone(),
         number,
-        magic: play_magic(play, &name, &hosts),
+        magic: play_magic(play, &name, &listed),
         any_errors_fatal: match &play.keywords.any_errors_fatal {
             None => run.options.any_errors_fatal,
             said => truth(said)?,
         },
         hosts: hosts.clone(),
+        listed,
         prompts: super::prompts::ask(run, prompts, &bare)?,
         vars,
         role_defaults: Arc::new(role_defaults),
@@ -604,8 +607,8 @@ pub fn unlimited_hosts(run: &Run, play: &Play, scope: &Scope) -> Result<Vec<Arc<
     }
 }
 
-/// The hosts of a play that still take part, in the order asked for.
-fn select_hosts(run: &Arc<Run>, play: &Arc<Play>, scope: &Scope, quietly: bool) -> Result<Vec<Arc<Host>>, Diag> {
+/// The hosts of a play that still take part, in the order asked for, and in that of the inventory.
+fn select_hosts(run: &Arc<Run>, play: &Arc<Play>, scope: &Scope, quietly: bool) -> Result<(Hosts, Hosts), Diag> {
     let patterns = host_patterns(scope, &play.hosts)?;
     let mut diags = Diags::new();
     let selection = {
@@ -621,6 +624,10 @@ fn select_hosts(run: &Arc<Run>, play: &Arc<Play>, scope: &Scope, quietly: bool) 
         }
     }
     let mut names: Vec<Arc<str>> = selection.hosts.iter().map(|name| name.as_str().into()).collect();
+    let present = |names: &[Arc<str>]| -> Hosts {
+        names.iter().map(|name| run.host(name)).filter(|host| host.gone().is_none()).collect()
+    };
+    let listed = present(&names);
     match play.order.as_ref().map(|node| text(scope, node)).transpose()?.as_deref() {
         None | Some("inventory") => {}
         Some("reverse_inventory") => names.reverse(),
@@ -641,8 +648,10 @@ fn select_hosts(run: &Arc<Run>, play: &Arc<Play>, scope: &Scope, quietly: bool) 
             .at(&span));
         }
     }
-    Ok(names.iter().map(|name| run.host(name)).filter(|host| host.gone().is_none()).collect())
+    Ok((present(&names), listed))
 }
+
+type Hosts = Vec<Arc<Host>>;
 
 fn portions(scope: &Scope, play: &Play) -> Result<Vec<Portion>, Diag> {
     let mut portions = Vec::new();
