@@ -1,4 +1,4 @@
-//! Filters of community.general on several lists.
+//! Filters of community.general on lists, most of them on several.
 
 use minijinja::Error;
 use minijinja::value::{Value, ValueKind};
@@ -58,6 +58,23 @@ pub(super) fn lists_symmetric_difference(args: &Args) -> R {
         let both: Vec<Value> = a.iter().filter(|v| b.contains(v)).cloned().collect();
         distinct(a.into_iter().chain(b).filter(|v| !both.contains(v)))
     })
+}
+
+/// The sums of the first items, one more each time.
+pub(super) fn accumulate(args: &Args) -> R {
+    args.only(1, &[])?;
+    let value = args.value();
+    if !is_list(&value) && value.as_str().is_none() {
+        return Err(fail("accumulate: the value is neither a list nor text"));
+    }
+    let mut sums: Vec<Value> = Vec::new();
+    for item in args.items()? {
+        sums.push(match sums.last() {
+            Some(sum) => super::math::add(sum, &item)?,
+            None => item,
+        });
+    }
+    Ok(Value::from(sums))
 }
 
 /// `[list, list] | lists_mergeby('name', recursive=, list_merge=)`
@@ -125,6 +142,10 @@ mod tests {
             (lists_symmetric_difference, &[r#"["a", "b"]"#, r#"["b", "c"]"#], false, r#"["a","c"]"#),
             (lists_symmetric_difference, &["[1, 2]", "[2, 3]", "[3, 4]"], false, "[1,4]"),
             (lists_symmetric_difference, &["[1]", "[]"], true, "[1]"),
+            (accumulate, &["[1, 2.5, 3]"], false, "[1,3.5,6.5]"),
+            (accumulate, &[r#""abc""#], false, r#"["a","ab","abc"]"#),
+            (accumulate, &[r#"[1, "a"]"#], false, "error"),
+            (accumulate, &["{}"], false, "error"),
             (lists_mergeby, &[r#"[{"n": 2}, {"n": 1}]"#, r#""n""#], false, r#"[{"n":2},{"n":1}]"#),
             (
                 lists_mergeby,

@@ -3,6 +3,7 @@
 
 mod address;
 mod arithmetic;
+mod forms;
 mod mac;
 mod query;
 mod reach;
@@ -10,6 +11,7 @@ mod subnet;
 mod within;
 
 pub(super) use arithmetic::{ip4_hex, ipmath};
+pub(super) use forms::{ipcut, ipv6form, usable_range};
 pub(super) use mac::{hwaddr, macaddr, slaac};
 pub(super) use query::{ipaddr, ipv4, ipv6, ipwrap};
 pub(super) use subnet::{ipsubnet, next_nth_usable, nthhost, previous_nth_usable};
