@@ -93,9 +93,6 @@ impl Children {
         let Some(target) = target.filter(|_| identity.is_some()) else {
             let mut command = Command::new(installed::myself());
             command.arg("--child");
-            if let Some(home) = launch::home() {
-                command.current_dir(home);
-            }
             return launch::plain(command);
         };
         if let Some((_, _, why)) =

@@ -124,10 +124,6 @@ pub(super) fn elevated(
     };
     let mut command = Command::new(&elevation.program);
     command.args(&elevation.arguments).env("LC_ALL", "C").env_remove("LANGUAGE");
-    // Where a login begins, and so what sudo and its like begin with.
-    if let Some(home) = home() {
-        command.current_dir(home);
-    }
     // A terminal may show what was typed.
     start(command, terminal, Some((&elevation.prompt, password)), Some(program)).map_err(|refusal| match password {
         Some(password) if !password.is_empty() => {
@@ -135,11 +131,6 @@ pub(super) fn elevated(
         }
         _ => refusal,
     })
-}
-
-/// The home of whom this process runs as.
-pub(super) fn home() -> Option<std::path::PathBuf> {
-    std::env::var_os("HOME").map(std::path::PathBuf::from).filter(|home| home.is_dir())
 }
 
 fn start(

@@ -35,6 +35,8 @@ pub fn of(at: At<'_>) -> Arc<LayerOfLastResort> {
     LayerOfLastResort::new("ansible_", move |layers| {
         let given = |name: &str| layers.iter().rev().find_map(|layer| layer.get(name)).cloned();
         let mut layer = Layer::new();
+        // There as soon as there is a host: roles look into it to know what is to be gathered.
+        layer.insert("ansible_facts".into(), Raw::Value(Value::from_pairs([] as [(Value, Value); 0])));
         layer.extend(connection.clone().map(|raw| ("ansible_connection".into(), raw)));
         let address = Some(Raw::Value(Value::from(&*name)));
         for (one, other, otherwise) in [

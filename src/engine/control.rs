@@ -202,13 +202,14 @@ async fn assert(call: &Call, _: &Module) -> Result<Outcome, Trouble> {
             },
         }
     };
-    // As in Ansible it is looked at whatever becomes of the conditions.
+    // As in Ansible they are looked at whatever becomes of the conditions.
     let success = message(&["success_msg"], "All assertions passed").await?;
+    let failure = message(&["fail_msg", "msg"], "Assertion failed").await?;
     for condition in &conditions {
         match call.conditions(&[condition]).await? {
             Known::Value(true) => {}
             Known::Value(false) => {
-                let msg = match message(&["fail_msg", "msg"], "Assertion failed").await? {
+                let msg = match failure {
                     Known::Value(msg) => msg,
                     Known::Unknown(_) => json!("Assertion failed"),
                 };

@@ -63,10 +63,13 @@ impl Walker {
         this.batch.board.arrive(this.index, position);
         let call = Call::new(&self.this, task, frame, position);
         let flow = match self.selected(&call).await {
-            Ok(true) => match self.run(&call).await {
-                Ok(flow) => flow,
-                Err(trouble) => self.trouble_in_turn(&call, trouble).await,
-            },
+            Ok(true) => {
+                this.selected.fetch_add(1, Ordering::SeqCst);
+                match self.run(&call).await {
+                    Ok(flow) => flow,
+                    Err(trouble) => self.trouble_in_turn(&call, trouble).await,
+                }
+            }
             Ok(false) => Flow::GoOn,
             Err(trouble) => self.trouble_in_turn(&call, trouble).await,
         };

@@ -57,6 +57,8 @@ pub struct HostRun {
     pub lost: std::sync::atomic::AtomicBool,
     /// How many of the batch's fatal failures it has taken notice of.
     fatal_seen: AtomicUsize,
+    /// How many tasks tags and the like have let run.
+    pub selected: AtomicUsize,
     /// Where it failed itself.
     failed_at: Mutex<Option<Position>>,
     /// The last task that is over.
@@ -175,6 +177,7 @@ impl Walker {
             shelters: AtomicU32::new(0),
             lost: Default::default(),
             fatal_seen: AtomicUsize::new(0),
+            selected: AtomicUsize::new(0),
             failed_at: Mutex::default(),
             concluded: Mutex::default(),
             play,
@@ -349,7 +352,7 @@ impl Walker {
         }
         if let (BlockKind::Role, Some(role)) = (block.kind, &block.role) {
             let key = (role.identity.clone(), self.this.host.name.clone());
-            let first = self.this.play.roles_done.lock().unwrap_or_else(|p| p.into_inner()).insert(key);
+            let first = self.this.play.roles_done.lock().unwrap_or_else(|p| p.into_inner()).insert(key.clone());
             if !first && !role.allow_duplicates {
                 return Flow::GoOn; // the same role with the same parameters runs once a play
             }
@@ -357,7 +360,13 @@ impl Walker {
             if flow != Flow::GoOn {
                 return flow;
             }
-            return match self.steps(&block.block, &inner, &position.child(1)).await {
+            let before = self.this.selected.load(Ordering::SeqCst);
+            let flow = self.steps(&block.block, &inner, &position.child(1)).await;
+            if self.this.selected.load(Ordering::SeqCst) == before {
+                // Where tags left out all of it, it has not run: another entry of it, or who needs it, runs it yet.
+                self.this.play.roles_done.lock().unwrap_or_else(|p| p.into_inner()).remove(&key);
+            }
+            return match flow {
                 Flow::EndRole => Flow::GoOn,
                 other => other,
             };

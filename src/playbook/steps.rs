@@ -165,7 +165,11 @@ impl Loader<'_> {
         };
         let loaded = self.role(&request, &inner)?;
         self.roles.extend(loaded.all_roles);
-        self.role_handlers.extend(loaded.handlers);
+        if !loaded.handlers.is_empty() {
+            // They inherit what stands at the import, as its tasks do: its `vars` above all.
+            let block = import_block(&task, context, loaded.handlers);
+            self.role_handlers.push(Step::Block(Arc::new(Block { name: None, notify: Vec::new(), ..block })));
+        }
         Some(Step::Block(Arc::new(import_block(&task, context, loaded.steps))))
     }
 

@@ -26,6 +26,7 @@ mod scope;
 mod tests;
 mod time;
 mod touch;
+mod trust;
 
 #[cfg(test)]
 mod differential;
@@ -752,7 +753,13 @@ impl Templar {
                 let value = self.final_text(text, scope, span, false)?;
                 match value.as_str().map(str::trim) {
                     Some("") => Value::from(true),
-                    Some(expr) => self.run_expression(expr, scope, span)?,
+                    Some(expr) if trust::may_run(expr, text, scope) => self.run_expression(expr, scope, span)?,
+                    Some(_) => {
+                        let why = "the condition is a text that a template gave, which is in no file of yours, and it calls \
+                                   functions: it is not evaluated, since it may come from a host. Write the expression itself, \
+                                   without braces";
+                        return Err(span.iter().fold(TemplateError::runtime(why), |error, span| error.at(span)));
+                    }
                     None => value,
                 }
             }

@@ -122,7 +122,8 @@ pub fn from_file(path: &Path, label: &str) -> Result<Secret, String> {
     let metadata = std::fs::metadata(path).map_err(|e| format!("cannot read the password file {shown}: {e}"))?;
     let program = metadata.permissions().mode() & 0o111 != 0;
     let bytes = if program {
-        let mut program = Command::new(path);
+        // By its path: a bare name would be looked for in PATH.
+        let mut program = Command::new(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
         if path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("-client")) {
             program.args(["--vault-id", label]);
         }

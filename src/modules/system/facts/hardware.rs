@@ -21,6 +21,7 @@ fn describe_cpu(text: &str, affinity: usize) -> Vec<(&'static str, Value)> {
     let mut siblings: BTreeMap<String, u64> = BTreeMap::new();
     let mut logical = 0u64;
     let mut physical = String::new();
+    let mut flags = None;
     for line in text.lines() {
         let Some((key, value)) = line.split_once(':') else {
             continue;
@@ -36,6 +37,7 @@ fn describe_cpu(text: &str, affinity: usize) -> Vec<(&'static str, Value)> {
                 physical = value.to_string();
                 sockets.insert(value.to_string());
             }
+            "flags" if flags.is_none() => flags = Some(value.split_whitespace().map(Value::from).collect::<Vec<_>>()),
             "cpu cores" => drop(cores.insert(physical.clone(), value.parse().unwrap_or(1))),
             "siblings" => drop(siblings.insert(physical.clone(), value.parse().unwrap_or(1))),
             _ => {}
@@ -47,14 +49,16 @@ fn describe_cpu(text: &str, affinity: usize) -> Vec<(&'static str, Value)> {
     let threads = siblings.values().next().map_or(1, |s| (s / cores).max(1));
     let vcpus = if sockets.is_empty() { logical.max(1) } else { count * cores * threads };
     let nproc = if affinity > 0 { affinity as u64 } else { logical };
-    vec![
+    let mut found: Vec<(&'static str, Value)> = vec![
         ("processor", list.into()),
         ("processor_count", count.into()),
         ("processor_cores", cores.into()),
         ("processor_threads_per_core", threads.into()),
         ("processor_vcpus", vcpus.into()),
         ("processor_nproc", nproc.into()),
-    ]
+    ];
+    found.extend(flags.map(|flags| ("flags", flags.into())));
+    found
 }
 
 /// Memory and swap.
@@ -209,8 +213,30 @@ pub fn mounts(gathered: &mut Gathered) {
     gathered.add("mounts", mounts.into_iter().map(|(_, entry)| entry).collect::<Vec<_>>());
 }
 
+/// The other names of block devices, and what is made of them (volumes, RAID, encryption).
+fn device_links() -> Value {
+    let by = |what: &str| {
+        let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for name in names(&format!("/dev/disk/by-{what}")) {
+            let target = std::fs::read_link(format!("/dev/disk/by-{what}/{name}")).unwrap_or_default();
+            if let Some(device) = target.file_name() {
+                found.entry(device.to_string_lossy().into_owned()).or_default().push(name);
+            }
+        }
+        found
+    };
+    let mut masters: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for block in names("/sys/block") {
+        for part in names(&format!("/sys/block/{block}/slaves")) {
+            masters.entry(part).or_default().push(block.clone());
+        }
+    }
+    json!({"ids": by("id"), "uuids": by("uuid"), "labels": by("label"), "masters": masters})
+}
+
 /// Block devices, briefly.
 pub fn devices(gathered: &mut Gathered) {
+    gathered.add("device_links", device_links());
     let mut devices = Map::new();
     for name in names("/sys/block") {
         let base = format!("/sys/block/{name}");
