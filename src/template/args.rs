@@ -1,5 +1,7 @@
 //! Arguments of filters, tests and functions, by position or by name, with Python's conversions.
 
+use std::borrow::Cow;
+
 use minijinja::value::{Kwargs, Rest, Value, ValueKind, ValueOrKwargs};
 use minijinja::{Error, ErrorKind};
 
@@ -139,13 +141,35 @@ pub(super) fn is_list(value: &Value) -> bool {
     matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable)
 }
 
+/// The zeros of the scripts that have ten digits of their own.
+const ZEROS: [u32; 65] = [
+    0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50, 0xed0, 0xf20,
+    0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90, 0x1b50, 0x1bb0, 0x1c40, 0x1c50, 0xa620, 0xa8d0,
+    0xa900, 0xa9d0, 0xa9f0, 0xaa50, 0xabf0, 0xff10, 0x104a0, 0x10d30, 0x11066, 0x110f0, 0x11136, 0x111d0, 0x112f0,
+    0x11450, 0x114d0, 0x11650, 0x116c0, 0x11730, 0x118e0, 0x11950, 0x11c50, 0x11d50, 0x11da0, 0x16a60, 0x16ac0,
+    0x16b50, 0x1d7ce, 0x1d7d8, 0x1d7e2, 0x1d7ec, 0x1d7f6, 0x1e140, 0x1e2f0, 0x1e950, 0x1fbf0,
+];
+
+/// The text with the digits of other scripts as those of ASCII, as Python reads numbers.
+pub(super) fn ascii_digits(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    let digit = |c: char| {
+        let code = u32::from(c);
+        let zero = ZEROS.iter().find(|zero| (**zero..**zero + 10).contains(&code))?;
+        char::from_digit(code - zero, 10)
+    };
+    Cow::Owned(text.chars().map(|c| digit(c).unwrap_or(c)).collect())
+}
+
 /// An integer out of a number, a boolean or text.
 pub(super) fn to_int(value: &Value) -> Option<i64> {
     match value.kind() {
         ValueKind::Bool => Some(i64::from(value.is_true())),
         ValueKind::Number if value.is_integer() => value.as_i64(),
         ValueKind::Number => f64::try_from(value.clone()).ok().map(|f| f.trunc() as i64),
-        ValueKind::String => value.as_str()?.trim().parse().ok(),
+        ValueKind::String => ascii_digits(value.as_str()?.trim()).parse().ok(),
         _ => None,
     }
 }
@@ -157,7 +181,7 @@ pub(super) fn to_float(value: &Value) -> Option<f64> {
         ValueKind::Number => {
             f64::try_from(value.clone()).ok().or_else(|| i128::try_from(value.clone()).ok().map(|i| i as f64))
         }
-        ValueKind::String => value.as_str()?.trim().replace('_', "").parse().ok(),
+        ValueKind::String => ascii_digits(value.as_str()?.trim()).replace('_', "").parse().ok(),
         _ => None,
     }
 }

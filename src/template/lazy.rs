@@ -325,7 +325,7 @@ fn rebuild(value: &Value, purpose: For, depth: usize) -> Result<Value, Error> {
     }
     match value.kind() {
         ValueKind::None | ValueKind::Bool | ValueKind::Number => Ok(value.clone()),
-        ValueKind::Bytes if purpose == For::Printing => Ok(value.clone()),
+        ValueKind::Bytes if matches!(purpose, For::Printing | For::Writing) => Ok(value.clone()),
         ValueKind::Bytes => Ok(Value::from(String::from_utf8_lossy(value.as_bytes().unwrap_or_default()).into_owned())),
         ValueKind::String => {
             Ok(if value.is_safe() { Value::from(value.as_str().unwrap_or_default()) } else { value.clone() })

@@ -485,6 +485,8 @@ fn format_spec(value: &Value, spec: &str) -> Result<String, Error> {
             Some('f' | 'F') => format!("{:.*}", precision.unwrap_or(6), float.abs()),
             Some('%') => format!("{:.*}%", precision.unwrap_or(6), float.abs() * 100.0),
             Some('e') => super::filters::math::exponent(float.abs(), precision.unwrap_or(6)),
+            Some('E') => super::filters::math::exponent(float.abs(), precision.unwrap_or(6)).to_uppercase(),
+            Some('G') => super::filters::math::general(float.abs(), precision.unwrap_or(6)).to_uppercase(),
             Some('g') | None if !value.is_integer() && precision.is_some() => {
                 super::filters::math::general(float.abs(), precision.unwrap_or(6))
             }

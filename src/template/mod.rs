@@ -6,6 +6,7 @@
 
 mod args;
 mod bytes;
+pub(crate) mod codec;
 mod compile;
 mod cycler;
 mod engine;

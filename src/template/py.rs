@@ -30,9 +30,23 @@ pub(super) fn repr(value: &Value) -> String {
     out
 }
 
+/// Python's `ascii()`: its `repr` with other characters by their numbers.
+pub(super) fn ascii(value: &Value) -> String {
+    let mut out = String::new();
+    for c in repr(value).chars() {
+        match u32::from(c) {
+            ..=0x7f => out.push(c),
+            n @ ..=0xff => out.push_str(&format!("\\x{n:02x}")),
+            n @ ..=0xffff => out.push_str(&format!("\\u{n:04x}")),
+            n => out.push_str(&format!("\\U{n:08x}")),
+        }
+    }
+    out
+}
+
 /// The text of a sequence that Python does not print as a list or tuple.
 pub(super) fn own_text(value: &Value) -> Option<String> {
-    super::range::text(value).or_else(|| super::time::named(value))
+    super::range::text(value).or_else(|| super::time::named(value)).or_else(|| super::filters::group_text(value))
 }
 
 /// A float as Python prints it.
@@ -164,6 +178,7 @@ pub(super) fn type_name(value: &Value) -> &'static str {
         ValueKind::Bytes => "bytes",
         ValueKind::Seq if value.is_tuple() => "tuple",
         ValueKind::Seq if super::range::text(value).is_some() => "range",
+        ValueKind::Seq if super::filters::group_text(value).is_some() => "GroupTuple",
         ValueKind::Seq | ValueKind::Iterable => super::time::type_name(value).unwrap_or("list"),
         ValueKind::Map => "dict",
         _ => super::time::type_name(value).unwrap_or("object"),

@@ -93,6 +93,7 @@ mod action {
     use super::*;
     use crate::modules::scalars::FileMode;
     use crate::modules::{ActionError, ActionFuture, ActionHost, FileKind, Prepared, RenderOptions};
+    use crate::template::codec::{self, CodecError};
     use std::path::Path;
 
     /// Renders the template.
@@ -172,23 +173,15 @@ mod action {
     }
 
     fn encode(text: &str, encoding: &str) -> Result<Vec<u8>, ActionError> {
-        let cannot = |c: char| ActionError::Failed(format!("the character {c:?} cannot be written in {encoding}"));
-        match encoding.to_ascii_lowercase().replace('_', "-").as_str() {
-            "" | "utf-8" | "utf8" => Ok(text.as_bytes().to_vec()),
-            "utf-8-sig" => Ok([b"\xef\xbb\xbf", text.as_bytes()].concat()),
-            "ascii" | "us-ascii" => match text.chars().find(|c| !c.is_ascii()) {
-                Some(c) => Err(cannot(c)),
-                None => Ok(text.as_bytes().to_vec()),
-            },
-            "latin-1" | "latin1" | "iso-8859-1" => {
-                text.chars().map(|c| u8::try_from(u32::from(c)).map_err(|_| cannot(c))).collect()
-            }
-            "utf-16-le" | "utf-16le" => Ok(text.encode_utf16().flat_map(u16::to_le_bytes).collect()),
-            "utf-16-be" | "utf-16be" => Ok(text.encode_utf16().flat_map(u16::to_be_bytes).collect()),
-            _ => Err(ActionError::Failed(format!(
-                "output_encoding: {encoding} is not supported; there are utf-8, ascii, latin-1, utf-16-le and utf-16-be"
-            ))),
-        }
+        let encoding = if encoding.is_empty() { "utf-8" } else { encoding };
+        codec::encode(text, encoding).map_err(|e| {
+            ActionError::Failed(match e {
+                CodecError::Lacks(c) => format!("the character {c:?} cannot be written in {encoding}"),
+                CodecError::Unknown | CodecError::Invalid => format!(
+                    "output_encoding: {encoding} is not known; there are utf-8, utf-16, utf-32, ascii, latin-1, iso-8859-15 and cp1252"
+                ),
+            })
+        })
     }
 }
 #[cfg(feature = "controller")]

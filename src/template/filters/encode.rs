@@ -4,11 +4,12 @@ use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use minijinja::State;
-use minijinja::value::Value;
+use minijinja::value::{Value, ValueKind};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::secret::Secret;
 use crate::template::args::{Args, R, fail};
+use crate::template::codec::{self, CodecError};
 use crate::template::{bytes, py};
 use crate::vars::vault::{Vault, is_encrypted};
 
@@ -20,11 +21,13 @@ fn engine(urlsafe: bool) -> GeneralPurpose {
     GeneralPurpose::new(if urlsafe { &alphabet::URL_SAFE } else { &alphabet::STANDARD }, config)
 }
 
-fn utf8(args: &Args) -> Result<(), minijinja::Error> {
-    match args.text(1, "encoding").as_deref() {
-        None | Some("utf-8" | "utf8" | "ascii" | "UTF-8") => Ok(()),
-        Some(other) => Err(fail(format!("{}: the encoding '{other}' is not supported", args.name()))),
-    }
+/// The encoding that is asked for.
+fn encoding(args: &Args) -> String {
+    args.text(1, "encoding").unwrap_or_else(|| "utf-8".to_owned())
+}
+
+fn refused(args: &Args, error: &CodecError) -> minijinja::Error {
+    bytes::refused(args.name(), &encoding(args), error)
 }
 
 /// `b64encode(encoding, urlsafe)`
@@ -32,12 +35,11 @@ pub(super) fn b64encode(args: &Args) -> R {
     args.only(3, &["encoding", "urlsafe"])?;
     let engine = engine(args.flag(2, "urlsafe", false));
     let value = args.value();
-    if args.text(1, "encoding").as_deref() == Some("utf-16-le") {
-        let bytes: Vec<u8> = py::str(&value).encode_utf16().flat_map(u16::to_le_bytes).collect();
-        return Ok(Value::from(engine.encode(bytes)));
-    }
-    utf8(args)?;
-    Ok(Value::from(engine.encode(bytes::of(&value))))
+    let clear = match value.as_bytes().filter(|_| value.kind() == ValueKind::Bytes) {
+        Some(bytes) => bytes.to_vec(),
+        None => codec::encode(&py::str(&value), &encoding(args)).map_err(|e| refused(args, &e))?,
+    };
+    Ok(Value::from(engine.encode(clear)))
 }
 
 /// `b64decode(encoding, urlsafe)`
@@ -47,17 +49,9 @@ pub(super) fn b64decode(args: &Args) -> R {
     if !text.trim_end_matches('=').len().is_multiple_of(4) && !text.len().is_multiple_of(4) {
         return Err(fail("b64decode: the padding at the end is not right"));
     }
-    let bytes =
+    let clear =
         engine(args.flag(2, "urlsafe", false)).decode(text).map_err(|_| fail("b64decode: the text is not base64"))?;
-    if args.text(1, "encoding").as_deref() == Some("utf-16-le") {
-        let units: Vec<u16> = bytes
-            .chunks(2)
-            .map(|c| u16::from_le_bytes([c.first().copied().unwrap_or(0), c.get(1).copied().unwrap_or(0)]))
-            .collect();
-        return Ok(Value::from(String::from_utf16_lossy(&units)));
-    }
-    utf8(args)?;
-    String::from_utf8(bytes).map(Value::from).map_err(|_| fail("b64decode: the decoded bytes are not UTF-8 text"))
+    codec::decode(&clear, &encoding(args)).map(Value::from).map_err(|e| refused(args, &e))
 }
 
 fn with_secret(state: &State<'_, '_>, args: &Args) -> Result<(Vault, String), minijinja::Error> {

@@ -112,7 +112,7 @@ pub(super) fn password_hash(args: &Args) -> R {
     args.only(6, &["hashtype", "salt", "salt_size", "rounds", "ident"])?;
     let kind = args.text(1, "hashtype").unwrap_or_else(|| "sha512".to_owned());
     let size = usize::try_from(args.int(3, "salt_size")?.unwrap_or(16)).unwrap_or(16).clamp(1, 16);
-    let salt = args.text(2, "salt").unwrap_or_else(|| salt_for(&kind, size));
+    let salt = args.text(2, "salt").filter(|salt| !salt.is_empty()).unwrap_or_else(|| salt_for(&kind, size));
     let rounds = args.int(4, "rounds")?;
     let ident = args.text(5, "ident");
     crypt(&py::str(&args.value()), &kind, &salt, rounds, ident.as_deref()).map(Value::from)

@@ -344,6 +344,12 @@ pub(super) fn groupby(args: &Args) -> R {
 #[derive(Debug)]
 struct Group(Value, Value);
 
+/// The text of a group, which Python prints as a pair.
+pub(crate) fn group_text(value: &Value) -> Option<String> {
+    let Group(key, list) = value.downcast_object_ref::<Group>()?;
+    Some(format!("({}, {})", py::repr(key), py::repr(list)))
+}
+
 impl minijinja::value::Object for Group {
     fn repr(self: &std::sync::Arc<Self>) -> minijinja::value::ObjectRepr {
         minijinja::value::ObjectRepr::Seq

@@ -87,7 +87,7 @@ fn write(value: &Value, style: &Style, depth: usize, out: &mut String) -> Result
             out.push('}');
         }
         ValueKind::Undefined => return Err(Error::from(minijinja::ErrorKind::UndefinedError)),
-        ValueKind::Bytes => quote(&py::str(value), style.ascii, out),
+        ValueKind::Bytes => return Err(fail("an object of type 'bytes' is not JSON serializable")),
         ValueKind::Plain if time::type_name(value).is_some() && !time::is_moment(value) => {
             let name = py::type_name(value);
             return Err(fail(format!("an object of type '{name}' is not JSON serializable")));
@@ -189,9 +189,53 @@ pub(super) fn from_json(args: &Args) -> R {
     let text = value
         .as_str()
         .ok_or_else(|| fail(format!("from_json: the JSON object must be str, not {}", py::type_name(&value))))?;
-    serde_json::from_str::<serde_json::Value>(text)
-        .map(|json| touch::from_json(&json))
-        .map_err(|e| fail(format!("from_json: invalid JSON at line {} column {}", e.line(), e.column())))
+    match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(json) => Ok(touch::from_json(&json)),
+        Err(e) => match more_numbers(text) {
+            Some(value) => Ok(value),
+            None => Err(fail(format!("from_json: invalid JSON at line {} column {}", e.line(), e.column()))),
+        },
+    }
+}
+
+/// The numbers that Python knows in JSON and nobody else.
+const MORE_NUMBERS: [(&str, f64); 3] =
+    [("NaN", f64::NAN), ("-Infinity", f64::NEG_INFINITY), ("Infinity", f64::INFINITY)];
+/// What stands for them while the rest is read.
+const MARK: &str = "\u{1}deploy:";
+
+/// Reads JSON with such numbers in it. Nothing where there are none, or where something else is wrong.
+fn more_numbers(text: &str) -> Option<Value> {
+    let (mut out, mut found, mut quoted) = (String::with_capacity(text.len()), false, false);
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        if let Some((word, _)) = MORE_NUMBERS.iter().find(|(word, _)| !quoted && rest.starts_with(word)) {
+            out.push_str(&format!("\"\\u0001deploy:{word}\""));
+            found = true;
+            rest = rest.get(word.len()..)?;
+            continue;
+        }
+        let length = if quoted && c == '\\' { 1 + rest.chars().nth(1)?.len_utf8() } else { c.len_utf8() };
+        quoted ^= c == '"';
+        out.push_str(rest.get(..length)?);
+        rest = rest.get(length..)?;
+    }
+    let json = serde_json::from_str(&out).ok().filter(|_| found)?;
+    Some(marked(&json))
+}
+
+fn marked(json: &serde_json::Value) -> Value {
+    use serde_json::Value as Json;
+    match json {
+        Json::String(text) => {
+            let word = text.strip_prefix(MARK);
+            let number = word.and_then(|word| MORE_NUMBERS.iter().find(|(name, _)| *name == word));
+            number.map_or_else(|| touch::from_json(json), |(_, number)| Value::from(*number))
+        }
+        Json::Array(items) => Value::from(items.iter().map(marked).collect::<Vec<_>>()),
+        Json::Object(map) => Value::from_pairs(map.iter().map(|(k, v)| (Value::from(k.as_str()), marked(v)))),
+        other => touch::from_json(other),
+    }
 }
 
 /// The library follows an expression as deep as it goes, and counts the steps of a slice in 32 bits: what it would break at

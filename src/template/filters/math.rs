@@ -3,7 +3,7 @@
 use minijinja::value::{Tuple, Value, ValueKind};
 use minijinja::{Error, ErrorKind};
 
-use crate::template::args::{Args, R, boolean, fail, is_list, items, to_float};
+use crate::template::args::{Args, R, ascii_digits, boolean, fail, is_list, items, to_float};
 use crate::template::{py, time};
 
 fn numeric(value: &Value) -> Option<Value> {
@@ -122,7 +122,7 @@ pub(super) fn int(args: &Args) -> R {
             _ => default,
         },
         ValueKind::String => {
-            let text = value.as_str().unwrap_or_default().trim().replace('_', "");
+            let text = ascii_digits(value.as_str().unwrap_or_default().trim()).replace('_', "");
             let (sign, digits) = match text.strip_prefix('-') {
                 Some(rest) => (-1, rest.to_owned()),
                 None => (1, text.strip_prefix('+').unwrap_or(&text).to_owned()),
@@ -270,31 +270,43 @@ pub(super) fn human_readable(args: &Args) -> R {
 /// `human_to_bytes(default_unit, isbits)`
 pub(super) fn human_to_bytes(args: &Args) -> R {
     let text = py::str(&args.value());
-    let text = text.trim();
     let bad = || fail("human_to_bytes() can't interpret the input");
+    // A number, a unit, and blanks behind each of them.
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
-    let n: f64 = digits.parse().map_err(|_| bad())?;
-    let unit = match unit.trim() {
-        "" => args.text(1, "default_unit").unwrap_or_default(),
-        other => other.to_owned(),
-    };
-    let Some(first) = unit.chars().next() else { return Ok(Value::from(n.round() as i64)) };
-    let bits = args.flag(2, "isbits", false);
-    let rest = unit.get(first.len_utf8()..).unwrap_or_default();
-    let lower = unit.to_ascii_lowercase();
-    let spelled = matches!(lower.as_str(), "byte" | "bytes" | "bit" | "bits");
-    let allowed = if bits {
-        matches!(rest, "" | "b" | "bit" | "bits")
-    } else {
-        matches!(rest, "" | "B" | "b" | "byte" | "bytes" | "iB")
-    };
-    let whole = ["kilo", "mega", "giga", "tera", "peta", "exa", "zeta", "yotta"];
-    let named = lower.strip_suffix(if bits { "bit" } else { "byte" }).is_some_and(|name| whole.contains(&name));
-    if !spelled && !allowed && !named {
+    let unit = unit.trim();
+    if digits.ends_with('.') || !unit.chars().all(|c| c.is_ascii_alphabetic()) {
         return Err(bad());
     }
-    let scale = if spelled { 1.0 } else { factor(first.to_ascii_uppercase()).ok_or_else(bad)? };
+    let n: f64 = digits.parse().map_err(|_| bad())?;
+    let default = args.text(1, "default_unit").filter(|_| unit.is_empty());
+    let unit = default.as_deref().unwrap_or(unit);
+    let Some(first) = unit.chars().next().map(|c| c.to_ascii_uppercase()) else {
+        return Ok(from_i128(n.round_ties_even() as i128));
+    };
+    let scale = factor(first).ok_or_else(bad)?;
+    let bits = args.flag(2, "isbits", false);
+    let name = match first {
+        'B' => "",
+        'K' => "kilo",
+        'M' => "mega",
+        'G' => "giga",
+        'T' => "tera",
+        'P' => "peta",
+        'E' => "exa",
+        'Z' => "zeta",
+        _ => "yotta",
+    };
+    let spelled = format!("{name}{}", if bits { "bit" } else { "byte" });
+    let short = match first {
+        'B' => if bits { "b" } else { "B" }.to_owned(),
+        first => format!("{first}{}", if bits { 'b' } else { 'B' }),
+    };
+    if unit.len() > 1 && unit != short && !unit.eq_ignore_ascii_case(&spelled) {
+        return Err(fail(format!(
+            "human_to_bytes() can't interpret the input: its unit is none of {short}, {first} and {spelled}"
+        )));
+    }
     Ok(from_i128((n * scale).round_ties_even() as i128))
 }
 

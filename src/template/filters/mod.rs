@@ -397,6 +397,7 @@ pub(super) fn is_ip(text: &str, version: Option<u8>) -> bool {
 
 pub(super) use data::{cartesian, flatten_all, subelement_pairs};
 pub(super) use hash::{crypt, salt_for};
+pub(super) use items::group_text;
 pub(super) use json::word as json_word;
 pub(super) use path::files_matching;
 pub(super) use random::Source as RandomSource;

@@ -146,6 +146,9 @@ pub(super) fn path_join(args: &Args) -> R {
         None if is_list(&given) => items(&given, "path_join")?.iter().map(py::str).collect(),
         None => return Err(fail("path_join expects a string or a sequence")),
     };
+    if parts.is_empty() {
+        return Err(fail("path_join: the list is empty"));
+    }
     let mut out = String::new();
     for (i, part) in parts.iter().enumerate() {
         if part.starts_with('/') || i == 0 {

@@ -36,7 +36,7 @@ pub(super) fn random(args: &Args) -> R {
         let list = args.items()?;
         let count = u64::try_from(list.len()).unwrap_or(0);
         if count == 0 {
-            return Ok(Value::UNDEFINED);
+            return Err(fail("random: cannot choose from an empty sequence"));
         }
         let at = usize::try_from(source.below(count)).unwrap_or(0);
         return Ok(list.get(at).cloned().unwrap_or_default());

@@ -105,7 +105,7 @@ pub(super) fn indent(args: &Args) -> R {
         if i > 0 {
             out.push('\n');
         }
-        if (i > 0 || first) && (blank || !line.is_empty()) {
+        if if i == 0 { first } else { blank || !line.is_empty() } {
             out.push_str(&mark);
         }
         out.push_str(line);
@@ -347,7 +347,11 @@ fn printf(text: &str, values: &[Value], map: Option<&Value>) -> Result<String, E
         };
         let (sign, body) = match kind {
             's' | 'r' | 'a' => {
-                let text = if kind == 's' { lazy::printed(&value)? } else { py::repr(&value) };
+                let text = match kind {
+                    's' => lazy::printed(&value)?,
+                    'r' => py::repr(&value),
+                    _ => py::ascii(&value),
+                };
                 (String::new(), precision.map_or(text.clone(), |p| text.chars().take(p).collect()))
             }
             'c' => (
@@ -373,7 +377,8 @@ fn printf(text: &str, values: &[Value], map: Option<&Value>) -> Result<String, E
                     'f' | 'F' => format!("{:.*}", precision.unwrap_or(6), float.abs()),
                     'e' => super::math::exponent(float.abs(), precision.unwrap_or(6)),
                     'E' => super::math::exponent(float.abs(), precision.unwrap_or(6)).to_uppercase(),
-                    'g' | 'G' => super::math::general(float.abs(), precision.unwrap_or(6)),
+                    'g' => super::math::general(float.abs(), precision.unwrap_or(6)),
+                    'G' => super::math::general(float.abs(), precision.unwrap_or(6)).to_uppercase(),
                     _ => return Err(fail(format!("unsupported format character '{kind}'"))),
                 };
                 let negative = if matches!(kind, 'd' | 'i' | 'u' | 'x' | 'X' | 'o') { int < 0 } else { float < 0.0 };

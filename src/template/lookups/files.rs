@@ -89,7 +89,6 @@ pub(super) fn template(call: &Call<'_>) -> Found {
             }
         }
         options.trim_blocks = call.flag("trim_blocks", true);
-        options.lstrip_blocks = call.flag("lstrip_blocks", false);
         let whole = options == RenderOptions::default();
         let mut scope = call.scope.clone();
         if let Some(vars) = call.option("template_vars").and_then(crate::template::args::pairs) {
@@ -294,7 +293,9 @@ fn pairs_in(term: &str) -> (String, Vec<(String, String)>) {
 pub(super) fn csvfile(call: &Call<'_>) -> Found {
     let mut out = Vec::new();
     for term in call.texts() {
-        let (key, params) = pairs_in(&term);
+        let (first, params) = pairs_in(&term);
+        // Without options of the old form all of it is the key.
+        let key = if params.is_empty() { term.trim().to_owned() } else { first };
         let get =
             |name: &str| params.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone()).or_else(|| call.text(name));
         let name = get("file").unwrap_or_else(|| "ansible.csv".to_owned());

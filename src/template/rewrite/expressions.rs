@@ -155,6 +155,23 @@ impl Writer<'_> {
         self.out.push(')');
     }
 
+    /// An operand that is looked at: an inline `if` without `else` whose condition is false is nothing, as Jinja has it,
+    /// and no error as a variable that is undefined.
+    fn looked_at(&mut self, expr: &Expr<'_>, tolerant: bool) {
+        let Expr::IfExpr(i) = expr else { return self.operand(expr, tolerant) };
+        self.places.push((self.out.len() as u32, expr.span()));
+        self.out.push('(');
+        self.operand(&i.true_expr, tolerant);
+        self.out.push_str(" if ");
+        self.operand(&i.test_expr, false);
+        self.out.push_str(" else ");
+        match &i.false_expr {
+            Some(e) => self.looked_at(e, tolerant),
+            None => self.out.push_str("\"\""),
+        }
+        self.out.push(')');
+    }
+
     /// What `.`, `[` or `(` follows; these would become part of a filter's name.
     pub(super) fn base(&mut self, expr: &Expr<'_>, tolerant: bool) {
         if is_postfix(expr) && !(tolerant && gets_filtered(expr)) {
@@ -198,7 +215,7 @@ impl Writer<'_> {
                     UnaryOpKind::Neg => "(-",
                 });
                 match u.op {
-                    UnaryOpKind::Not => self.operand(&u.expr, false),
+                    UnaryOpKind::Not => self.looked_at(&u.expr, false),
                     // A filter would apply to the negative number.
                     UnaryOpKind::Neg => self.parenthesised(&u.expr, false),
                 }
@@ -231,7 +248,11 @@ impl Writer<'_> {
             }
             Expr::Filter(f) => {
                 if let Some(inner) = &f.expr {
-                    self.operand(inner, true);
+                    match f.name.rsplit('.').next() {
+                        // They ask whether it is defined.
+                        Some("default" | "d" | "mandatory" | "ternary" | "type_debug") => self.operand(inner, true),
+                        _ => self.looked_at(inner, true),
+                    }
                     self.out.push('|');
                 }
                 self.places.push((self.out.len() as u32, expr.span()));
@@ -339,6 +360,13 @@ impl Writer<'_> {
                 self.out.push(')');
                 true
             }
+            // What is written out is an object of its own each time.
+            ("sameas", _, Some(other)) if is_collection(&test.expr) || is_collection(other) => {
+                self.out.push('(');
+                self.operand(&test.expr, true);
+                self.out.push_str(" is __never)");
+                true
+            }
             ("sameas", Some(_), Some(other)) if number(other) && !self.statements => {
                 self.out.push('(');
                 self.operand(&test.expr, true);
@@ -379,6 +407,7 @@ impl Writer<'_> {
                 self.expr(&b.left, false);
             }
             left if matches!(b.op, BinOpKind::Pow) => self.parenthesised(left, false),
+            left if logical => self.looked_at(left, false),
             left => self.operand(left, false),
         }
         self.out.push(' ');
@@ -386,16 +415,24 @@ impl Writer<'_> {
         self.out.push(' ');
         if matches!(b.op, BinOpKind::Pow) {
             self.parenthesised(&b.right, false);
+        } else if logical {
+            self.looked_at(&b.right, true);
         } else {
-            self.operand(&b.right, logical);
+            self.operand(&b.right, false);
         }
     }
 
     /// An operator that has become a filter.
     pub(super) fn as_filter(&mut self, b: &ast::BinOp<'_>, filter: &str) {
-        self.operand(&b.left, false);
-        self.out.push_str(filter);
-        self.expr(&b.right, false);
+        if matches!(b.op, BinOpKind::Concat) {
+            self.looked_at(&b.left, false);
+            self.out.push_str(filter);
+            self.looked_at(&b.right, false);
+        } else {
+            self.operand(&b.left, false);
+            self.out.push_str(filter);
+            self.expr(&b.right, false);
+        }
         self.out.push(')');
     }
 
@@ -554,6 +591,15 @@ fn is_filtered(expr: &Expr<'_>) -> bool {
         Expr::Filter(f) => f.expr.is_some(),
         Expr::BinOp(b) if matches!(b.op, BinOpKind::Add) => may_be_date(expr),
         Expr::BinOp(b) => matches!(b.op, BinOpKind::Rem | BinOpKind::Concat | BinOpKind::Sub),
+        _ => false,
+    }
+}
+
+/// A list, tuple or dictionary that is written out.
+fn is_collection(expr: &Expr<'_>) -> bool {
+    match expr {
+        Expr::List(_) | Expr::Map(_) | Expr::Tuple(_) => true,
+        Expr::Const(c) => matches!(c.value.kind(), ValueKind::Seq | ValueKind::Map),
         _ => false,
     }
 }

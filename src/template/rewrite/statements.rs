@@ -222,7 +222,7 @@ impl Writer<'_> {
                 self.open("{% macro", s.span());
                 self.out.push_str(s.name);
                 let surplus = surplus(s);
-                self.parameters(&s.args, &s.defaults);
+                let late = self.parameters(&s.args, &s.defaults);
                 if surplus != (false, false) {
                     self.out.pop();
                     let comma = if s.args.is_empty() { "" } else { ", " };
@@ -231,9 +231,11 @@ impl Writer<'_> {
                     self.out.push_str(&format!("{comma}{more}{named})"));
                 }
                 self.out.push_str(" %}");
+                self.late_defaults(&late);
                 self.body(&s.body);
                 self.out.push_str("{% endmacro %}");
-                if surplus != (false, false) {
+                let asked = ["catch_kwargs", "catch_varargs"].iter().any(|word| self.text.source.contains(word));
+                if asked || surplus != (false, false) {
                     let name = s.name;
                     let (more, named) = surplus;
                     self.out.push_str(&format!("{{% set {name} = __surplus({name}, {more}, {named}) %}}"));
@@ -241,12 +243,14 @@ impl Writer<'_> {
             }
             Stmt::CallBlock(s) => {
                 self.open("{% call", s.span());
+                let mut late = Vec::new();
                 if !s.macro_decl.args.is_empty() {
-                    self.parameters(&s.macro_decl.args, &s.macro_decl.defaults);
+                    late = self.parameters(&s.macro_decl.args, &s.macro_decl.defaults);
                     self.out.push(' ');
                 }
                 self.call(&s.call, false);
                 self.out.push_str(" %}");
+                self.late_defaults(&late);
                 self.body(&s.macro_decl.body);
                 self.out.push_str("{% endcall %}");
             }
@@ -289,7 +293,14 @@ impl Writer<'_> {
         self.out.push_str(") %}");
     }
 
-    pub(super) fn parameters(&mut self, args: &[Expr<'_>], defaults: &[Expr<'_>]) {
+    /// The parameters of a macro. Returned are the defaults that name a parameter before them: the engine does not know
+    /// it there.
+    pub(super) fn parameters<'e>(
+        &mut self,
+        args: &'e [Expr<'e>],
+        defaults: &'e [Expr<'e>],
+    ) -> Vec<(&'e Expr<'e>, &'e Expr<'e>)> {
+        let mut late = Vec::new();
         self.out.push('(');
         let plain = args.len().saturating_sub(defaults.len());
         for (i, arg) in args.iter().enumerate() {
@@ -297,12 +308,38 @@ impl Writer<'_> {
                 self.out.push_str(", ");
             }
             self.target(arg);
-            if let Some(default) = i.checked_sub(plain).and_then(|d| defaults.get(d)) {
-                self.out.push('=');
+            let Some(default) = i.checked_sub(plain).and_then(|d| defaults.get(d)) else { continue };
+            let before = args.get(..i).unwrap_or_default();
+            let mut names_one = false;
+            visit_expr(default, &mut |e| {
+                names_one |=
+                    matches!(e, Expr::Var(v) if before.iter().any(|b| matches!(b, Expr::Var(b) if b.id == v.id)));
+            });
+            self.out.push('=');
+            if names_one {
+                self.out.push_str("__undefined()");
+                late.push((arg, default));
+            } else {
                 self.expr(default, true);
             }
         }
         self.out.push(')');
+        late
+    }
+
+    /// Sets what was not given and has such a default.
+    fn late_defaults(&mut self, late: &[(&Expr<'_>, &Expr<'_>)]) {
+        for (arg, default) in late {
+            self.out.push_str("{% set ");
+            self.target(arg);
+            self.out.push_str(" = (");
+            self.expr(default, true);
+            self.out.push_str(") if ");
+            self.target(arg);
+            self.out.push_str(" is undefined else ");
+            self.target(arg);
+            self.out.push_str(" %}");
+        }
     }
 
     /// An assignment target: names, tuples of them, attributes of a namespace.
