@@ -82,7 +82,7 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
         });
     } else {
         let subset = if subset.is_empty() { vec!["all".to_string()] } else { subset };
-        found.insert("ansible_gather_subset".into(), subset.into());
+        found.insert("gather_subset".into(), subset.into());
         // With a filter it is no gathering that would save another.
         found.insert("module_setup".into(), true.into());
     }
