@@ -3,6 +3,8 @@
 //! [`SourceFile::read`] → [`load_yaml`] → [`Node`]; whatever is wrong becomes a [`Diag`] at its place.
 //! JSON is read by the same loader: for our purposes it is a subset of YAML.
 
+#[cfg(feature = "controller")]
+pub(crate) mod codec;
 mod de;
 mod diag;
 mod excerpt;

@@ -4,7 +4,7 @@ use minijinja::Error;
 use minijinja::value::Value;
 
 use super::args::{Args, R, fail};
-use super::codec::{self, CodecError};
+use crate::source::codec::{self, CodecError};
 
 /// `text.encode(encoding, errors)`
 pub(super) fn encode(text: &str, args: &Args) -> R {

@@ -6,7 +6,6 @@
 
 mod args;
 mod bytes;
-pub(crate) mod codec;
 mod compile;
 mod cycler;
 mod engine;

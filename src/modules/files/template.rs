@@ -93,7 +93,7 @@ mod action {
     use super::*;
     use crate::modules::scalars::FileMode;
     use crate::modules::{ActionError, ActionFuture, ActionHost, FileKind, Prepared, RenderOptions};
-    use crate::template::codec::{self, CodecError};
+    use crate::source::codec::{self, CodecError};
     use std::path::Path;
 
     /// Renders the template.

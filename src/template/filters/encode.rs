@@ -8,8 +8,8 @@ use minijinja::value::{Value, ValueKind};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::secret::Secret;
+use crate::source::codec::{self, CodecError};
 use crate::template::args::{Args, R, fail};
-use crate::template::codec::{self, CodecError};
 use crate::template::{bytes, py};
 use crate::vars::vault::{Vault, is_encrypted};
 
