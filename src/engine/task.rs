@@ -73,10 +73,12 @@ impl Walker {
             Ok(false) => Flow::GoOn,
             Err(trouble) => self.trouble_in_turn(&call, trouble).await,
         };
-        if this.play.free || !matches!(flow, Flow::GoOn) || !finish::fatal(&call) {
+        // Facts of another host: it may have passed by the task, and is to see them in the next one.
+        let for_others = call.frame.keyword(&call.task.keywords, |k| k.delegate_facts.as_ref()).is_some();
+        if this.play.free || !matches!(flow, Flow::GoOn) || !(for_others || finish::fatal(&call)) {
             return flow;
         }
-        // Nobody goes on before it is known that nobody has failed here.
+        // Nobody goes on before all have been here, and it is known that nobody has failed.
         this.meet_behind(&position.child(usize::MAX)).await
     }
 
