@@ -80,7 +80,16 @@ pub(crate) fn run(
         }
         process.current_dir(directory);
     }
-    let mut child = process.spawn().map_err(|source| match source.kind() {
+    let mut spawned = process.spawn();
+    for _ in 0..20 {
+        // Somebody who is being started still has the file open for writing: it is over in a moment.
+        if !spawned.as_ref().is_err_and(|e| e.kind() == std::io::ErrorKind::ExecutableFileBusy) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+        spawned = process.spawn();
+    }
+    let mut child = spawned.map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound => MachineError::MissingProgram { program: program.clone(), hint: String::new() },
         _ => MachineError::io(format!("cannot start `{program}`"), source),
     })?;
