@@ -19,12 +19,23 @@ pub(super) fn may_run(expression: &str, template: &str, scope: &Scope) -> bool {
 
 /// No function, no method, and no text that would be a template once more.
 fn calls_nothing(expression: &str) -> bool {
-    if expression.contains("{{") || expression.contains("{%") {
+    let template = |text: &str| ["{{", "{%", "{#"].iter().any(|start| text.contains(start));
+    if template(expression) {
         return false;
     }
     let Ok(parsed) = machinery::parse_expr(expression) else { return true }; // it is an error, which is told
     let mut calls = false;
-    visit_expr(&parsed, &mut |expr| calls |= matches!(expr, Expr::Call(_)));
+    visit_expr(&parsed, &mut |expr| {
+        calls |= match expr {
+            Expr::Call(_) => true,
+            // A text may hide its braces behind escapes; a constant may be a list of texts.
+            Expr::Const(constant) => template(&constant.value.to_string()),
+            // Those of the rewriting are nobody's to call.
+            Expr::Filter(filter) => filter.name.starts_with("__"),
+            Expr::Test(test) => test.name.starts_with("__"),
+            _ => false,
+        }
+    });
     !calls
 }
 
@@ -56,6 +67,9 @@ mod tests {
             ("a == 1 or q('file', 'x')", false),
             ("a.startswith('b')", false),
             ("'{{ lookup(\"pipe\", \"id\") }}' == ''", false),
+            (r#"'\u007b\u007b lookup("pipe", "id") }}' == ''"#, false),
+            (r#"['\u007b{ lookup("pipe", "id") }}'] == 1"#, false),
+            ("a | __call('b')", false),
             ("[lookup('env', 'HOME')] | length", false),
             ("x | default(lookup('pipe', 'id'))", false),
             ("x is divisibleby(range(3) | length)", false),

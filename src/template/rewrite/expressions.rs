@@ -160,15 +160,19 @@ impl Writer<'_> {
     fn looked_at(&mut self, expr: &Expr<'_>, tolerant: bool) {
         let Expr::IfExpr(i) = expr else { return self.operand(expr, tolerant) };
         self.places.push((self.out.len() as u32, expr.span()));
+        self.inline_if(i, tolerant, |w, otherwise| match otherwise {
+            Some(e) => w.looked_at(e, tolerant),
+            None => w.out.push_str("\"\""),
+        });
+    }
+
+    fn inline_if(&mut self, i: &ast::IfExpr<'_>, tolerant: bool, otherwise: impl FnOnce(&mut Self, Option<&Expr<'_>>)) {
         self.out.push('(');
         self.operand(&i.true_expr, tolerant);
         self.out.push_str(" if ");
         self.operand(&i.test_expr, false);
         self.out.push_str(" else ");
-        match &i.false_expr {
-            Some(e) => self.looked_at(e, tolerant),
-            None => self.out.push_str("\"\""),
-        }
+        otherwise(self, i.false_expr.as_ref());
         self.out.push(')');
     }
 
@@ -234,18 +238,10 @@ impl Writer<'_> {
                 }
                 self.out.push(')');
             }
-            Expr::IfExpr(i) => {
-                self.out.push('(');
-                self.operand(&i.true_expr, tolerant);
-                self.out.push_str(" if ");
-                self.operand(&i.test_expr, false);
-                self.out.push_str(" else ");
-                match &i.false_expr {
-                    Some(e) => self.operand(e, tolerant),
-                    None => self.out.push_str("__undefined()"),
-                }
-                self.out.push(')');
-            }
+            Expr::IfExpr(i) => self.inline_if(i, tolerant, |w, otherwise| match otherwise {
+                Some(e) => w.operand(e, tolerant),
+                None => w.out.push_str("__undefined()"),
+            }),
             Expr::Filter(f) => {
                 if let Some(inner) = &f.expr {
                     match f.name.rsplit('.').next() {

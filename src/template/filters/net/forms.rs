@@ -83,12 +83,8 @@ pub(in super::super) fn usable_range(args: &Args) -> R {
 
 #[cfg(test)]
 mod tests {
+    use super::super::answer as run;
     use super::*;
-    use crate::template::py;
-
-    fn run(filter: fn(&Args) -> R, values: Vec<Value>) -> String {
-        filter(&Args::from_values("filter", values).unwrap()).map_or_else(|_| "error".to_owned(), |v| py::str(&v))
-    }
 
     #[test]
     fn parts_and_forms() {

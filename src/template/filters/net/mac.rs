@@ -121,11 +121,9 @@ pub(in super::super) fn slaac(args: &Args) -> R {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::template::py;
 
     fn run(filter: fn(&Args) -> R, values: &[&str]) -> String {
-        let args = Args::from_values("filter", values.iter().map(|v| Value::from(*v)).collect()).unwrap();
-        filter(&args).map_or_else(|_| "error".to_owned(), |v| py::str(&v))
+        super::super::answer(filter, values.iter().map(|v| Value::from(*v)).collect())
     }
 
     #[test]

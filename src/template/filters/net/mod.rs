@@ -18,3 +18,13 @@ pub(super) use subnet::{ipsubnet, next_nth_usable, nthhost, previous_nth_usable}
 pub(super) use within::{cidr_merge, ip_sort, network_in_network, network_in_usable, reduce_on_network};
 
 pub(crate) use address::is_ip;
+
+/// What a filter makes of these values, as text; `error` where it refuses them.
+#[cfg(test)]
+fn answer(
+    filter: fn(&crate::template::args::Args) -> crate::template::args::R,
+    values: Vec<minijinja::value::Value>,
+) -> String {
+    let args = crate::template::args::Args::from_values("filter", values).unwrap();
+    filter(&args).map_or_else(|_| "error".to_owned(), |value| crate::template::py::str(&value))
+}
