@@ -11,7 +11,6 @@ mod tests;
 pub use find::{Found, find};
 pub use ini::{Entry, Ini};
 pub use names::{Setting, named, of_plugin};
-use settings::paths_of;
 pub use settings::{Gathering, Settings, TABLE};
 
 use std::path::{Path, PathBuf};

@@ -6,9 +6,9 @@ use super::settings::{
     ASK_PASS, ASK_VAULT, BECOME, BECOME_ASK, BECOME_METHOD, BECOME_USER, DIFF, DIFF_CONTEXT, EXTENSIONS, FACT_CACHE,
     FATAL, FORCE_COLOUR, FORCE_HANDLERS, FORKS, GATHERING, HOST_KEYS, INVENTORY, MANAGED, MERGE, NO_COLOUR,
     PRIVATE_KEY, REMOTE_USER, RETRY, ROLES_PATH, RUN_TAGS, Reader, Row, SKIP_TAGS, STRATEGY, TIMEOUT, TRANSPORT,
-    UNDEFINED, VAULT_ENCRYPT, VAULT_FILE, VAULT_ID, VAULT_IDS, VAULT_MATCH, VERBOSITY,
+    UNDEFINED, VAULT_ENCRYPT, VAULT_FILE, VAULT_ID, VAULT_IDS, VAULT_MATCH, VERBOSITY, expand, paths_of,
 };
-use super::{ConfigError, Ini, Surroundings, find, paths_of};
+use super::{ConfigError, Ini, Surroundings, find};
 
 /// The value of a setting.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,7 +143,6 @@ fn value(row: Row, kind: Kind, default: &str, around: &Surroundings<'_>) -> Resu
         None => Ini::default(),
     };
     let reader = Reader::new(&ini, around);
-    let whole = |paths: &str| paths_of(paths, around, around.directory);
     Ok(match kind {
         Kind::Number => match reader.number(row)? {
             Some(number) => Setting::Number(number),
@@ -161,12 +160,14 @@ fn value(row: Row, kind: Kind, default: &str, around: &Surroundings<'_>) -> Resu
             }
             list => Setting::List(list),
         },
-        Kind::Path => match reader.path(row).or_else(|| whole(default).pop()) {
-            Some(path) => Setting::Text(path.to_string_lossy().into_owned()),
-            None => Setting::Nothing,
-        },
+        Kind::Path => {
+            let usual = || (!default.is_empty()).then(|| expand(default, around, around.directory));
+            // One that is empty switches the default off.
+            let path = if reader.text(row).is_some() { reader.path(row) } else { usual() };
+            path.map_or(Setting::Nothing, |path| Setting::Text(path.to_string_lossy().into_owned()))
+        }
         Kind::Paths => {
-            let paths = reader.paths(row).unwrap_or_else(|| whole(default));
+            let paths = reader.paths(row).unwrap_or_else(|| paths_of(default, around, around.directory));
             Setting::List(paths.into_iter().map(|path| path.to_string_lossy().into_owned()).collect())
         }
     })

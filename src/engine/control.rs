@@ -209,19 +209,17 @@ async fn assert(call: &Call, _: &Module) -> Result<Outcome, Trouble> {
         match call.conditions(&[condition]).await? {
             Known::Value(true) => {}
             Known::Value(false) => {
-                let msg = match failure {
-                    Known::Value(msg) => msg,
-                    Known::Unknown(_) => json!("Assertion failed"),
+                let (msg, unknown_fields) = match failure {
+                    Known::Value(msg) => (msg, Vec::new()),
+                    Known::Unknown(_) => (json!("Assertion failed"), vec!["msg".to_string()]),
                 };
                 let text = match &msg {
                     Value::String(text) => text.clone(),
                     other => other.to_string(),
                 };
                 let written = condition.scalar_text().unwrap_or_default();
-                return Ok(Outcome::failed(text)
-                    .with("assertion", written)
-                    .with("evaluated_to", false)
-                    .with("msg", msg));
+                let outcome = Outcome { unknown_fields, ..Outcome::failed(text) };
+                return Ok(outcome.with("assertion", written).with("evaluated_to", false).with("msg", msg));
             }
             Known::Unknown(touches) => {
                 return Ok(depends("the assertion depends on", &touches));
@@ -230,7 +228,8 @@ async fn assert(call: &Call, _: &Module) -> Result<Outcome, Trouble> {
     }
     Ok(match success {
         Known::Value(success) => Outcome::ok().with("msg", success),
-        Known::Unknown(touches) => depends("it says", &touches),
+        // It holds all the same; only the words are not known.
+        Known::Unknown(_) => Outcome { unknown_fields: vec!["msg".into()], ..Outcome::ok() },
     })
 }
 

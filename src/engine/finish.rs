@@ -3,12 +3,14 @@
 use super::call::{Call, Known, Trouble};
 use super::control;
 use super::event::{Event, TaskStatus};
+use super::frame::Frame;
 use super::host::{Gone, Kind};
 use super::task::{self, Finished};
 use super::unknown::{self, Because};
 
 use crate::machine::Change;
 use crate::modules::{Outcome, Status, no_output};
+use crate::playbook::Keywords;
 use crate::source::Node;
 use crate::template::{Layer, Raw, Scope, UnknownTouch, Value, display, from_json, result_with_unknown, unknown_value};
 use crate::wire::Reply;
@@ -364,6 +366,11 @@ pub fn adopt(call: &Call, finished: &Arc<Finished>) {
 }
 
 /// Whose facts a task has found: with `delegate_facts` those of the host it ran on.
+/// Whether a task may give its facts to another host.
+pub fn gives_facts(frame: &Frame, own: &Keywords) -> bool {
+    frame.keyword(own, |k| k.delegate_facts.as_ref()).is_some_and(|node| node.as_bool() != Some(false))
+}
+
 fn facts_of(call: &Call, finished: &Finished, delegated: Option<bool>) -> Arc<super::host::Host> {
     match (&finished.delegated_to, delegated) {
         (Some(other), Some(true)) => call.on.play.run.host(other),

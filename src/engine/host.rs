@@ -65,6 +65,8 @@ struct Data {
     counters: Counters,
     /// How many of its failures do not count at the end of the run (`meta: clear_host_errors`).
     forgiven: u32,
+    /// A failure was forgiven before the host had left for it.
+    pardoned: bool,
     gone: Option<Gone>,
     notified: BTreeSet<usize>,
     perhaps_notified: BTreeSet<usize>,
@@ -179,16 +181,20 @@ impl Host {
     /// It takes part no longer; the first reason stands. A failure that was forgiven while its handlers were forced is none.
     pub fn leave(&self, why: Gone) {
         let mut data = self.lock();
-        let forgiven = data.forgiven > 0 && data.counters.failed <= data.forgiven;
-        if why != Gone::Failed || !forgiven {
+        if why != Gone::Failed || !std::mem::take(&mut data.pardoned) {
             data.gone.get_or_insert(why);
         }
+    }
+
+    /// It has failed: what was forgiven before is no matter of this.
+    pub fn fails(&self) {
+        self.lock().pardoned = false;
     }
 
     /// It may take part again (`meta: clear_host_errors`).
     pub fn forgive(&self) {
         let mut data = self.lock();
-        data.gone = None;
+        data.pardoned = data.gone.take().is_none() && data.counters.failed > data.forgiven;
         data.forgiven = data.counters.failed;
     }
 

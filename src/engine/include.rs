@@ -378,7 +378,12 @@ pub async fn vars(call: &Call, arguments: IncludeVars) -> Result<Outcome, Troubl
     }
     match &arguments.name {
         Some(name) => {
-            let map = Node::from_json(&call.task.span, &Value::Object(shown.clone()));
+            let span = &call.task.span;
+            let entries = layer.iter().filter_map(|(name, raw)| match raw {
+                Raw::Node(node) => Some((Node::string(span.clone(), &**name), node.clone())),
+                _ => None,
+            });
+            let map = Node::map(span.clone(), entries.collect());
             call.on.host.set(&stamp, Kind::Included, name, Raw::Node(map));
         }
         None => {

@@ -1,6 +1,6 @@
 //! `hash_behaviour = merge`: dictionaries of one name are merged from one step of precedence to the next.
 
-use crate::source::{Node, NodeData, NodeValue, ScalarStyle, Span};
+use crate::source::{Node, Span};
 use crate::template::{Layer, Raw, Value, to_json, unknowns_in};
 use minijinja::value::ValueKind;
 use std::collections::HashMap;
@@ -84,27 +84,7 @@ pub fn mergeable(value: &Value) -> bool {
 
 /// A value as if it had been written, its texts no templates.
 pub fn written(value: &Value) -> Node {
-    fn node(value: &serde_json::Value, span: &Span) -> Node {
-        match value {
-            serde_json::Value::String(text) => Node::from_data(NodeData {
-                span: span.clone(),
-                tag: Some("!unsafe".into()),
-                value: NodeValue::Str(text.as_str().into()),
-                style: ScalarStyle::Quoted,
-            }),
-            serde_json::Value::Array(items) => {
-                Node::seq(span.clone(), items.iter().map(|item| node(item, span)).collect())
-            }
-            serde_json::Value::Object(map) => {
-                let entry = |(key, item): (&String, &serde_json::Value)| {
-                    (Node::string(span.clone(), key.as_str()), node(item, span))
-                };
-                Node::map(span.clone(), map.iter().map(entry).collect())
-            }
-            other => Node::from_json(span, other),
-        }
-    }
-    node(&to_json(value), &Span::generated())
+    Node::from_json(&Span::generated(), &to_json(value))
 }
 
 #[cfg(test)]

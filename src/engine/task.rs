@@ -74,7 +74,7 @@ impl Walker {
             Err(trouble) => self.trouble_in_turn(&call, trouble).await,
         };
         // Facts of another host: it may have passed by the task, and is to see them in the next one.
-        let for_others = call.frame.keyword(&call.task.keywords, |k| k.delegate_facts.as_ref()).is_some();
+        let for_others = finish::gives_facts(&call.frame, &call.task.keywords);
         if this.play.free || !matches!(flow, Flow::GoOn) || !(for_others || finish::fatal(&call)) {
             return flow;
         }

@@ -94,6 +94,7 @@ impl HostRun {
 
     /// Remembers a failure and starts a new epoch for what follows it: in this order, on which whoever sends relies.
     pub fn fail(&self, finished: Arc<Finished>) {
+        self.host.fails();
         // Others must not take it for one that takes part until its walker comes to know.
         if self.shelters.load(Ordering::SeqCst) == 0 {
             self.batch.left(self.index, &finished.task.position);
@@ -445,13 +446,14 @@ impl Walker {
         self.this.host.set(&stamp, Kind::Assigned, "ansible_failed_result", Raw::Value(result));
     }
 
-    /// Where a handler is `any_errors_fatal`, nobody goes on before it is known that it failed on no host: those that were
-    /// not told of it do not meet the others there.
+    /// Where a handler is `any_errors_fatal`, nobody goes on before it is known that it failed on no host, and where it gives
+    /// facts to another host, not before they are there: those that were not told of it do not meet the others there.
     async fn after_handlers(&self, position: &Position, count: usize) -> Flow {
         let this = &self.this;
         let fatal = |handler: &Arc<Handler>| {
             let written = handler.frame.keyword(&handler.task.keywords, |k| k.any_errors_fatal.as_ref());
             written.map_or(this.play.any_errors_fatal, |node| node.as_bool() != Some(false))
+                || super::finish::gives_facts(&handler.frame, &handler.task.keywords)
         };
         if this.play.free || !this.play.handlers.lock().unwrap_or_else(|p| p.into_inner()).iter().any(fatal) {
             return Flow::GoOn;

@@ -10,10 +10,8 @@ use serde_json::Value as Json;
 
 use self::options::{Keyed, Options};
 use super::{Group, HostName, Inventory};
-use crate::source::{Diag, Diags, Node, NodeValue, ScalarStyle, Span, VaultHook};
-use crate::template::{
-    Layer, Raw, Scope, Templar, TemplateError, Value, display, from_json, is_omit, is_template, to_json,
-};
+use crate::source::{Diag, Diags, Node, Span, VaultHook};
+use crate::template::{Layer, Raw, Scope, Templar, TemplateError, Value, display, from_json, is_omit, to_json};
 
 /// What earlier runs found out about a host.
 pub type KnownFacts = dyn Fn(&str) -> Layer + Send + Sync;
@@ -64,7 +62,7 @@ fn construct(inventory: &mut Inventory, host: &HostName, options: &Options, with
     for (name, expression) in &options.compose {
         let found = evaluate(with, expression, &scope);
         if let Some(value) = kept(found, options, || format!("`{name}` of host {host} cannot be made"))? {
-            let node = as_node(&expression.span, &to_json(&value));
+            let node = Node::from_json(&expression.span, &to_json(&value));
             let this = inventory.add_host(host.as_str(), None, &expression.span);
             Arc::make_mut(&mut this.vars).insert(name.clone(), node);
         }
@@ -271,23 +269,4 @@ fn text_of(value: &Json) -> String {
 pub(super) fn safe_name(name: &str) -> String {
     let fits = |(at, c): (usize, char)| c == '_' || if at == 0 { c.is_alphabetic() } else { c.is_alphanumeric() };
     name.chars().enumerate().map(|(at, c)| if fits((at, c)) { c } else { '_' }).collect()
-}
-
-/// A value that was made: never a template, whatever its text looks like.
-fn as_node(span: &Span, value: &Json) -> Node {
-    match value {
-        Json::String(text) if is_template(text) => Node::from_data(crate::source::NodeData {
-            span: span.clone(),
-            tag: Some(Arc::from("!unsafe")),
-            value: NodeValue::Str(Arc::from(text.as_str())),
-            style: ScalarStyle::Quoted,
-        }),
-        Json::Array(items) => Node::seq(span.clone(), items.iter().map(|item| as_node(span, item)).collect()),
-        Json::Object(map) => {
-            let entries =
-                map.iter().map(|(key, value)| (Node::string(span.clone(), key.as_str()), as_node(span, value)));
-            Node::map(span.clone(), entries.collect())
-        }
-        plain => Node::from_json(span, plain),
-    }
 }

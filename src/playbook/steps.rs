@@ -163,11 +163,15 @@ impl Loader<'_> {
             rolespec_validate: validate.unwrap_or(true),
             keywords: task.keywords.clone(),
         };
+        let known = self.role_handlers.len();
         let loaded = self.role(&request, &inner)?;
         self.roles.extend(loaded.all_roles);
-        if !loaded.handlers.is_empty() {
+        // Those of roles that its tasks import, and its own.
+        let mut handlers = self.role_handlers.split_off(known);
+        handlers.extend(loaded.handlers);
+        if !handlers.is_empty() {
             // They inherit what stands at the import, as its tasks do: its `vars` above all.
-            let block = import_block(&task, context, loaded.handlers);
+            let block = import_block(&task, context, handlers);
             self.role_handlers.push(Step::Block(Arc::new(Block { name: None, notify: Vec::new(), ..block })));
         }
         Some(Step::Block(Arc::new(import_block(&task, context, loaded.steps))))

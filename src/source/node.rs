@@ -111,7 +111,8 @@ impl Node {
         Node::new(span, NodeValue::Map(Arc::new(Mapping::new(entries))))
     }
 
-    /// A value of JSON, all of it at one place.
+    /// A value of JSON, all of it at one place. It is a value already: what a host has said, or a template has given, is
+    /// none once more, so its texts are `!unsafe`.
     pub fn from_json(span: &Span, value: &serde_json::Value) -> Self {
         use serde_json::Value;
         let value = match value {
@@ -123,7 +124,14 @@ impl Node {
                 (None, Some(large)) => NodeValue::Str(large.to_string().into()),
                 (None, None) => NodeValue::Float(n.as_f64().unwrap_or(f64::NAN)),
             },
-            Value::String(text) => return Node::string(span.clone(), text.as_str()),
+            Value::String(text) => {
+                return Node::from_data(NodeData {
+                    span: span.clone(),
+                    tag: Some("!unsafe".into()),
+                    value: NodeValue::Str(text.as_str().into()),
+                    style: ScalarStyle::Quoted,
+                });
+            }
             Value::Array(items) => NodeValue::Seq(items.iter().map(|item| Node::from_json(span, item)).collect()),
             Value::Object(map) => NodeValue::Map(Arc::new(Mapping::new(
                 map.iter()

@@ -48,6 +48,7 @@ pub use touch::{Touched, UnknownTouch, from_json, result_with_unknown, to_json, 
 use compile::Compiled;
 use engine::Site;
 use minijinja::value::{Object, ObjectRepr, ValueKind};
+use trust::Trust;
 
 use crate::redact::Redactor;
 use crate::source::{Node, NodeValue, Reads, Span};
@@ -330,27 +331,6 @@ impl Templar {
                 self.warn(format!("{}: a condition should be a boolean, not {}", node.span, node.kind()));
                 Ok(value.map(|v| v.is_true()))
             }
-        }
-    }
-
-    /// Evaluates a condition that is a value: a boolean, the text of an expression, or a list of these.
-    pub fn condition_value(&self, value: &Value, scope: &Scope) -> Result<Evaluated<bool>, TemplateError> {
-        match value.kind() {
-            ValueKind::Bool => Ok(Evaluated { value: value.is_true(), touched: Touched::default() }),
-            ValueKind::String => {
-                let text = value.as_str().unwrap_or_default();
-                Ok(self.top(|| self.condition_text(text, scope, None).map(Value::from))?.map(|v| v.is_true()))
-            }
-            ValueKind::Seq | ValueKind::Iterable => {
-                for item in value.try_iter().into_iter().flatten() {
-                    let one = self.condition_value(&item, scope)?;
-                    if !one.value || !one.is_known() {
-                        return Ok(one);
-                    }
-                }
-                Ok(Evaluated { value: true, touched: Touched::default() })
-            }
-            _ => Ok(Evaluated { value: value.is_true(), touched: Touched::default() }),
         }
     }
 
@@ -723,11 +703,15 @@ impl Templar {
     }
 
     fn run_expression(&self, text: &str, scope: &Scope, span: Option<&Span>) -> Result<Value, TemplateError> {
+        self.run_compiled(self.compiled_expression(text), scope, span)
+    }
+
+    fn run_compiled(&self, compiled: Cached, scope: &Scope, span: Option<&Span>) -> Result<Value, TemplateError> {
         let placed = |e: TemplateError| match span {
             Some(span) => e.at(span),
             None => e,
         };
-        let compiled = self.compiled_expression(text).map_err(placed)?;
+        let compiled = compiled.map_err(placed)?;
         let site = Site { span, file: None, skipped_lines: 0 };
         let value = engine::run(&compiled, scope).map_err(|e| engine::explain(&e, &compiled, scope, &site))?;
         if value.is_undefined() {
@@ -752,13 +736,18 @@ impl Templar {
                 let value = self.final_text(text, scope, span, false)?;
                 match value.as_str().map(str::trim) {
                     Some("") => Value::from(true),
-                    Some(expr) if trust::may_run(expr, text, scope) => self.run_expression(expr, scope, span)?,
-                    Some(_) => {
-                        let why = "the condition is a text that a template gave, which is in no file of yours, and it calls \
-                                   functions: it is not evaluated, since it may come from a host. Write the expression itself, \
-                                   without braces";
-                        return Err(span.iter().fold(TemplateError::runtime(why), |error, span| error.at(span)));
-                    }
+                    Some(expr) => match trust::of(expr, text, scope) {
+                        Trust::Written => self.run_expression(expr, scope, span)?,
+                        Trust::Foreign => {
+                            self.run_compiled(compile::expression(expr, false).map(Arc::new), scope, span)?
+                        }
+                        Trust::Refused => {
+                            let why = "the condition is a text that a template gave, which is in no file of yours, and it calls \
+                                       functions: it is not evaluated, since it may come from a host. Write the expression \
+                                       itself, without braces";
+                            return Err(span.iter().fold(TemplateError::runtime(why), |error, span| error.at(span)));
+                        }
+                    },
                     None => value,
                 }
             }

@@ -12,13 +12,28 @@ use minijinja::machinery::{self, ast::Expr};
 /// How many variables that are each other's name are followed.
 const DEPTH: usize = 10;
 
-/// Whether `expression` may be evaluated, which `template` gave.
-pub(super) fn may_run(expression: &str, template: &str, scope: &Scope) -> bool {
-    calls_nothing(expression) || written(template, scope, DEPTH).is_some_and(|text| text.trim() == expression)
+/// How a text may be evaluated.
+#[derive(Debug, PartialEq)]
+pub(super) enum Trust {
+    /// As what the user has written.
+    Written,
+    /// As an expression whose texts are texts, and no templates.
+    Foreign,
+    /// Not at all.
+    Refused,
+}
+
+/// How `expression` may be evaluated, which `template` gave.
+pub(super) fn of(expression: &str, template: &str, scope: &Scope) -> Trust {
+    match written(template, scope, DEPTH) {
+        Some(text) if text.trim() == expression => Trust::Written,
+        _ if calls_nothing(expression) => Trust::Foreign,
+        _ => Trust::Refused,
+    }
 }
 
 /// No function, no method, and no text that would be a template once more.
-fn calls_nothing(expression: &str) -> bool {
+pub(super) fn calls_nothing(expression: &str) -> bool {
     let template = |text: &str| ["{{", "{%", "{#"].iter().any(|start| text.contains(start));
     if template(expression) {
         return false;

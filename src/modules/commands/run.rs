@@ -38,8 +38,16 @@ pub fn run(wanted: &Wanted, machine: &mut Machine) -> Result<Outcome, ModuleErro
         return Ok(outcome);
     }
     let command = Command { argv: wanted.argv.clone(), chdir, stdin: wanted.stdin.clone(), ..Command::default() };
-    let decided = wanted.creates.is_some() || wanted.removes.is_some();
-    if machine.predicted() && decided && !wanted.probe && !wanted.reads {
+    if machine.predicted() && decided(wanted) && !wanted.probe && !wanted.reads {
+        if let Some(directory) = &command.chdir
+            && nowhere(wanted, &command, machine)
+        {
+            if machine.foresees_commands() {
+                return Err(MachineError::unknown(format!("a command before it may make {directory}")).into());
+            }
+            let why = format!("Unable to change directory before execution: {directory} is no directory");
+            return Ok(not_started(why).with("rc", Value::Null).with("cmd", wanted.shown.clone()));
+        }
         machine.foresee_command(&command);
         foresee_paths(wanted, command.chdir.as_deref(), machine)?;
         return Ok(would_run(wanted));
@@ -88,13 +96,22 @@ pub fn run(wanted: &Wanted, machine: &mut Machine) -> Result<Outcome, ModuleErro
     }
 }
 
-/// In a check: nobody knows what is behind the command at the paths that it creates or removes.
+/// Whether a path says that it would run. A pattern does not: what it matches behind the command cannot be marked.
+fn decided(wanted: &Wanted) -> bool {
+    let mut paths = [&wanted.creates, &wanted.removes].into_iter().flatten().peekable();
+    paths.peek().is_some() && paths.all(|path| !path.contains(['*', '?', '[']))
+}
+
+/// In a check: nobody knows what is behind the command at the paths that it creates or removes, nor in directories above
+/// them that are not there yet.
 fn foresee_paths(wanted: &Wanted, chdir: Option<&str>, machine: &mut Machine) -> Result<(), ModuleError> {
-    for pattern in [&wanted.creates, &wanted.removes].into_iter().flatten() {
-        if pattern.contains(['*', '?', '[']) {
-            continue;
+    for path in [&wanted.creates, &wanted.removes].into_iter().flatten() {
+        let mut path = place(path, chdir, machine);
+        while let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty())
+            && machine.lstat(above)?.is_none()
+        {
+            path = above.to_path_buf();
         }
-        let path = place(pattern, chdir, machine);
         let why = format!("what becomes of {} is known when the command has been run", path.display());
         machine.foresee_file(&path, Foreseen::Unknown(why))?;
     }
@@ -326,6 +343,36 @@ mod tests {
         assert_eq!(machine.take_changes().len(), 1);
         let missing = run(&wanted(&["no-such-program-here"]), &mut machine).unwrap();
         assert_eq!((missing.status, missing.data["rc"].clone()), (Status::Failed, json!(2)));
+    }
+
+    #[test]
+    fn a_check_says_what_would_run_and_no_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |path: &str| directory.path().join(path).to_string_lossy().into_owned();
+        // (creates, chdir), what the task is, and the path about which nothing is known behind it.
+        for (creates, chdir, told, hidden) in [
+            (at("new"), None, Some(Status::Ok), Some(at("new"))),
+            (at("deep/down/new"), None, Some(Status::Ok), Some(at("deep"))),
+            ("new".to_string(), Some(at("")), Some(Status::Ok), Some(at("new"))),
+            (at("new-*"), None, None, None),
+            ("new".to_string(), Some(at("nowhere")), Some(Status::Failed), None),
+        ] {
+            let mut machine = Machine::new(Mode::Predicted);
+            let task = Wanted { creates: Some(creates.clone()), chdir, ..wanted(&["touch", "x"]) };
+            match (run(&task, &mut machine), told) {
+                (Ok(outcome), Some(told)) => {
+                    assert_eq!(outcome.status, told, "{creates}");
+                    assert_eq!(outcome.unknown_fields.is_empty(), told == Status::Failed, "{creates}");
+                    assert_eq!(machine.take_changes().len(), usize::from(told == Status::Ok), "{creates}");
+                }
+                (Err(error), None) => assert!(error.to_string().contains("not run in a check"), "{error}"),
+                (found, _) => panic!("{creates}: {:?}", found.map(|outcome| outcome.status)),
+            }
+            if let Some(hidden) = hidden {
+                assert!(machine.lstat(&hidden).is_err(), "{hidden} is taken for known");
+                assert!(!Path::new(&hidden).exists());
+            }
+        }
     }
 
     #[test]

@@ -109,9 +109,8 @@ fn run(
         return Ok(Outcome::skipped(why));
     }
     if machine.predicted() && !arguments.probe.0 {
-        // Nothing is sent or written: `creates` and `removes` decide, or it is unknown.
-        wanted.argv = words;
-        return run::run(&wanted, machine);
+        // Nothing is sent or written, so nobody knows yet which program will run it.
+        return run::run(&run::Wanted { argv: words, creates: None, removes: None, ..wanted }, machine);
     }
     let bytes = bytes_of(content, context)?;
     let directory = Scratch::new("script")?;

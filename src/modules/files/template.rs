@@ -60,7 +60,8 @@ file_arguments! {
         /// Remove blanks from the start of a line to a block.
         #[serde(default)]
         pub lstrip_blocks: Flag,
-        /// Encoding of the file: `utf-8`, `ascii`, `latin-1`, `utf-16-le` or `utf-16-be`.
+        /// Encoding of the file, by a name that Python knows: `utf-8`, `utf-8-sig`, `utf-16`, `utf-32` (also with `-le` or
+        /// `-be`), `ascii`, `latin-1`, `iso-8859-15` or `cp1252`.
         pub output_encoding: Option<Text>,
     }
 }
@@ -178,7 +179,7 @@ mod action {
             ActionError::Failed(match e {
                 CodecError::Lacks(c) => format!("the character {c:?} cannot be written in {encoding}"),
                 CodecError::Unknown | CodecError::Invalid => format!(
-                    "output_encoding: {encoding} is not known; there are utf-8, utf-16, utf-32, ascii, latin-1, iso-8859-15 and cp1252"
+                    "output_encoding: {encoding} is not known; there are utf-8, utf-8-sig, utf-16, utf-32, ascii, latin-1, iso-8859-15 and cp1252"
                 ),
             })
         })

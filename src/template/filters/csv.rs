@@ -1,4 +1,4 @@
-//! `from_csv`, with Python's reader of such texts.
+//! `from_csv`, with Python's reader of such texts, which the lookup `csvfile` reads by, too.
 
 use minijinja::Error;
 use minijinja::value::Value;
@@ -6,12 +6,13 @@ use minijinja::value::Value;
 use crate::template::args::{Args, R, fail, items};
 use crate::template::py;
 
-struct Dialect {
-    delimiter: char,
+/// How the rows are written.
+pub(in crate::template) struct Dialect {
+    pub delimiter: char,
     /// Spaces behind a delimiter are left out.
-    skip_spaces: bool,
+    pub skip_spaces: bool,
     /// What is not well formed is an error.
-    strict: bool,
+    pub strict: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -25,7 +26,7 @@ enum At {
 }
 
 /// The rows of a text. One that is empty has no fields.
-fn rows(text: &str, dialect: &Dialect) -> Result<Vec<Vec<String>>, Error> {
+pub(in crate::template) fn rows(text: &str, dialect: &Dialect) -> Result<Vec<Vec<String>>, Error> {
     let (mut all, mut row, mut field) = (Vec::new(), Vec::new(), String::new());
     let mut at = At::Row;
     let is_end = |c: Option<char>| matches!(c, None | Some('\n' | '\r'));
@@ -38,7 +39,7 @@ fn rows(text: &str, dialect: &Dialect) -> Result<Vec<Vec<String>>, Error> {
                 (At::Row, _) if is_end(c) => At::BehindRow,
                 (At::BehindRow, None) => At::Row,
                 (At::BehindRow, _) if is_end(c) => At::BehindRow,
-                (At::BehindRow, Some(_)) => return Err(fail("from_csv: a line ends inside of a field without quotes")),
+                (At::BehindRow, Some(_)) => return Err(fail("csv: a line ends inside of a field without quotes")),
                 (At::InQuotes, None) => At::InQuotes,
                 (At::InQuotes, Some('"')) => At::BehindQuote,
                 (At::InQuotes, Some(c)) => {
@@ -60,7 +61,7 @@ fn rows(text: &str, dialect: &Dialect) -> Result<Vec<Vec<String>>, Error> {
                     At::Field
                 }
                 (At::BehindQuote, Some(_)) if dialect.strict => {
-                    return Err(fail("from_csv: something stands between a quote and the delimiter"));
+                    return Err(fail("csv: something stands between a quote and the delimiter"));
                 }
                 (_, Some(c)) => {
                     field.push(c);
@@ -75,7 +76,7 @@ fn rows(text: &str, dialect: &Dialect) -> Result<Vec<Vec<String>>, Error> {
     }
     if at != At::Row {
         if dialect.strict {
-            return Err(fail("from_csv: the text ends inside of quotes"));
+            return Err(fail("csv: the text ends inside of quotes"));
         }
         row.push(field);
         all.push(row);

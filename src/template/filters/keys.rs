@@ -67,6 +67,7 @@ fn nested(args: &Args) -> R {
     spec::declared(args, &["data", "target", "matching_parameter"])?;
     let data = args.need(0, "data")?;
     if is_container(&data) {
+        spec::shallow(args, &data)?;
         return Ok(data);
     }
     Err(fail(format!("{}: the data is neither a list nor a dictionary", args.name())))

@@ -60,6 +60,9 @@ pub(super) fn lists_symmetric_difference(args: &Args) -> R {
     })
 }
 
+/// How much all sums of `accumulate` hold.
+const LARGEST: usize = 1_000_000;
+
 /// The sums of the first items, one more each time.
 pub(super) fn accumulate(args: &Args) -> R {
     args.only(1, &[])?;
@@ -68,11 +71,18 @@ pub(super) fn accumulate(args: &Args) -> R {
         return Err(fail("accumulate: the value is neither a list nor text"));
     }
     let mut sums: Vec<Value> = Vec::new();
+    let mut size = 0;
     for item in args.items()? {
-        sums.push(match sums.last() {
+        let sum = match sums.last() {
             Some(sum) => super::math::add(sum, &item)?,
             None => item,
-        });
+        };
+        // Each holds all before it once more.
+        size += sum.len().unwrap_or(1);
+        if size > LARGEST {
+            return Err(fail(format!("accumulate: the sums have more than {LARGEST} items or letters together")));
+        }
+        sums.push(sum);
     }
     Ok(Value::from(sums))
 }

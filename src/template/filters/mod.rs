@@ -3,7 +3,7 @@
 //! Each is a function from its arguments to a value. One that is not marked as accepting undefined values passes an
 //! undefined argument on, as Ansible's do: `nope | upper | default('x')` is `x`.
 
-mod csv;
+pub(super) mod csv;
 mod data;
 mod encode;
 mod hash;

@@ -6,7 +6,7 @@ use minijinja::value::{Value, ValueKind};
 use super::spec;
 use crate::template::args::{Args, R, fail, is_list, items, pairs};
 use crate::template::compile::{self, Compiled};
-use crate::template::{py, tests};
+use crate::template::{py, tests, trust};
 
 type Dict = indexmap::IndexMap<Value, Value>;
 
@@ -53,6 +53,7 @@ fn walk(data: &Value, path: &Value, out: &mut Dict) -> Result<(), minijinja::Err
 pub(super) fn to_paths(args: &Args) -> R {
     spec::declared(args, &["var", "prepend", "wantlist"])?;
     let mut data = args.need(0, "var")?;
+    spec::shallow(args, &data)?;
     if let Some(first) = args.text(1, "prepend").filter(|first| !first.is_empty()) {
         data = Value::from_pairs([(Value::from(first), data)]);
     }
@@ -75,7 +76,11 @@ pub(super) fn get_path(args: &Args) -> R {
     }
     let path = spec::text(args, 1, "path")?;
     let wanted = spec::flag(args, usize::MAX, "wantlist")?;
-    let expression = compile::expression(&path, false).map_err(|e| fail(format!("get_path: {e}")))?;
+    // The path may be another's text.
+    if !trust::calls_nothing(&path) {
+        return Err(fail("get_path: the path calls something; it is made of keys and numbers"));
+    }
+    let expression = compile::expression(&path, false).map_err(|_| fail("get_path: the path is no expression"))?;
     let Compiled::Expression { run, .. } = &expression else {
         return Err(fail("get_path: the path is no expression"));
     };
@@ -175,5 +180,8 @@ mod tests_of_places {
             assert_eq!(run(get_path, vec![data(), Value::from(path)]), answer, "{path}");
         }
         assert_eq!(run(get_path, vec![value("[1]"), Value::from("a")]), "error");
+        for path in ["lookup('env', 'HOME')", "a.keys()", r"a['\u007b\u007b 1 }}']"] {
+            assert_eq!(run(get_path, vec![data(), Value::from(path)]), "error", "{path}");
+        }
     }
 }

@@ -5,7 +5,7 @@
 use minijinja::Error;
 use minijinja::value::{Value, ValueKind};
 
-use crate::template::args::{Args, boolean, fail, is_list, items};
+use crate::template::args::{Args, boolean, fail, is_list, items, pairs};
 use crate::template::py;
 
 fn unfit(args: &Args, name: &str, kind: &str) -> Error {
@@ -15,6 +15,27 @@ fn unfit(args: &Args, name: &str, kind: &str) -> Error {
 /// Fails on named arguments that are not declared.
 pub(super) fn declared(args: &Args, names: &[&str]) -> Result<(), Error> {
     args.only(usize::MAX, names)
+}
+
+/// How deep a value is that filters go down into.
+const DEEPEST: usize = 400;
+
+/// Fails on a value that is nested deeper than anybody writes: each level is a call of the filter in itself.
+pub(super) fn shallow(args: &Args, data: &Value) -> Result<(), Error> {
+    let mut todo = vec![(data.clone(), 0)];
+    while let Some((value, depth)) = todo.pop() {
+        if depth > DEEPEST {
+            return Err(fail(format!("{}: the value is nested deeper than {DEEPEST} levels", args.name())));
+        }
+        match pairs(&value) {
+            Some(pairs) => todo.extend(pairs.into_iter().map(|(_, value)| (value, depth + 1))),
+            None if is_list(&value) => {
+                todo.extend(items(&value, args.name())?.into_iter().map(|value| (value, depth + 1)));
+            }
+            None => {}
+        }
+    }
+    Ok(())
 }
 
 /// Text that must be given. None is as good as an empty one.

@@ -9,7 +9,7 @@ use minijinja::value::{Value, ValueKind};
 use super::{Call, Found};
 use crate::template::args::{boolean, fail, is_list, items};
 use crate::template::compile::RenderOptions;
-use crate::template::filters::{files_matching, regex};
+use crate::template::filters::{csv, files_matching, regex};
 use crate::template::{engine, py};
 
 fn find(call: &Call<'_>, subdir: &str, name: &str) -> Result<PathBuf, Error> {
@@ -306,33 +306,14 @@ pub(super) fn csvfile(call: &Call<'_>) -> Found {
         let number = |name: &str, default: usize| get(name).and_then(|n| n.parse().ok()).unwrap_or(default);
         let (column, key_column) = (number("col", 1), number("keycol", 0));
         let content = text(call, &find(call, "files", &name)?)?;
-        let found = content.lines().map(|line| csv_row(line, delimiter)).find(|row| row.get(key_column) == Some(&key));
+        let rows = csv::rows(&content, &csv::Dialect { delimiter, skip_spaces: false, strict: false })?;
+        let found = rows.into_iter().find(|row| row.get(key_column) == Some(&key));
         match found.and_then(|row| row.get(column).cloned()) {
             Some(value) => out.push(Value::from(value)),
             None => out.extend(get("default").map(Value::from)),
         }
     }
     Ok(out)
-}
-
-fn csv_row(line: &str, delimiter: char) -> Vec<String> {
-    let mut row = vec![String::new()];
-    let mut quoted = false;
-    let mut chars = line.chars().peekable();
-    while let Some(c) = chars.next() {
-        let last = row.len() - 1;
-        let Some(field) = row.get_mut(last) else { break };
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                chars.next();
-                field.push('"');
-            }
-            '"' => quoted = !quoted,
-            c if c == delimiter && !quoted => row.push(String::new()),
-            c => field.push(c),
-        }
-    }
-    row
 }
 
 /// The lines that say something, each with those that go on with it: what is indented belongs to the option above it.

@@ -17,7 +17,7 @@ pub(super) const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-/// No text of a template is larger.
+/// What is filled up stays within so many letters, all directives of a format together.
 const WIDEST: usize = 100_000;
 
 /// What `strftime` is told: C's `struct tm`.
@@ -87,7 +87,7 @@ pub(super) fn format(format: &str, moment: &Moment<'_>) -> String {
     let mut rest = format;
     while let Some((before, behind)) = rest.split_once('%') {
         out.push_str(before);
-        let (text, more) = directive(behind, moment);
+        let (text, more) = directive(behind, moment, WIDEST.saturating_sub(out.len()));
         out.push_str(&text);
         rest = more;
     }
@@ -95,8 +95,8 @@ pub(super) fn format(format: &str, moment: &Moment<'_>) -> String {
     out
 }
 
-/// What one directive becomes, and what is behind it.
-fn directive<'t>(behind: &'t str, moment: &Moment<'_>) -> (String, &'t str) {
+/// What one directive becomes, at most filled up to `room`, and what is behind it.
+fn directive<'t>(behind: &'t str, moment: &Moment<'_>, room: usize) -> (String, &'t str) {
     let mut flags = Flags::default();
     let mut rest = behind;
     while let Some(flag) = rest.chars().next().filter(|c| matches!(c, '_' | '-' | '0' | '^' | '#')) {
@@ -109,7 +109,7 @@ fn directive<'t>(behind: &'t str, moment: &Moment<'_>) -> (String, &'t str) {
     }
     let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (width, mut rest) = rest.split_at(digits);
-    flags.width = width.parse::<usize>().unwrap_or(0).min(WIDEST);
+    flags.width = width.parse::<usize>().unwrap_or(0).min(room);
     let modifier = rest.chars().next().filter(|c| matches!(c, 'E' | 'O'));
     if modifier.is_some() {
         rest = rest.get(1..).unwrap_or_default();

@@ -139,6 +139,13 @@ pub(super) fn at_second(value: &Value) -> Result<Timestamp, Error> {
     Timestamp::from_microsecond((seconds * 1e6).round() as i64).map_err(|_| fail("the timestamp is out of range"))
 }
 
+/// `YYYY-MM-DD`, all its digits.
+fn of_iso_day(text: &str) -> Option<DateTime> {
+    let shape = |(at, byte): (usize, u8)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() };
+    let shaped = text.len() == 10 && text.bytes().enumerate().all(shape);
+    parse::parse(text, "%Y-%m-%d").ok().filter(|_| shaped)
+}
+
 /// `datetime.fromisoformat`
 fn of_iso(text: &str) -> Result<DateTime, Error> {
     let bad = || fail("fromisoformat: the text is no date in ISO format");
@@ -146,7 +153,7 @@ fn of_iso(text: &str) -> Result<DateTime, Error> {
         Some((at, between)) => (text.get(..at), text.get(at + between.len_utf8()..)),
         None => (Some(text), None),
     };
-    let date = parse::parse(day.unwrap_or_default(), "%Y-%m-%d").map_err(|_| bad())?;
+    let date = of_iso_day(day.unwrap_or_default()).ok_or_else(bad)?;
     let Some(clock) = clock else { return Ok(date) };
     let forms = ["%H:%M:%S", "%H:%M:%S.%f", "%H:%M", "%H"];
     let zoned = forms.map(|form| format!("{form}%z"));
@@ -258,6 +265,9 @@ impl Object for DateTime {
                     Value::from_object(DateTime { at: moved.at, zone })
                 }
             },
+            "now" | "today" | "fromtimestamp" if args.some(usize::from(method == "fromtimestamp"), "tz").is_some() => {
+                return Err(fail(format!("{method}: a zone (tz) cannot be given here")));
+            }
             "now" | "today" => return plain(Zoned::now().datetime()),
             "utcnow" => return plain(Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).datetime()),
             "fromtimestamp" => {
@@ -336,8 +346,8 @@ impl Object for Date {
             "fromordinal" => day(of_ordinal(field(&args, 0, "ordinal", 0)?).map_err(fail)?),
             "fromisoformat" => {
                 let text = text_of(&args.need(0, "date_string")?, "fromisoformat: argument")?;
-                let bad = |_| fail("fromisoformat: the text is no day in ISO format");
-                day(parse::parse(&text, "%Y-%m-%d").map_err(bad)?.at.date())
+                let found = of_iso_day(&text).ok_or_else(|| fail("fromisoformat: the text is no day in ISO format"))?;
+                day(found.at.date())
             }
             _ => Err(Error::from(ErrorKind::UnknownMethod)),
         }

@@ -7,8 +7,10 @@ mod platform;
 mod rare;
 mod virtualization;
 
-use crate::machine::Machine;
+use crate::machine::process::Watch;
+use crate::machine::{Command, Machine};
 use serde_json::{Map, Value};
+use std::time::Duration;
 
 /// What was gathered.
 #[derive(Default)]
@@ -62,6 +64,16 @@ pub fn gather(machine: &Machine, parts: &[&str], fact_path: &str) -> Gathered {
         }
     }
     gathered
+}
+
+/// How long facts wait for a program.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a program prints; nothing where it fails, or does not answer in time.
+fn said(machine: &Machine, argv: &[&str], patience: Duration) -> Option<String> {
+    let watch = Watch { timeout: Some(patience), progress: &mut |_, _| {} };
+    let output = machine.run_watched(&Command::new(argv.iter().copied()), watch).ok()?;
+    output.success().then(|| output.stdout_text())
 }
 
 /// A file's text without the white space around it; nothing for one that cannot be read.

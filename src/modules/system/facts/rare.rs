@@ -1,7 +1,7 @@
 //! What few ask for: storage networks, volumes, capabilities of the process, systemd itself.
 
-use super::{Gathered, names, read};
-use crate::machine::{Command, Machine};
+use super::{Gathered, PATIENCE, names, read, said};
+use crate::machine::Machine;
 use serde_json::{Map, Value, json};
 
 /// Initiators of storage networks (iSCSI, NVMe) and ports of Fibre Channel adapters.
@@ -30,7 +30,7 @@ pub fn lvm(machine: &Machine, gathered: &mut Gathered) {
     }
     let table = |program: &str| {
         let argv = [program, "--noheadings", "--nosuffix", "--units", "g", "--separator", ","];
-        let said = machine.probe(&Command::new(argv)).map(|output| output.stdout_text()).unwrap_or_default();
+        let said = said(machine, &argv, PATIENCE).unwrap_or_default();
         said.lines().map(|line| line.trim().split(',').map(str::to_owned).collect::<Vec<_>>()).collect::<Vec<_>>()
     };
     gathered.add(
@@ -70,9 +70,9 @@ fn of_rows(rows: &[Vec<String>], describe: impl Fn(&[String]) -> Option<Value>) 
 
 /// Whether capabilities bind the process, and which; `N/A` where `capsh` is not there.
 pub fn capabilities(machine: &Machine, gathered: &mut Gathered) {
-    let said = machine.find_program("capsh").and_then(|_| machine.probe(&Command::new(["capsh", "--print"])).ok());
-    let (enforced, all) = match said.filter(|output| output.success()) {
-        Some(output) => capabilities_of(&output.stdout_text()),
+    let said = machine.find_program("capsh").and_then(|_| said(machine, &["capsh", "--print"], PATIENCE));
+    let (enforced, all) = match said {
+        Some(said) => capabilities_of(&said),
         None => ("N/A", "N/A".into()),
     };
     gathered.add("system_capabilities_enforced", enforced);
@@ -95,11 +95,7 @@ pub fn systemd(machine: &Machine, gathered: &mut Gathered) {
     if !std::path::Path::new("/run/systemd/system").exists() {
         return;
     }
-    let Some(output) = machine.probe(&Command::new(["systemctl", "--version"])).ok().filter(|o| o.success()) else {
-        return;
-    };
-    let said = output.stdout_text();
-    if let Some(found) = systemd_of(&said) {
+    if let Some(found) = said(machine, &["systemctl", "--version"], PATIENCE).as_deref().and_then(systemd_of) {
         gathered.add("systemd", found);
     }
 }

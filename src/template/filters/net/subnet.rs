@@ -45,7 +45,7 @@ pub(in super::super) fn ipsubnet(args: &Args) -> R {
 fn above(net: &IpNet, size: u8, index: Option<i64>) -> R {
     let width = i64::from(net.max_prefix_len());
     let index = index.unwrap_or(0);
-    if index > width + 1 - index || index < i64::from(size) - width {
+    if index < i64::from(size) - width || index > width + 1 - index {
         return Ok(Value::from(false));
     }
     let prefix = if index < 0 { width + index } else { i64::from(size) + index };
@@ -53,7 +53,7 @@ fn above(net: &IpNet, size: u8, index: Option<i64>) -> R {
     let found = found.and_then(|prefix| IpNet::new(net.addr(), prefix).ok());
     found
         .map(|net| Value::from(show_net(&net.trunc())))
-        .ok_or_else(|| fail(format!("ipsubnet: {net} lies in no network of this number")))
+        .ok_or_else(|| fail("ipsubnet: the address lies in no network of this number"))
 }
 
 /// One of the networks of a size.
@@ -79,7 +79,7 @@ fn rank(net: &IpNet, whole: &str) -> R {
     let subject = of_text(whole).ok_or_else(|| fail("ipsubnet: the query is neither a size nor a network"))?;
     let whole = subject.net.trunc();
     if whole.addr().is_ipv4() != net.addr().is_ipv4() || !whole.contains(net) {
-        return Err(fail(format!("ipsubnet: {net} is not in the network {whole}")));
+        return Err(fail("ipsubnet: the address is not in the network of the query"));
     }
     let at = (number(net.addr()) - number(whole.addr())).checked_shr(host_bits(net).into()).unwrap_or(0);
     let rank = at.checked_add(1).ok_or_else(|| fail("ipsubnet: the rank is too big a number"))?;
