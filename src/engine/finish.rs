@@ -12,7 +12,7 @@ use crate::machine::Change;
 use crate::modules::{Outcome, Status, no_output};
 use crate::playbook::Keywords;
 use crate::source::Node;
-use crate::template::{Layer, Raw, Scope, UnknownTouch, Value, display, from_json, result_with_unknown, unknown_value};
+use crate::template::{Layer, Raw, UnknownTouch, Value, display, from_json, result_with_unknown, unknown_value};
 use crate::wire::Reply;
 use serde_json::{Map, json};
 use std::sync::Arc;
@@ -524,56 +524,13 @@ pub fn notify_now(call: &Call, finished: &Finished) -> Vec<String> {
             Err(_) => names.push(format!("\0{}", node.raw())),
         }
     }
-    let handlers = call.on.play.handlers.lock().unwrap_or_else(|p| p.into_inner()).clone();
     let mut notified = Vec::new();
     for name in names {
-        let mut found = false;
-        let named = of_name(&handlers, &name, &scope);
-        for (index, handler) in handlers.iter().enumerate().rev() {
-            let listens = handler.task.listen.iter().any(|topic| topic_matches(topic, &name, &scope));
-            // Every listener of a topic is notified, and one handler of a name.
-            let is_named = named == Some(index);
-            if is_named || listens {
-                found = true;
-                if call.on.host.notify(index, certainly) && certainly {
-                    call.on.play.run.note_notified(&call.on.host.name, handler);
-                }
-            }
-        }
-        if !found && !name.starts_with('\0') && certainly {
-            notified.push(format!("\0{name}"));
-        } else {
-            notified.push(name);
+        let known = call.on.notify(&name, certainly, call.position(), call.frame.handler);
+        match known || name.starts_with('\0') || !certainly {
+            true => notified.push(name),
+            false => notified.push(format!("\0{name}")),
         }
     }
     notified
-}
-
-/// The handler of a name: the last that was defined, and of several in one list the first, as Ansible looks for them.
-fn of_name(handlers: &[Arc<super::play::Handler>], name: &str, scope: &Scope) -> Option<usize> {
-    let mut named = handlers.iter().enumerate().rev().filter(|(_, handler)| handler_matches(handler, name, scope));
-    let (last, handler) = named.next()?;
-    // One file is one list; what is loaded twice is two.
-    let same = |other: &super::play::Handler| Arc::ptr_eq(&other.task.file, &handler.task.file);
-    Some(named.rfind(|(_, other)| same(other)).map_or(last, |(first, _)| first))
-}
-
-fn topic_matches(topic: &Node, name: &str, scope: &Scope) -> bool {
-    match topic.as_seq() {
-        Some(items) => items.iter().any(|item| topic_matches(item, name, scope)),
-        None => shown(topic, scope).is_some_and(|text| text == name),
-    }
-}
-
-fn handler_matches(handler: &super::play::Handler, name: &str, scope: &Scope) -> bool {
-    let Some(own) = handler.task.name.as_ref().and_then(|node| shown(node, scope)) else { return false };
-    let role = handler.task.role.as_ref().or(handler.frame.role.as_ref());
-    own == name || role.is_some_and(|role| format!("{} : {own}", role.name) == name)
-}
-
-fn shown(node: &Node, scope: &Scope) -> Option<String> {
-    if !node.has_template() {
-        return node.scalar_text();
-    }
-    scope.templar().template_node(node, scope).ok().filter(|e| e.is_known()).map(|e| display(&e.value))
 }

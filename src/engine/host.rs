@@ -1,6 +1,7 @@
 //! One host for the whole run: what it has become known by, and how it fares.
 
 use super::event::{Counters, TaskStatus};
+use super::handlers::{Notification, Rank};
 use super::position::Position;
 use crate::template::{Layer, Raw, Value};
 use indexmap::IndexMap;
@@ -68,8 +69,9 @@ struct Data {
     /// A failure was forgiven before the host had left for it.
     pardoned: bool,
     gone: Option<Gone>,
-    notified: BTreeSet<usize>,
-    perhaps_notified: BTreeSet<usize>,
+    notifications: Vec<Notification>,
+    notified: BTreeSet<Rank>,
+    perhaps_notified: BTreeSet<Rank>,
 }
 
 /// A host in a run.
@@ -238,31 +240,55 @@ impl Host {
         self.lock().counters
     }
 
-    /// Notifies a handler of the play, by number; `certainly` is false when a check could not tell. Says whether it
-    /// was not notified yet.
-    pub fn notify(&self, handler: usize, certainly: bool) -> bool {
+    /// Keeps a name that was notified, with the handlers it means now; `certainly` is false when a check could not tell. Says
+    /// whether anything of that is new.
+    pub fn save_notification(&self, name: &str, certainly: bool, meant: Vec<Rank>) -> bool {
+        let mut data = self.lock();
+        let Some(known) = data.notifications.iter_mut().find(|known| known.name == name) else {
+            data.notifications.push(Notification { name: name.to_string(), certainly, meant });
+            return true;
+        };
+        let new = (certainly && !known.certainly) || meant.iter().any(|rank| !known.meant.contains(rank));
+        known.certainly |= certainly;
+        known.meant.extend(meant);
+        new
+    }
+
+    /// The names that were notified since the last flush.
+    pub fn notifications(&self) -> Vec<Notification> {
+        self.lock().notifications.clone()
+    }
+
+    /// The same, which become handlers now.
+    pub fn take_notifications(&self) -> Vec<Notification> {
+        std::mem::take(&mut self.lock().notifications)
+    }
+
+    /// Notifies a handler; `certainly` is false when a check could not tell. Says whether it was not notified yet.
+    pub fn notify(&self, handler: &Rank, certainly: bool) -> bool {
         let mut data = self.lock();
         match certainly {
-            true => data.notified.insert(handler),
-            false => data.perhaps_notified.insert(handler),
+            true => data.notified.insert(handler.clone()),
+            false => data.perhaps_notified.insert(handler.clone()),
         }
     }
 
     /// Takes a handler off the list; says whether it was notified, and whether certainly.
-    pub fn take_notified(&self, handler: usize) -> Option<bool> {
+    pub fn take_notified(&self, handler: &Rank) -> Option<bool> {
         let mut data = self.lock();
-        let perhaps = data.perhaps_notified.remove(&handler);
-        if data.notified.remove(&handler) { Some(true) } else { perhaps.then_some(false) }
+        let perhaps = data.perhaps_notified.remove(handler);
+        if data.notified.remove(handler) { Some(true) } else { perhaps.then_some(false) }
     }
 
-    /// Handlers notified and not run, in order.
-    pub fn owed(&self) -> Vec<usize> {
-        self.lock().notified.iter().copied().collect()
+    /// Handlers notified and not run.
+    pub fn notified(&self) -> BTreeSet<Rank> {
+        self.lock().notified.clone()
     }
 
     /// Forgets what was notified: handlers belong to one play.
     pub fn forget_notified(&self) {
         let mut data = self.lock();
+        data.notifications.clear();
         data.notified.clear();
         data.perhaps_notified.clear();
     }

@@ -244,7 +244,8 @@ impl Walker {
             (loaded.steps, loaded.handlers)
         };
         if !handlers.is_empty() {
-            self.this.play.add_handlers(&handlers, &Frame { handler: true, ..frame.clone() });
+            let handlers = super::handlers::collect(&handlers, &Frame { handler: true, ..frame.clone() });
+            self.this.batch.included.add(&position, &self.this.host.name, handlers);
         }
         let mut args = shown;
         if let Some(apply) = &apply {

@@ -16,6 +16,7 @@ mod finish;
 mod fleet;
 mod frame;
 mod gate;
+mod handlers;
 mod host;
 pub mod if_locked;
 mod include;

@@ -1,7 +1,8 @@
 //! What failed and killed runs owe: handlers that were notified and never ran, restarts that were put off. It is written
 //! down as it arises, and the next run that has the handler for the host pays it.
 
-use super::play::Handler;
+use super::handlers::Handler;
+use super::position::Position;
 use super::run::Run;
 use super::walker::Walker;
 use crate::journal::{Debt, Due, HandlerId};
@@ -29,7 +30,7 @@ impl Debts {
 pub fn identity(handler: &Handler) -> HandlerId {
     let path = &handler.task.file.path;
     let path = std::fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.clone());
-    let role = handler.task.role.as_ref().or(handler.frame.role.as_ref());
+    let role = handler.role();
     let name = handler.task.title();
     let name = match role {
         Some(role) => name.strip_prefix(&format!("{} : ", role.name)).unwrap_or(&name).to_string(),
@@ -68,6 +69,15 @@ impl Run {
     /// A handler ran and did not fail.
     pub fn note_ran(&self, host: &str, handler: &Handler) {
         if let Some(journal) = &self.journal {
+            journal.ran(host, identity(handler));
+        }
+    }
+
+    /// A handler was notified, and others of its name are to run in its place.
+    pub fn note_replaced(&self, host: &str, handler: &Handler, by: &[&Arc<Handler>]) {
+        if let Some(journal) = &self.journal
+            && by.iter().all(|other| identity(other) != identity(handler))
+        {
             journal.ran(host, identity(handler));
         }
     }
@@ -115,8 +125,8 @@ impl Walker {
         if owed.is_empty() {
             return;
         }
-        let handlers = self.this.play.handlers.lock().unwrap_or_else(|p| p.into_inner()).clone();
-        for (index, handler) in handlers.iter().enumerate() {
+        // Of a role that was brought more than once the last, as for a name that is notified.
+        for (rank, handler) in self.this.handlers(&Position::end()).iter().rev() {
             let id = identity(handler);
             let here = match flush {
                 Flush::End => true,
@@ -127,7 +137,7 @@ impl Walker {
             }
             let mut claimed = run.debts.claimed.lock().unwrap_or_else(|p| p.into_inner());
             if claimed.insert((host.clone(), id)) {
-                self.this.host.notify(index, true);
+                self.this.host.notify(rank, true);
             }
         }
     }

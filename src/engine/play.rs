@@ -4,6 +4,7 @@ use super::batches::{self, Portion};
 use super::board::Board;
 use super::event::Event;
 use super::frame::{Frame, layer_of};
+use super::handlers::{self, Handler};
 use super::host::{Host, Stamp};
 use super::position::Position;
 use super::run::Run;
@@ -11,7 +12,7 @@ use super::variables::{self, At, HostBase, LayerCache};
 use super::walker::{Part, Walker};
 use crate::inventory::split_patterns;
 use crate::machine::history::RunTurn;
-use crate::playbook::{Play, Role, Step, Task};
+use crate::playbook::{Play, Role};
 use crate::source::{Diag, Diags, Node, Span};
 use crate::template::{Layer, Raw, Scope, Value};
 use std::collections::HashMap;
@@ -27,14 +28,6 @@ pub struct RoleLayers {
     pub vars: Arc<Layer>,
     /// Parameters of this use.
     pub params: Arc<Layer>,
-}
-
-/// A handler of the play, with what surrounds it.
-pub struct Handler {
-    /// The task.
-    pub task: Arc<Task>,
-    /// Its surroundings.
-    pub frame: Frame,
 }
 
 /// A play while it runs.
@@ -59,8 +52,8 @@ pub struct PlayRun {
     pub role_vars: Arc<Layer>,
     /// Magic variables of the play.
     pub magic: Arc<Layer>,
-    /// Its handlers; included roles add theirs.
-    pub handlers: Mutex<Vec<Arc<Handler>>>,
+    /// Its handlers, and those of its roles; what included roles bring is the batch's.
+    pub handlers: Vec<Arc<Handler>>,
     /// `strategy: free`.
     pub free: bool,
     /// `max_fail_percentage`, once evaluated.
@@ -93,6 +86,8 @@ pub struct Batch {
     pub steps: tokio::sync::Mutex<HashMap<Position, bool>>,
     /// Turns at tasks with `throttle`.
     pub turns: Mutex<HashMap<Position, Arc<super::turns::Turns>>>,
+    /// Handlers of the roles that were included.
+    pub included: handlers::Included,
     /// Results of `run_once` tasks.
     pub once: Mutex<HashMap<Position, Arc<super::once::Once>>>,
     /// Where in the play hosts failed or were lost: others, further back, still count them as present.
@@ -151,6 +146,7 @@ impl Batch {
             turn: 0,
             steps: Default::default(),
             turns: Mutex::default(),
+            included: Default::default(),
             once: Mutex::default(),
             left_at: Mutex::default(),
             sent_away: Mutex::default(),
@@ -320,36 +316,10 @@ impl PlayRun {
         let outside = self.hosts.iter().filter(|host| !inside.contains(&host.name) && host.gone().is_none());
         outside.map(|host| host.name.clone()).collect()
     }
-
-    /// Adds the handlers of a role that was included while the play runs.
-    pub fn add_handlers(&self, steps: &[Step], frame: &Frame) {
-        let mut found = Vec::new();
-        collect_handlers(steps, frame, &mut found);
-        let mut handlers = self.handlers.lock().unwrap_or_else(|p| p.into_inner());
-        for handler in found {
-            if !handlers.iter().any(|known| Arc::ptr_eq(&known.task, &handler.task)) {
-                handlers.push(Arc::new(handler));
-            }
-        }
-    }
 }
 
 fn role_layers(role: &Arc<Role>) -> RoleLayers {
     RoleLayers { defaults: layer_of(&role.defaults), vars: layer_of(&role.vars), params: layer_of(&role.params) }
-}
-
-fn collect_handlers(steps: &[Step], frame: &Frame, found: &mut Vec<Handler>) {
-    for step in steps {
-        match step {
-            Step::Task(task) => found.push(Handler { task: task.clone(), frame: frame.clone() }),
-            Step::Block(block) => {
-                let mut inner = frame.inside(&block.keywords);
-                inner.notify.extend(block.notify.iter().cloned());
-                inner.role = block.role.clone().or(inner.role);
-                collect_handlers(&block.block, &inner, found);
-            }
-        }
-    }
 }
 
 /// Reads `group_vars/` and `host_vars/` beside this play's playbook, unless the last play's stood there too.
@@ -419,6 +389,7 @@ pub fn open_play(run: &Arc<Run>, play: &Arc<Play>, number: usize, quietly: bool)
         None => None,
     };
     let prompts: &[Node] = if quietly || hosts.is_empty() { &[] } else { &play.vars_prompt };
+    let outer = Frame { keywords: vec![play.keywords.clone()], handler: true, ..Frame::default() };
     let play_run = Arc::new(PlayRun {
         run: run.clone(),
         play: play.clone(),
@@ -434,7 +405,7 @@ pub fn open_play(run: &Arc<Run>, play: &Arc<Play>, number: usize, quietly: bool)
         vars,
         role_defaults: Arc::new(role_defaults),
         role_vars: Arc::new(role_vars),
-        handlers: Mutex::default(),
+        handlers: handlers::collect(&play.handlers, &outer),
         free,
         max_fail_percentage,
         roles_done: Mutex::default(),
@@ -445,8 +416,6 @@ pub fn open_play(run: &Arc<Run>, play: &Arc<Play>, number: usize, quietly: bool)
         groups: Mutex::new(groups(run)),
         role_names: Mutex::new((play.all_roles.clone(), role_names(&play.all_roles))),
     });
-    let outer = Frame { keywords: vec![play.keywords.clone()], handler: true, ..Frame::default() };
-    play_run.add_handlers(&play.handlers, &outer);
     Ok(play_run)
 }
 
@@ -524,14 +493,9 @@ pub async fn walk_batch(
     if batch.stopped.load(std::sync::atomic::Ordering::SeqCst) {
         batch.end(Ending::Fatal);
     }
-    let handlers = play.handlers.lock().unwrap_or_else(|p| p.into_inner()).clone();
     for host in &hosts {
-        let owed: Vec<String> = host
-            .owed()
-            .into_iter()
-            .filter_map(|index| handlers.get(index))
-            .map(|handler| handler.task.title())
-            .collect();
+        let asking = handlers::Asking { play, batch: &batch, host };
+        let owed: Vec<String> = asking.owed().iter().map(|handler| handler.task.title()).collect();
         if !owed.is_empty() {
             run.owe(&host.name, owed);
         }

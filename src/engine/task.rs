@@ -416,7 +416,7 @@ impl Walker {
     }
 
     /// A handler that was notified; when a check could not tell whether it was, its result is unknown.
-    pub async fn handler(&self, handler: &super::play::Handler, position: &Position, certainly: bool) -> Flow {
+    pub async fn handler(&self, handler: &super::handlers::Handler, position: &Position, certainly: bool) -> Flow {
         let mut frame = handler.frame.clone();
         frame.handler = true;
         if certainly {

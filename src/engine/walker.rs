@@ -3,9 +3,10 @@
 use super::completion::{self, InFlight};
 use super::event::Event;
 use super::frame::Frame;
+use super::handlers::{Handler, Rank};
 use super::host::{Gone, Host, Kind, Stamp};
 use super::owed::Flush;
-use super::play::{Batch, Ending, Handler, PlayRun};
+use super::play::{Batch, Ending, PlayRun};
 use super::position::Position;
 use super::task::Finished;
 use crate::playbook::{Block, BlockKind, Step};
@@ -448,17 +449,17 @@ impl Walker {
 
     /// Where a handler is `any_errors_fatal`, nobody goes on before it is known that it failed on no host, and where it gives
     /// facts to another host, not before they are there: those that were not told of it do not meet the others there.
-    async fn after_handlers(&self, position: &Position, count: usize) -> Flow {
+    async fn after_handlers(&self, position: &Position, handlers: &[(Rank, Arc<Handler>)]) -> Flow {
         let this = &self.this;
-        let fatal = |handler: &Arc<Handler>| {
+        let fatal = |(_, handler): &(Rank, Arc<Handler>)| {
             let written = handler.frame.keyword(&handler.task.keywords, |k| k.any_errors_fatal.as_ref());
             written.map_or(this.play.any_errors_fatal, |node| node.as_bool() != Some(false))
                 || super::finish::gives_facts(&handler.frame, &handler.task.keywords)
         };
-        if this.play.free || !this.play.handlers.lock().unwrap_or_else(|p| p.into_inner()).iter().any(fatal) {
+        if this.play.free || !handlers.iter().any(fatal) {
             return Flow::GoOn;
         }
-        this.meet_behind(&position.child(count)).await
+        this.meet_behind(&position.child(handlers.len())).await
     }
 
     /// Runs the handlers that were notified, in the order in which they are defined.
@@ -466,7 +467,7 @@ impl Walker {
         Box::pin(async move {
             let this = &self.this;
             this.batch.board.arrive(this.index, position);
-            if this.play.handlers.lock().unwrap_or_else(|p| p.into_inner()).is_empty() {
+            if this.play.handlers.is_empty() && this.batch.included.is_empty() {
                 return Flow::GoOn;
             }
             this.batch.board.meet(position).await;
@@ -474,15 +475,13 @@ impl Walker {
             if flow != Flow::GoOn {
                 return flow;
             }
-            let mut index = 0;
-            loop {
-                let handler: Option<Arc<Handler>> =
-                    this.play.handlers.lock().unwrap_or_else(|p| p.into_inner()).get(index).cloned();
-                let Some(handler) = handler else { return self.after_handlers(position, index).await };
+            this.resolve_notifications(position);
+            let handlers = this.handlers(position);
+            for (index, (rank, handler)) in handlers.iter().enumerate() {
                 let here = position.child(index);
-                if let Some(certainly) = this.host.take_notified(index) {
+                if let Some(certainly) = this.host.take_notified(rank) {
                     let before = this.host.counters();
-                    let flow = self.handler(&handler, &here, certainly).await;
+                    let flow = self.handler(handler, &here, certainly).await;
                     // A handler may notify one that follows it.
                     let flow = self.after(flow, &position.child(index + 1)).await;
                     if flow != Flow::GoOn {
@@ -490,11 +489,11 @@ impl Walker {
                     }
                     // One that `--step` left out has not run.
                     if this.host.counters() != before {
-                        this.play.run.note_ran(&this.host.name, &handler);
+                        this.play.run.note_ran(&this.host.name, handler);
                     }
                 }
-                index += 1;
             }
+            self.after_handlers(position, &handlers).await
         })
     }
 }

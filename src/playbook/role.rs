@@ -156,18 +156,21 @@ impl Loader<'_> {
             keywords: keywords.clone(),
         };
         let mut loaded = self.role(&request, &inner)?;
-        let steps = std::mem::take(&mut loaded.steps);
-        loaded.steps = vec![Step::Block(Arc::new(Block {
-            span: node.span.clone(),
-            name: None,
-            keywords,
-            kind: BlockKind::Import,
-            role: None,
-            block: steps,
-            rescue: Vec::new(),
-            always: Vec::new(),
-            notify: Vec::new(),
-        }))];
+        // Its handlers inherit what stands at the entry, as its tasks do.
+        for steps in [&mut loaded.steps, &mut loaded.handlers] {
+            let block = Block {
+                span: node.span.clone(),
+                name: None,
+                keywords: keywords.clone(),
+                kind: BlockKind::Import,
+                role: None,
+                block: std::mem::take(steps),
+                rescue: Vec::new(),
+                always: Vec::new(),
+                notify: Vec::new(),
+            };
+            steps.extend((!block.block.is_empty()).then(|| Step::Block(Arc::new(block))));
+        }
         Some(loaded)
     }
 

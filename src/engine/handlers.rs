@@ -1,0 +1,283 @@
+//! The handlers of a play: which there are, which of them a name means, and who was notified.
+//!
+//! What is notified is a name. Which handlers it means is asked when they are flushed: of several of one name the last that was
+//! brought into the play, so that what two included roles notify by one name is done once.
+
+use super::frame::Frame;
+use super::host::Host;
+use super::play::{Batch, PlayRun};
+use super::position::Position;
+use super::variables::{self, At};
+use super::walker::HostRun;
+use crate::playbook::{Role, Step, Task};
+use crate::source::Node;
+use crate::template::display;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// A handler of the play, with what surrounds it.
+pub struct Handler {
+    /// The task.
+    pub task: Arc<Task>,
+    /// Its surroundings.
+    pub frame: Frame,
+}
+
+impl Handler {
+    /// The role it belongs to.
+    pub fn role(&self) -> Option<&Arc<Role>> {
+        self.task.role.as_ref().or(self.frame.role.as_ref())
+    }
+}
+
+/// Where a handler stands among those of its play: where it was brought into it, by which of several that bring some there, and
+/// its number among them. Their order is that in which they run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank(Position, usize, usize);
+
+/// A name that was notified, until the handlers are flushed.
+#[derive(Clone)]
+pub struct Notification {
+    /// The name.
+    pub name: String,
+    /// False when a check could not tell whether it was notified.
+    pub certainly: bool,
+    /// The handlers that it meant then.
+    pub meant: Vec<Rank>,
+}
+
+/// The handlers in steps.
+pub fn collect(steps: &[Step], frame: &Frame) -> Vec<Arc<Handler>> {
+    let mut found = Vec::new();
+    for step in steps {
+        match step {
+            Step::Task(task) => found.push(Arc::new(Handler { task: task.clone(), frame: frame.clone() })),
+            Step::Block(block) => {
+                let mut inner = frame.inside(&block.keywords);
+                inner.notify.extend(block.notify.iter().cloned());
+                inner.role = block.role.clone().or(inner.role);
+                found.extend(collect(&block.block, &inner));
+            }
+        }
+    }
+    found
+}
+
+/// The handlers that the roles bring which are included while a batch walks.
+#[derive(Default)]
+pub struct Included(Mutex<Vec<Load>>);
+
+/// What one include brings. Each host includes for itself: the same handlers, with its own variables around them.
+struct Load {
+    at: Position,
+    first: Vec<Arc<Handler>>,
+    of_hosts: HashMap<Arc<str>, Vec<Arc<Handler>>>,
+}
+
+impl Included {
+    fn lock(&self) -> MutexGuard<'_, Vec<Load>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Nobody has brought any.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// `host` has included a role at `at`.
+    pub fn add(&self, at: &Position, host: &Arc<str>, handlers: Vec<Arc<Handler>>) {
+        let mut loads = self.lock();
+        if let Some(load) = loads.iter_mut().find(|load| load.at == *at && same(&load.first, &handlers)) {
+            load.of_hosts.insert(host.clone(), handlers);
+            return;
+        }
+        let place = loads.partition_point(|load| load.at <= *at);
+        let of_hosts = HashMap::from([(host.clone(), handlers.clone())]);
+        loads.insert(place, Load { at: at.clone(), first: handlers, of_hosts });
+    }
+
+    /// Those that were brought before `position`, as `host` has brought them; those that others alone have brought as they have.
+    fn before(&self, position: &Position, host: &str) -> Vec<(Rank, Arc<Handler>)> {
+        let loads = self.lock();
+        let mut found = Vec::new();
+        for (index, load) in loads.iter().enumerate().take_while(|(_, load)| load.at < *position) {
+            let which = loads.iter().take(index).filter(|other| other.at == load.at).count();
+            let own = load.of_hosts.get(host).unwrap_or(&load.first);
+            let ranked = own.iter().enumerate().map(|(number, handler)| {
+                let rank = Rank(load.at.clone(), which, number);
+                (rank, handler.clone())
+            });
+            found.extend(ranked);
+        }
+        found
+    }
+}
+
+/// Whether these are written at the same places.
+fn same(left: &[Arc<Handler>], right: &[Arc<Handler>]) -> bool {
+    let place = |handler: &Arc<Handler>| (handler.task.span.file.path.clone(), handler.task.span.start);
+    left.iter().map(place).eq(right.iter().map(place))
+}
+
+/// A host that notifies, or is asked what it was notified of.
+#[derive(Clone, Copy)]
+pub struct Asking<'a> {
+    /// The play.
+    pub play: &'a Arc<PlayRun>,
+    /// The batch.
+    pub batch: &'a Arc<Batch>,
+    /// The host.
+    pub host: &'a Arc<Host>,
+}
+
+impl Asking<'_> {
+    /// The handlers there are at `position`, in the order in which they run.
+    pub fn handlers(&self, position: &Position) -> Vec<(Rank, Arc<Handler>)> {
+        let read = self.play.handlers.iter().enumerate();
+        let read = read.map(|(number, handler)| (Rank(Position::start(), 0, number), handler.clone()));
+        read.chain(self.batch.included.before(position, &self.host.name)).collect()
+    }
+
+    /// The handlers that a name means at `position`: one that is called so, and all that listen to it, each name once. The last
+    /// list of handlers wins, and in a list the first.
+    pub fn named(&self, name: &str, position: &Position) -> Vec<(Rank, Arc<Handler>)> {
+        let all = self.handlers(position);
+        let mut lists: Vec<_> = all.chunk_by(|a, b| of_one_list(a, b)).collect();
+        lists.reverse();
+        let order: Vec<&(Rank, Arc<Handler>)> = lists.into_iter().flatten().collect();
+        let own_name = |handler: &Handler| {
+            let written = handler.task.name.as_ref()?;
+            self.shown(handler, written, position)
+        };
+        let called = |own: &str, handler: &Handler| {
+            own == name
+                || handler.role().is_some_and(|role| name.strip_prefix(&*role.name) == Some(&format!(" : {own}")))
+        };
+        let mut found: Vec<(Rank, Arc<Handler>)> = Vec::new();
+        found.extend(
+            order
+                .iter()
+                .find(|(_, handler)| own_name(handler).is_some_and(|own| !own.is_empty() && called(&own, handler)))
+                .map(|entry| (*entry).clone()),
+        );
+        let mut heard = HashSet::new();
+        for (rank, handler) in order {
+            if !handler.task.listen.iter().any(|topic| self.listens(handler, topic, position, &called)) {
+                continue;
+            }
+            let own = own_name(handler).filter(|own| !own.is_empty());
+            if own.is_none_or(|own| heard.insert(own)) && found.iter().all(|(known, _)| known != rank) {
+                found.push((rank.clone(), handler.clone()));
+            }
+        }
+        found
+    }
+
+    fn listens(
+        &self,
+        handler: &Handler,
+        topic: &Node,
+        position: &Position,
+        called: &impl Fn(&str, &Handler) -> bool,
+    ) -> bool {
+        match topic.as_seq() {
+            Some(items) => items.iter().any(|item| self.listens(handler, item, position, called)),
+            None => self.shown(handler, topic, position).is_some_and(|own| called(&own, handler)),
+        }
+    }
+
+    /// A name or topic as the handler's own variables make it; nothing where they do not.
+    fn shown(&self, handler: &Handler, node: &Node, position: &Position) -> Option<String> {
+        if !node.has_template() {
+            return node.scalar_text();
+        }
+        let stamp = super::host::Stamp { play: self.play.number, position: position.clone() };
+        let (frame, task) = (&handler.frame, Some(&*handler.task));
+        let scope = variables::scope(At {
+            play: self.play,
+            batch: Some(self.batch),
+            host: self.host,
+            frame,
+            task,
+            stamp: &stamp,
+        });
+        let evaluated = scope.templar().template_node(node, &scope).ok().filter(|evaluated| evaluated.is_known())?;
+        Some(display(&evaluated.value))
+    }
+
+    /// The handlers that the host was notified of and has not run, in order.
+    pub fn owed(&self) -> Vec<Arc<Handler>> {
+        let end = Position::end();
+        let mut ranks = self.host.notified();
+        for notification in self.host.notifications().into_iter().filter(|notification| notification.certainly) {
+            let meant: Vec<Rank> = self.named(&notification.name, &end).into_iter().map(|(rank, _)| rank).collect();
+            ranks.extend(if meant.is_empty() { notification.meant } else { meant });
+        }
+        self.handlers(&end).into_iter().filter(|(rank, _)| ranks.contains(rank)).map(|(_, handler)| handler).collect()
+    }
+}
+
+/// Whether two handlers that stand beside each other were read as one list: a role's handlers, or the play's own.
+fn of_one_list((a, first): &(Rank, Arc<Handler>), (b, second): &(Rank, Arc<Handler>)) -> bool {
+    let one_role = match (first.role(), second.role()) {
+        (None, None) => true,
+        (Some(first), Some(second)) => Arc::ptr_eq(first, second),
+        _ => false,
+    };
+    (&a.0, a.1) == (&b.0, b.1) && one_role
+}
+
+impl HostRun {
+    fn asking(&self) -> Asking<'_> {
+        Asking { play: &self.play, batch: &self.batch, host: &self.host }
+    }
+
+    /// The handlers there are at `position`.
+    pub fn handlers(&self, position: &Position) -> Vec<(Rank, Arc<Handler>)> {
+        self.asking().handlers(position)
+    }
+
+    /// A task at `position` notifies a name; says whether any handler answers to it. What a handler notifies is known at once: one
+    /// that follows it is run in the same flush.
+    pub fn notify(&self, name: &str, certainly: bool, position: &Position, by_handler: bool) -> bool {
+        let meant = self.asking().named(name, position);
+        let known = !meant.is_empty();
+        if by_handler {
+            meant.into_iter().for_each(|(rank, handler)| self.notified(&rank, &handler, certainly));
+        } else if known {
+            let ranks = meant.iter().map(|(rank, _)| rank.clone()).collect();
+            if self.host.save_notification(name, certainly, ranks) && certainly {
+                meant.iter().for_each(|(_, handler)| self.play.run.note_notified(&self.host.name, handler));
+            }
+        }
+        known
+    }
+
+    fn notified(&self, rank: &Rank, handler: &Handler, certainly: bool) {
+        if self.host.notify(rank, certainly) && certainly {
+            self.play.run.note_notified(&self.host.name, handler);
+        }
+    }
+
+    /// What was notified by name becomes the handlers that are meant by now.
+    pub fn resolve_notifications(&self, position: &Position) {
+        for Notification { name, certainly, meant } in self.host.take_notifications() {
+            let known = self.handlers(position);
+            let before = known.iter().filter(|(rank, _)| meant.contains(rank));
+            let now = match self.asking().named(&name, position) {
+                // Its name was made of what has changed since.
+                now if now.is_empty() => before.clone().cloned().collect(),
+                now => now,
+            };
+            for (rank, handler) in &now {
+                self.notified(rank, handler, certainly);
+            }
+            // What took the place of another is done for it.
+            if certainly {
+                let replaced = before.filter(|(rank, _)| now.iter().all(|(other, _)| other != rank));
+                let others: Vec<&Arc<Handler>> = now.iter().map(|(_, handler)| handler).collect();
+                replaced.for_each(|(_, handler)| self.play.run.note_replaced(&self.host.name, handler, &others));
+            }
+        }
+    }
+}
