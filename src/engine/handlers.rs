@@ -142,7 +142,7 @@ impl Asking<'_> {
     /// list of handlers wins, and in a list the first.
     pub fn named(&self, name: &str, position: &Position) -> Vec<(Rank, Arc<Handler>)> {
         let all = self.handlers(position);
-        let mut lists: Vec<_> = all.chunk_by(|a, b| of_one_list(a, b)).collect();
+        let mut lists: Vec<_> = all.chunk_by(of_one_list).collect();
         lists.reverse();
         let order: Vec<&(Rank, Arc<Handler>)> = lists.into_iter().flatten().collect();
         let own_name = |handler: &Handler| {

@@ -273,12 +273,9 @@ impl Walker {
             vars: Vec::new(),
             ..(**own).clone()
         }));
-        if !own.vars.is_empty() {
-            frame.include_params.push(layer_of(&own.vars));
-        }
-        if let Some(locals) = &call.locals {
-            frame.include_params.push(locals.clone());
-        }
+        let role = call.task.role.as_ref().or(call.frame.role.as_ref());
+        let params = super::variables::include_params(&self.this.play, &call.task, role, call.locals.as_ref());
+        frame.include_params.extend(params);
         frame.notify.extend(call.task.notify.iter().cloned());
         if let Some(apply) = apply {
             let mut diags = Diags::new();

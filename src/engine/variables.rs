@@ -3,7 +3,7 @@
 use super::frame::{Frame, layer_of};
 use super::host::{Host, Stamp};
 use super::play::{Batch, PlayRun};
-use crate::playbook::{Keywords, Task};
+use crate::playbook::{Keywords, Role, Task};
 use crate::template::{HostVars, Layer, Raw, Scope, SearchPaths, Value, from_json};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -160,6 +160,9 @@ pub fn scope(at: At<'_>) -> Scope {
     }
     let first = all.len();
     all.extend(at.frame.include_params.iter().cloned()); // 21 include params
+    if let Some(task) = at.task {
+        all.extend(include_params(play, task, role, None)); // … and an include's own
+    }
     steps.push(first..all.len());
     all.push(play.run.extra.clone()); // 22 extra vars
     all.push(play.run.magic.clone());
@@ -173,6 +176,26 @@ pub fn scope(at: At<'_>) -> Scope {
     let view = View { play: play.clone(), batch: at.batch.cloned(), me: at.host.name.clone(), stamp: at.stamp.clone() };
     let scope = Scope::from_layers(&play.run.templar, all).with_hostvars(Arc::new(view)).with_paths(paths(at));
     scope.with_last_resort(super::connection_vars::of(at))
+}
+
+/// What an include gives to what it brings, and goes by itself: its `vars`, those of its item, and for a role the parameters of
+/// the one that includes it above them. Nothing for any other task.
+pub fn include_params(
+    play: &PlayRun,
+    task: &Task,
+    role: Option<&Arc<Role>>,
+    locals: Option<&Arc<Layer>>,
+) -> impl Iterator<Item = Arc<Layer>> {
+    let (include, brings_role) = match task.action.canonical {
+        Some("ansible.builtin.include_tasks") => (true, false),
+        Some("ansible.builtin.include_role") => (true, true),
+        _ => (false, false),
+    };
+    let own = (include && !task.keywords.vars.is_empty()).then(|| play.layer_of_keywords(&task.keywords));
+    let of_role = role.filter(|role| brings_role && !role.params.is_empty());
+    own.into_iter()
+        .chain(locals.filter(|_| include).cloned())
+        .chain(of_role.map(|role| play.layer_of_role(role).params))
 }
 
 /// What is merged of these layers, some of which are one step together.
