@@ -461,7 +461,6 @@ fn take_over(call: &Call, finished: Arc<Finished>, notified: Vec<String>) {
         TaskStatus::Unreachable if !ignored => {
             on.host.leave(Gone::Unreachable);
             on.batch.left(on.index, call.position());
-            on.enough_failed();
             on.lost.store(true, Ordering::SeqCst);
             if fatal(call) {
                 share(call);

@@ -42,6 +42,8 @@ pub struct PlayRun {
     pub hosts: Vec<Arc<Host>>,
     /// The same in the inventory's order, whatever `order` says: that of `ansible_play_hosts`.
     pub listed: Vec<Arc<Host>>,
+    /// All that its pattern names, in that order, also those that take part no longer: `ansible_play_hosts_all`.
+    pub all: Vec<Arc<str>>,
     /// Play vars.
     pub vars: Arc<Layer>,
     /// Answers to `vars_prompt`.
@@ -98,6 +100,8 @@ pub struct Batch {
     pub forgiven_at: Mutex<std::collections::HashSet<Position>>,
     /// Failures under `any_errors_fatal`: who, and where. They are everybody's from the next task on.
     pub fatal: Mutex<Vec<(usize, Position)>>,
+    /// Where tasks have failed that one host ran for all (`run_once`).
+    pub failed_once: Mutex<std::collections::HashSet<Position>>,
     /// One of them has ended the play for a host, and so for all when they are through.
     pub stopped: std::sync::atomic::AtomicBool,
     /// Somebody ended the batch (`meta: end_batch`, `end_play`) or a fatal error did.
@@ -152,6 +156,7 @@ impl Batch {
             sent_away: Mutex::default(),
             forgiven_at: Mutex::default(),
             fatal: Mutex::default(),
+            failed_once: Mutex::default(),
             stopped: Default::default(),
             ended: Mutex::default(),
             lists: Mutex::default(),
@@ -188,9 +193,9 @@ impl Batch {
         self.fatal.lock().unwrap_or_else(|p| p.into_inner()).push((index, position.clone()));
     }
 
-    /// How many hosts have failed or were lost.
-    pub fn count_left(&self) -> usize {
-        self.left_at.lock().unwrap_or_else(|p| p.into_inner()).len()
+    /// How many hosts have failed, or were lost, before `position`.
+    pub fn count_left(&self, position: &Position) -> usize {
+        self.left_at.lock().unwrap_or_else(|p| p.into_inner()).values().filter(|at| *at < position).count()
     }
 
     /// A host goes no further (`meta: end_host`).
@@ -275,12 +280,11 @@ impl PlayRun {
     /// `add_host` has brought a host.
     pub fn add(&self, name: &str) {
         let mut added = self.added.lock().unwrap_or_else(|p| p.into_inner());
-        if self.hosts.iter().map(|host| &host.name).chain(&added.names).any(|known| **known == *name) {
+        if self.all.iter().chain(&added.names).any(|known| **known == *name) {
             return;
         }
         added.names.push(name.into());
-        let all =
-            self.listed.iter().map(|host| &host.name).chain(&added.names).map(|name| Value::from(&**name)).collect();
+        let all = self.all.iter().chain(&added.names).map(|name| Value::from(&**name)).collect();
         added.all = Some(all);
     }
 
@@ -340,7 +344,7 @@ pub fn open_play(run: &Arc<Run>, play: &Arc<Play>, number: usize, quietly: bool)
         warnings.into_iter().filter(|_| !quietly).for_each(|diag| run.warn(diag.one_line()));
     }
     let bare = bare_scope(run, &vars);
-    let (hosts, listed) = select_hosts(run, play, &bare, quietly)?;
+    let (hosts, listed, all) = select_hosts(run, play, &bare, quietly)?;
     let name = match &play.name {
         Some(node) => text(&bare, node)?,
         None => host_patterns(&bare, &play.hosts)?.join(","),
@@ -394,13 +398,14 @@ pub fn open_play(run: &Arc<Run>, play: &Arc<Play>, number: usize, quietly: bool)
         run: run.clone(),
         play: play.clone(),
         number,
-        magic: play_magic(play, &name, &listed),
+        magic: play_magic(play, &name, &all),
         any_errors_fatal: match &play.keywords.any_errors_fatal {
             None => run.options.any_errors_fatal,
             said => truth(said)?,
         },
         hosts: hosts.clone(),
         listed,
+        all,
         prompts: super::prompts::ask(run, prompts, &bare)?,
         vars,
         role_defaults: Arc::new(role_defaults),
@@ -513,7 +518,11 @@ async fn run_batch(play: &Arc<PlayRun>, hosts: Vec<Arc<Host>>) -> Next {
         let more = play.hosts.iter().any(|host| host.gone().is_none());
         if more {
             let shared = batch.stopped.load(std::sync::atomic::Ordering::SeqCst);
+            let once = !batch.failed_once.lock().unwrap_or_else(|p| p.into_inner()).is_empty();
             let reason = match (fatal && (shared || play.any_errors_fatal), play.max_fail_percentage) {
+                (true, _) if once => {
+                    "a task that one host runs for all failed: the play stops for all hosts".to_string()
+                }
                 (true, _) => "any_errors_fatal: a host failed, so the play stops for all hosts".to_string(),
                 (_, Some(limit)) if failed < hosts.len() => {
                     format!(
@@ -571,8 +580,13 @@ pub fn unlimited_hosts(run: &Run, play: &Play, scope: &Scope) -> Result<Vec<Arc<
     }
 }
 
-/// The hosts of a play that still take part, in the order asked for, and in that of the inventory.
-fn select_hosts(run: &Arc<Run>, play: &Arc<Play>, scope: &Scope, quietly: bool) -> Result<(Hosts, Hosts), Diag> {
+/// The hosts of a play that still take part, in the order asked for, and in that of the inventory; and the names of all.
+fn select_hosts(
+    run: &Arc<Run>,
+    play: &Arc<Play>,
+    scope: &Scope,
+    quietly: bool,
+) -> Result<(Hosts, Hosts, Vec<Arc<str>>), Diag> {
     let patterns = host_patterns(scope, &play.hosts)?;
     let mut diags = Diags::new();
     let selection = {
@@ -591,7 +605,7 @@ fn select_hosts(run: &Arc<Run>, play: &Arc<Play>, scope: &Scope, quietly: bool) 
     let present = |names: &[Arc<str>]| -> Hosts {
         names.iter().map(|name| run.host(name)).filter(|host| host.gone().is_none()).collect()
     };
-    let listed = present(&names);
+    let (listed, all) = (present(&names), names.clone());
     match play.order.as_ref().map(|node| text(scope, node)).transpose()?.as_deref() {
         None | Some("inventory") => {}
         Some("reverse_inventory") => names.reverse(),
@@ -612,7 +626,7 @@ fn select_hosts(run: &Arc<Run>, play: &Arc<Play>, scope: &Scope, quietly: bool) 
             .at(&span));
         }
     }
-    Ok((present(&names), listed))
+    Ok((present(&names), listed, all))
 }
 
 type Hosts = Vec<Arc<Host>>;
@@ -637,14 +651,14 @@ fn portions(scope: &Scope, play: &Play) -> Result<Vec<Portion>, Diag> {
 }
 
 /// Magic variables that are the same for all hosts of a play.
-fn play_magic(play: &Play, name: &str, hosts: &[Arc<Host>]) -> Arc<Layer> {
+fn play_magic(play: &Play, name: &str, hosts: &[Arc<str>]) -> Arc<Layer> {
     let mut layer = Layer::new();
     let mut set = |key: &str, value: Value| {
         layer.insert(key.into(), Raw::Value(value));
     };
     set("playbook_dir", Value::from(crate::template::absolute(&play.directory)));
     set("ansible_play_name", Value::from(name));
-    set("ansible_play_hosts_all", hosts.iter().map(|h| Value::from(&*h.name)).collect());
+    set("ansible_play_hosts_all", hosts.iter().map(|name| Value::from(&**name)).collect());
     Arc::new(layer)
 }
 

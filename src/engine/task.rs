@@ -149,6 +149,12 @@ impl Walker {
 
     async fn run(&self, call: &Call) -> Result<Flow, Trouble> {
         let this = &self.this;
+        if this.batch.strict {
+            let state = this.meet_strictly(call.position()).await;
+            if state != Flow::GoOn {
+                return Ok(state);
+            }
+        }
         if let Some(diag) = &call.task.late_error {
             match condition(call).await? {
                 Ok(()) => return Err((**diag).clone().into()),
@@ -178,7 +184,7 @@ impl Walker {
         let run_once = call.flag(|k| k.run_once.as_ref()).await?.unwrap_or(false) || control::is_once(module);
         let delegated = call.frame.keyword(&call.task.keywords, |k| k.delegate_to.as_ref()).is_some();
         let throttle = call.frame.keyword(&call.task.keywords, |k| k.throttle.as_ref()).is_some();
-        let world = module.reach == Reach::World || delegated || throttle || this.batch.strict;
+        let world = module.reach == Reach::World || delegated || throttle;
         if (world && !this.play.free) || run_once || control::meets(module) {
             this.batch.board.meet(call.position()).await;
             // Others have come here by way of steps that this host had no part in: a handler, a rescue.
@@ -223,7 +229,12 @@ impl Walker {
                 };
                 once.publish(finished.clone(), board);
                 finish::publish(call, finished);
-                return Ok(this.state());
+                let state = this.state();
+                if state == Flow::Failed {
+                    let mut failed = this.batch.failed_once.lock().unwrap_or_else(|p| p.into_inner());
+                    failed.insert(call.position().clone());
+                }
+                return Ok(state);
             }
             if let Some(finished) = once.result(board, call.position()).await {
                 finish::adopt(call, &finished);

@@ -99,7 +99,6 @@ impl HostRun {
         // Others must not take it for one that takes part until its walker comes to know.
         if self.shelters.load(Ordering::SeqCst) == 0 {
             self.batch.left(self.index, &finished.task.position);
-            self.enough_failed();
         }
         *self.failed_at.lock().unwrap_or_else(|p| p.into_inner()) = Some(finished.task.position.clone());
         let mut failure = self.failure.lock().unwrap_or_else(|p| p.into_inner());
@@ -134,16 +133,18 @@ impl HostRun {
         }
     }
 
-    /// Ends the batch when more hosts have left it than `max_fail_percentage` allows. At once: the walker of a host that has
-    /// failed may stand at the next task already, and others are not to start that before it comes to know.
-    pub fn enough_failed(&self) {
+    /// Where every task is a meeting point: waits at `position` until nobody is before it, and ends the batch when more hosts have
+    /// left it by then than `max_fail_percentage` allows. What fails at the position itself ends nothing yet: all run a task
+    /// before anybody counts.
+    pub async fn meet_strictly(&self, position: &Position) -> Flow {
+        self.batch.board.meet(position).await;
+        self.share_failures(position);
         let limit = self.play.max_fail_percentage;
-        if self.batch.strict
-            && limit.is_some()
-            && super::batches::play_ends(self.batch.hosts.len(), self.batch.count_left(), limit)
-        {
+        let left = self.batch.count_left(position);
+        if limit.is_some() && super::batches::play_ends(self.batch.hosts.len(), left, limit) {
             self.batch.end(Ending::Fatal);
         }
+        self.state()
     }
 }
 
@@ -228,15 +229,10 @@ impl Walker {
         if let Some(finished) = failure.and_then(|failure| failure.finished) {
             self.this.batch.left(self.this.index, &finished.task.position);
         }
-        if batch.strict {
-            let failed = batch.hosts.iter().filter(|host| host.gone().is_some()).count();
-            let limit = self.this.play.max_fail_percentage;
-            if limit.is_some() && super::batches::play_ends(batch.hosts.len(), failed, limit) {
-                batch.end(Ending::Fatal);
-            }
-            if self.this.play.any_errors_fatal {
-                batch.stopped.store(true, Ordering::SeqCst);
-            }
+        let for_all = batch.failed_once.lock().unwrap_or_else(|p| p.into_inner());
+        // What failed for all is the failure also of those that `meta: end_host` has sent away.
+        if (batch.strict && self.this.play.any_errors_fatal) || at.is_some_and(|at| for_all.contains(&at)) {
+            batch.stopped.store(true, Ordering::SeqCst);
         }
     }
 
