@@ -246,8 +246,10 @@ impl HostRun {
             meant.into_iter().for_each(|(rank, handler)| self.notified(&rank, &handler, certainly));
         } else if known {
             let ranks = meant.iter().map(|(rank, _)| rank.clone()).collect();
-            if self.host.save_notification(name, certainly, ranks) && certainly {
+            let before = self.host.save_notification(name, certainly, ranks);
+            if let Some(before) = before.filter(|_| certainly) {
                 meant.iter().for_each(|(_, handler)| self.play.run.note_notified(&self.host.name, handler));
+                self.replaced(&before, &meant, position);
             }
         }
         known
@@ -259,25 +261,85 @@ impl HostRun {
         }
     }
 
+    /// What a name has meant before is not owed any more where it means others now: they run in its place.
+    fn replaced(&self, before: &[Rank], now: &[(Rank, Arc<Handler>)], position: &Position) {
+        let gone = |rank: &Rank| before.contains(rank) && now.iter().all(|(other, _)| other != rank);
+        if !before.iter().any(gone) {
+            return;
+        }
+        for (_, handler) in self.handlers(position).iter().filter(|(rank, _)| gone(rank)) {
+            self.play.run.note_replaced(&self.host.name, handler, now.iter().map(|(_, handler)| handler));
+        }
+    }
+
     /// What was notified by name becomes the handlers that are meant by now.
     pub fn resolve_notifications(&self, position: &Position) {
         for Notification { name, certainly, meant } in self.host.take_notifications() {
-            let known = self.handlers(position);
-            let before = known.iter().filter(|(rank, _)| meant.contains(rank));
-            let now = match self.asking().named(&name, position) {
+            let mut now = self.asking().named(&name, position);
+            if now.is_empty() {
                 // Its name was made of what has changed since.
-                now if now.is_empty() => before.clone().cloned().collect(),
-                now => now,
-            };
-            for (rank, handler) in &now {
-                self.notified(rank, handler, certainly);
+                now = self.handlers(position);
+                now.retain(|(rank, _)| meant.contains(rank));
             }
-            // What took the place of another is done for it.
+            now.iter().for_each(|(rank, handler)| self.notified(rank, handler, certainly));
             if certainly {
-                let replaced = before.filter(|(rank, _)| now.iter().all(|(other, _)| other != rank));
-                let others: Vec<&Arc<Handler>> = now.iter().map(|(_, handler)| handler).collect();
-                replaced.for_each(|(_, handler)| self.play.run.note_replaced(&self.host.name, handler, &others));
+                self.replaced(&meant, &now, position);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::playbook::{LoadOptions, RegisteredModules, TaskContext, load_tasks};
+    use crate::source::Diags;
+
+    fn read(names: &[&str], file: &str) -> Vec<Arc<Handler>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(file);
+        let text: String = names.iter().map(|name| format!("- name: {name}\n  debug:\n")).collect();
+        std::fs::write(&path, text).unwrap();
+        let options = LoadOptions {
+            modules: &RegisteredModules,
+            vault: &|bytes, _| Ok(bytes.to_vec()),
+            roles_path: Vec::new(),
+            template: &|text, _| Ok(text.to_string()),
+        };
+        let steps = load_tasks(&path, &TaskContext::default(), &options, &mut Diags::new()).unwrap();
+        collect(&steps, &Frame::default())
+    }
+
+    /// What two hosts see, at a place of the play.
+    fn names(included: &Included, at: usize, host: &str) -> Vec<String> {
+        let found = included.before(&Position::start().child(at), host);
+        assert!(found.is_sorted_by_key(|(rank, _)| rank.clone()));
+        found.iter().map(|(_, handler)| handler.task.title()).collect()
+    }
+
+    #[test]
+    fn handlers_stand_in_the_order_of_the_play_whoever_brings_them_first() {
+        let (a, b) = (Arc::<str>::from("a"), Arc::<str>::from("b"));
+        let at = |index| Position::start().child(index);
+        let included = Included::default();
+        let shared = read(&["one", "two"], "shared.yml");
+        // `a` is ahead, and `b` brings the same at the same place with what is its own.
+        included.add(&at(5), &a, read(&["late"], "late.yml"));
+        included.add(&at(2), &a, shared.clone());
+        let own: Vec<_> = shared
+            .iter()
+            .map(|handler| Arc::new(Handler { task: handler.task.clone(), frame: Frame::default() }))
+            .collect();
+        included.add(&at(2), &b, own.clone());
+        // At one place, another role.
+        included.add(&at(2), &b, read(&["other"], "other.yml"));
+        assert_eq!(names(&included, 9, "a"), ["one", "two", "other", "late"]);
+        assert_eq!(names(&included, 9, "b"), ["one", "two", "other", "late"]);
+        assert_eq!(names(&included, 5, "b"), ["one", "two", "other"]);
+        assert_eq!(names(&included, 2, "b"), [""; 0]);
+        let seen = |host: &str| included.before(&at(9), host)[0].1.clone();
+        assert!(Arc::ptr_eq(&seen("a"), &shared[0]) && Arc::ptr_eq(&seen("b"), &own[0]));
+        // Who has not been there sees what the first has brought.
+        assert!(Arc::ptr_eq(&seen("c"), &shared[0]));
     }
 }

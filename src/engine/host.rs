@@ -240,18 +240,18 @@ impl Host {
         self.lock().counters
     }
 
-    /// Keeps a name that was notified, with the handlers it means now; `certainly` is false when a check could not tell. Says
-    /// whether anything of that is new.
-    pub fn save_notification(&self, name: &str, certainly: bool, meant: Vec<Rank>) -> bool {
+    /// Keeps a name that was notified, with the handlers it means now; `certainly` is false when a check could not tell. Where
+    /// anything of that is new, what the name has meant before comes back.
+    pub fn save_notification(&self, name: &str, certainly: bool, meant: Vec<Rank>) -> Option<Vec<Rank>> {
         let mut data = self.lock();
         let Some(known) = data.notifications.iter_mut().find(|known| known.name == name) else {
             data.notifications.push(Notification { name: name.to_string(), certainly, meant });
-            return true;
+            return Some(Vec::new());
         };
-        let new = (certainly && !known.certainly) || meant.iter().any(|rank| !known.meant.contains(rank));
+        let new = (certainly && !known.certainly) || meant != known.meant;
         known.certainly |= certainly;
-        known.meant.extend(meant);
-        new
+        let before = std::mem::replace(&mut known.meant, meant);
+        new.then_some(before)
     }
 
     /// The names that were notified since the last flush.

@@ -74,9 +74,9 @@ impl Run {
     }
 
     /// A handler was notified, and others of its name are to run in its place.
-    pub fn note_replaced(&self, host: &str, handler: &Handler, by: &[&Arc<Handler>]) {
+    pub fn note_replaced<'a>(&self, host: &str, handler: &Handler, mut by: impl Iterator<Item = &'a Arc<Handler>>) {
         if let Some(journal) = &self.journal
-            && by.iter().all(|other| identity(other) != identity(handler))
+            && by.all(|other| identity(other) != identity(handler))
         {
             journal.ran(host, identity(handler));
         }
