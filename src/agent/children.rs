@@ -114,9 +114,11 @@ impl Children {
 
     fn by_program(&mut self, target: &Become) -> Result<Child, Refusal> {
         let sha256 = self.sha256()?;
-        let program = Program { path: installed::myself() };
-        let size = std::fs::metadata(&program.path).map_err(|e| format!("cannot read the agent itself: {e}"))?.len();
-        let elevation = elevate::elevation(target, elevate::script(&sha256, size), &unique());
+        let path = installed::myself();
+        let size = std::fs::metadata(&path).map_err(|e| format!("cannot read the agent itself: {e}"))?.len();
+        let language = std::env::var("LC_ALL").ok();
+        let program = Program { script: elevate::script(&sha256, size, language.as_deref()), path };
+        let elevation = elevate::elevation(target, &unique());
         let password = target.password.as_ref();
         let terminal = elevation.terminal && password.is_some();
         match launch::elevated(&elevation, password, &program, terminal) {

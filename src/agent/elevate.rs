@@ -2,7 +2,7 @@
 //! its user may trust, and becomes it.
 
 use super::installed;
-use super::launch::{FAIL, NEED};
+use super::launch::{FAIL, NEED, READY};
 use crate::wire::{Become, BecomeMethod};
 
 /// A program that starts a child as another user.
@@ -37,7 +37,11 @@ impl Prompt {
 }
 
 /// How `target` is become. `unique` is a text that nobody can guess.
-pub(super) fn elevation(target: &Become, script: String, unique: &str) -> Elevation {
+pub(super) fn elevation(target: &Become, unique: &str) -> Elevation {
+    // `read` takes no byte more than its line, so that what follows the script is still there for what it starts.
+    let script = format!(
+        r#"echo; echo {READY}; n=$(printf "\n."); s=; while IFS= read -r l && [ "$l" != . ]; do s="$s$l${{n%.}}"; done; eval "$s""#
+    );
     let asks = target.password.is_some();
     let flags = target.flags.iter().flat_map(|f| f.split_whitespace()).map(str::to_string);
     let mut arguments: Vec<String>;
@@ -82,12 +86,18 @@ pub(super) fn elevation(target: &Become, script: String, unique: &str) -> Elevat
 
 /// What the other user runs. A copy that root made is used by everybody; where there is none, root makes it, and any
 /// other user makes a private one that removes itself. Nobody runs a file that somebody of less power could write. It works where the
-/// login user stood, as after any `sudo`, unless it may not look there.
-pub(super) fn script(sha256: &str, size: u64) -> String {
+/// login user stood, as after any `sudo`, unless it may not look there, and speaks the login user's language: `language` is
+/// its LC_ALL, which was C for the program that asks for the password.
+pub(super) fn script(sha256: &str, size: u64, language: Option<&str>) -> String {
     let name = installed::name(sha256);
+    let language = match language {
+        Some(language) => format!("LC_ALL={}", crate::modules::commands::words::quote(language)),
+        None => "unset LC_ALL".into(),
+    };
     let places = installed::PLACES.join(" ");
     format!(
         r#"umask 022
+[ "${{LC_ALL-}}" != C ] || {language}
 owned() {{ set -- $(ls -ldn "$1" 2>/dev/null); case "$1 $3" in "drwxr-xr-x"*" 0") return 0;; esac; return 1; }}
 fail() {{ echo; echo "{FAIL} $1"; exit 1; }}
 stay() {{ {{ [ -r . ] && [ -x . ]; }} || cd "$HOME" 2>/dev/null || cd /; }}

@@ -17,6 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How much of what a process says is kept for messages.
 const KEPT: usize = 8 * 1024;
 /// A script asks for the program with this line.
+/// What the shell says of another user when it waits for the script. It is not given on a command line, which `sudo` writes to the
+/// system's log, and passes on in SUDO_COMMAND.
+pub(super) const READY: &str = "deploy-agent-waits-for-its-script";
+/// What the script says when it has no program.
 pub(super) const NEED: &str = "deploy-agent-needed-here";
 /// A script says with this word why it cannot go on.
 pub(super) const FAIL: &str = "deploy-agent-cannot-start:";
@@ -36,8 +40,11 @@ pub(super) struct Child {
     _terminal: Option<Terminal>,
 }
 
-/// The program itself, for users who have no copy of it that they may trust.
+/// What another user is given to run.
 pub(super) struct Program {
+    /// The script that starts the agent.
+    pub script: String,
+    /// The agent itself, for users who have no copy of it that they may trust.
     pub path: std::path::PathBuf,
 }
 
@@ -123,7 +130,8 @@ pub(super) fn elevated(
         false => None,
     };
     let mut command = Command::new(&elevation.program);
-    command.args(&elevation.arguments).env("LC_ALL", "C").env_remove("LANGUAGE");
+    // Its words are read here; what it starts gets the language back (`elevate::script`).
+    command.args(&elevation.arguments).env("LC_ALL", "C");
     // A terminal may show what was typed.
     start(command, terminal, Some((&elevation.prompt, password)), Some(program)).map_err(|refusal| match password {
         Some(password) if !password.is_empty() => {
@@ -257,7 +265,7 @@ impl Talk {
         let deadline = Instant::now() + PATIENCE;
         let mut heard = Vec::new();
         let mut answered = false;
-        let mut given = false;
+        let (mut begun, mut given) = (false, false);
         let mut errors_open = true;
         loop {
             let ready = self.wait(deadline, errors_open)?;
@@ -301,6 +309,10 @@ impl Talk {
                         return Err(Trouble::Refused(String::from_utf8_lossy(line).trim().to_string()));
                     }
                     heard = [FAIL.as_bytes(), &why].concat();
+                } else if let Some(program) = program.filter(|_| !begun && find(&heard, READY.as_bytes()).is_some()) {
+                    begun = true;
+                    heard.clear();
+                    self.begin(program)?;
                 } else if let Some(program) = program.filter(|_| !given && find(&heard, NEED.as_bytes()).is_some()) {
                     given = true;
                     heard.clear();
@@ -338,6 +350,17 @@ impl Talk {
             None => self.input.write_all(line.expose().as_bytes()).and_then(|()| self.input.flush()),
         };
         written.map_err(|e| Trouble::Refused(format!("cannot give the password to `{name}`: {e}")))
+    }
+
+    /// Gives the script to the shell that waits for it; a point ends it.
+    fn begin(&mut self, program: &Program) -> Result<(), Trouble> {
+        let script = format!("{}\n.\n", program.script);
+        match self.input.write_all(script.as_bytes()).and_then(|()| self.input.flush()) {
+            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(Trouble::Refused(format!("cannot give `{}` its script: {e}", self.name)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Gives the program to a script that asked for it.

@@ -31,7 +31,12 @@ pub struct Call {
     pub locals: Option<Arc<Layer>>,
     /// The loop whose items are sent in a row: a failure stops what follows the loop, not the loop. 0 for none.
     pub group: u64,
+    /// With `until`: the arguments as the first attempt has found them. They hold for all attempts, as in Ansible.
+    pub first: Option<Arc<std::sync::OnceLock<Arguments>>>,
 }
+
+/// The templated arguments of a module.
+pub type Arguments = serde_json::Map<String, serde_json::Value>;
 
 /// Why an evaluation gave no value.
 pub enum Trouble {
@@ -84,6 +89,7 @@ impl Call {
             module,
             locals: None,
             group: 0,
+            first: None,
         };
         let info = TaskInfo { name: call.display_name(), ..(*call.info).clone() };
         call.info = Arc::new(info);

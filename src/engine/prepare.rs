@@ -1,7 +1,7 @@
 //! From a task to a request: conditions, arguments, become, the controller half, and off it goes.
 
 use super::action::{ActionEnd, TaskAction};
-use super::call::{Call, Known, Trouble};
+use super::call::{Arguments, Call, Known, Trouble};
 use super::completion::Sent;
 use super::control;
 use super::finish::{self, Answer};
@@ -202,11 +202,19 @@ async fn goes_on(call: &Call) -> Result<bool, Trouble> {
     Ok(never_fails || looked_at || call.flag(|k| k.ignore_errors.as_ref()).await?.unwrap_or(false))
 }
 
-/// The templated arguments of a module.
-pub async fn arguments(
-    call: &Call,
-    module: &modules::Module,
-) -> Result<Known<Map<String, serde_json::Value>>, Trouble> {
+/// The templated arguments of a module; of a task that is tried again, those of its first attempt.
+pub async fn arguments(call: &Call, module: &modules::Module) -> Result<Known<Arguments>, Trouble> {
+    if let Some(arguments) = call.first.as_ref().and_then(|first| first.get()) {
+        return Ok(Known::Value(arguments.clone()));
+    }
+    let found = templated_arguments(call, module).await?;
+    if let (Some(first), Known::Value(arguments)) = (&call.first, &found) {
+        let _ = first.set(arguments.clone()); // nobody else sets it: attempts follow one another
+    }
+    Ok(found)
+}
+
+async fn templated_arguments(call: &Call, module: &modules::Module) -> Result<Known<Arguments>, Trouble> {
     let action = &call.task.action;
     let mut entries: Vec<(Node, Node)> = Vec::new();
     // What stands nearest to the task takes the place of all that stands further out for the same module.

@@ -359,6 +359,7 @@ impl Walker {
         let counted = left > 0;
         let delay = call.number(call.task.delay.as_ref(), "delay").await?.unwrap_or(5.0);
         let mut attempts = 0u32;
+        let call = &Call { first: (left > 0).then(Default::default), ..call.clone() };
         loop {
             attempts += 1;
             let mut finished = match self.prepare(call).await? {

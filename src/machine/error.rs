@@ -12,6 +12,15 @@ pub enum MachineError {
         #[source]
         source: std::io::Error,
     },
+    /// There is such a program, and the system does not start it: it may not be executed, or is no program.
+    #[error("cannot start `{program}`: {source}")]
+    NotStarted {
+        /// Its name as it was given.
+        program: String,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
     /// A program that we rely on failed or said something that we do not understand.
     #[error("{what}")]
     Failed {

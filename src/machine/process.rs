@@ -66,9 +66,11 @@ pub(crate) fn run(
         return Err(MachineError::MissingProgram { program: program.clone(), hint: String::new() });
     };
     let mut process = std::process::Command::new(&found);
-    // What the task says of it counts for the process as it is written.
-    let own = merged.get("PATH").cloned().unwrap_or_else(|| path.clone());
-    process.arg0(program).args(arguments).envs(&merged).env("PATH", own);
+    process.arg0(program).args(arguments).envs(&merged);
+    // The process itself has the login's PATH, or the task's as it is written: only we look further.
+    if !merged.contains_key("PATH") && std::env::var_os("PATH").is_none() {
+        process.env("PATH", &path);
+    }
     process.stdout(Stdio::piped()).stderr(Stdio::piped());
     process.stdin(if command.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
     if watch.is_some() || deadline.is_some() {
@@ -91,7 +93,7 @@ pub(crate) fn run(
     }
     let mut child = spawned.map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound => MachineError::MissingProgram { program: program.clone(), hint: String::new() },
-        _ => MachineError::io(format!("cannot start `{program}`"), source),
+        _ => MachineError::NotStarted { program: program.clone(), source },
     })?;
 
     let mut input = child.stdin.take().map(OwnedFd::from).zip(command.stdin.as_deref());

@@ -209,10 +209,10 @@ impl Machine {
         Ok(self.foreseen_databases(real))
     }
 
-    /// Creates a database unless it exists. Says whether anything was done.
-    pub fn create_database(&mut self, server: &mut Server, name: &str, wanted: &Database) -> Result<bool> {
+    /// Creates a database unless it exists. Says the statement that did it, if one was needed.
+    pub fn create_database(&mut self, server: &mut Server, name: &str, wanted: &Database) -> Result<Option<String>> {
         if self.database(server, name)?.is_some() {
-            return Ok(false);
+            return Ok(None);
         }
         let mut statement = format!("CREATE DATABASE {}", identifier(name));
         let mut text = String::new();
@@ -231,24 +231,25 @@ impl Machine {
         let mut change = Change::set(subject, "state", Facet::Absent, Facet::Text(text));
         change.undo = Undo::None; // somebody may have written to it, on any member of its cluster
         self.record(change);
-        Ok(true)
+        Ok(Some(statement))
     }
 
-    /// Drops a database if it exists. Says whether anything was done.
-    pub fn drop_database(&mut self, server: &mut Server, name: &str) -> Result<bool> {
+    /// Drops a database if it exists. Says the statement that did it, if one was needed.
+    pub fn drop_database(&mut self, server: &mut Server, name: &str) -> Result<Option<String>> {
         let Some(before) = self.database(server, name)? else {
-            return Ok(false);
+            return Ok(None);
         };
+        let statement = format!("DROP DATABASE {}", identifier(name));
         if self.predicted() {
             self.foresee_database(name, None);
         } else {
-            server.query(&format!("DROP DATABASE {}", identifier(name)))?;
+            server.query(&statement)?;
         }
         let text = format!("CHARACTER SET {}\nCOLLATE {}\n", before.encoding, before.collation);
         let mut change = Change::set(Subject::new(Domain::Database, name), "state", Facet::Text(text), Facet::Absent);
         change.undo = Undo::None;
         self.record(change);
-        Ok(true)
+        Ok(Some(statement))
     }
 
     /// An account, if it exists.

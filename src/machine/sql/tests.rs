@@ -50,8 +50,8 @@ fn what_is_looked_at_is_told_by_fingerprints_and_in_a_check_only() {
 fn what_a_check_would_do_is_seen_by_later_tasks_and_survives_the_overlay() {
     let mut machine = Machine::new(Mode::Predicted);
     let mut server = fresh();
-    assert!(machine.create_database(&mut server, "app", &Database::default()).unwrap());
-    assert!(!machine.create_database(&mut server, "app", &Database::default()).unwrap());
+    assert!(machine.create_database(&mut server, "app", &Database::default()).unwrap().is_some());
+    assert!(machine.create_database(&mut server, "app", &Database::default()).unwrap().is_none());
     let mut account = Account::new("app", "%");
     account.grants = Grants::parse("app.*:ALL", true).unwrap();
     assert!(machine.set_database_account(&mut server, None, &account).unwrap());

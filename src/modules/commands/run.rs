@@ -85,8 +85,11 @@ pub fn run(wanted: &Wanted, machine: &mut Machine) -> Result<Outcome, ModuleErro
         }
         Err(MachineError::MissingProgram { program, .. }) => {
             let why = format!("Error executing command: no such file or directory: '{program}'");
-            let words: Vec<String> = wanted.argv.iter().map(|word| words::quote(word)).collect();
-            Ok(not_started(why).with("rc", 2).with("cmd", words.join(" ")))
+            Ok(not_started(why).with("rc", 2).with("cmd", in_words(wanted)))
+        }
+        Err(MachineError::NotStarted { source, .. }) => {
+            let why = format!("Error executing command: {source}");
+            Ok(not_started(why).with("rc", source.raw_os_error()).with("cmd", in_words(wanted)))
         }
         Err(other) if !machine.predicted() && nowhere(wanted, &command, machine) => {
             let why = format!("Unable to change directory before execution: {other}");
@@ -128,6 +131,11 @@ fn would_run(wanted: &Wanted) -> Outcome {
 
 /// What only the command itself says.
 const OUTPUT: [&str; 8] = ["rc", "stdout", "stdout_lines", "stderr", "stderr_lines", "start", "end", "delta"];
+
+/// The command as a shell would read it.
+fn in_words(wanted: &Wanted) -> String {
+    wanted.argv.iter().map(|word| words::quote(word)).collect::<Vec<_>>().join(" ")
+}
 
 /// The outcome of a command that could not be started.
 fn not_started(why: String) -> Outcome {

@@ -90,13 +90,15 @@ fn run(
     set_session(machine, &mut server, arguments.session_vars.as_ref())?;
     let text = |value: &Option<Text>| value.as_ref().map(|text| text.0.clone()).unwrap_or_default();
     let wanted = Database { encoding: text(&arguments.encoding), collation: text(&arguments.collation) };
+    let mut statements = Vec::new();
     for name in names {
-        match state {
+        statements.extend(match state {
             "present" => machine.create_database(&mut server, name, &wanted)?,
             _ => machine.drop_database(&mut server, name)?,
-        };
+        });
     }
-    Ok(Outcome::ok().with("db", names.join(" ")).with("db_list", names.clone()))
+    let outcome = Outcome::ok().with("db", names.join(" ")).with("db_list", names.clone());
+    Ok(if machine.predicted() { outcome } else { outcome.with("executed_commands", statements) })
 }
 
 /// The program that packs, by a file's name.

@@ -23,7 +23,7 @@ login_arguments! {
     /// Reads what the database server says about itself. It changes nothing.
     ///
     /// Returned are `version`, `databases` (with sizes), `settings` (variables), `global_status`, `engines` and
-    /// `users` (without their passwords), or those of them that `filter` names.
+    /// `users` (without their passwords), or those of them that `filter` names; and `server_engine`, `MariaDB` or `MySQL`.
     pub struct Info {
         /// What to return; with `!` in front: what to leave out.
         pub filter: Option<TextList>,
@@ -60,7 +60,18 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
         };
         outcome = outcome.with(subset, value);
     }
-    Ok(outcome)
+    // We speak the protocol ourselves; `Unknown` is what the fields of a Python connector say then.
+    Ok(outcome
+        .with("server_engine", engine(machine, &mut server)?)
+        .with("connector_name", "Unknown")
+        .with("connector_version", "Unknown"))
+}
+
+/// `MariaDB` or `MySQL`, whatever `filter` leaves out.
+fn engine(machine: &Machine, server: &mut Server) -> Result<&'static str, ModuleError> {
+    let rows = machine.sql_status(server, "SELECT VERSION()")?;
+    let mariadb = rows.scalar().unwrap_or("").to_ascii_lowercase().contains("mariadb");
+    Ok(if mariadb { "MariaDB" } else { "MySQL" })
 }
 
 fn subsets(filter: &[String]) -> Result<Vec<&'static str>, ModuleError> {

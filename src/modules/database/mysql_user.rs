@@ -197,13 +197,19 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
         (false, true) => "User updated",
         (false, false) => "User unchanged",
     };
-    let mut done = said(user, what).with("password_changed", password_changed);
+    // What Ansible's module says: of a new account a check does not tell, and of one that was there the attributes, none.
+    let mut done = match created {
+        true if machine.predicted() => said(user, what).with("password_changed", Value::Null),
+        true => said(user, what).with("password_changed", password_changed),
+        false => said(user, what).with("password_changed", password_changed).with("attributes", Map::new()),
+    };
     done.warnings = outcome.warnings;
     Ok(done)
 }
 
 fn said(user: &str, msg: &str) -> Outcome {
-    let mut outcome = Outcome::ok().with("user", user);
+    // Only MySQL keeps attributes with an account.
+    let mut outcome = Outcome::ok().with("user", user).with("password_changed", false).with("attributes", Value::Null);
     outcome.msg = Some(msg.into());
     outcome
 }

@@ -153,8 +153,13 @@ pub(super) fn extract(_: &mut State<'_, '_>, args: &Args) -> R {
     Ok(value)
 }
 
-/// Pairs of an element and each item of the list inside it.
-pub(crate) fn subelement_pairs(list: &Value, path: &[String], skip_missing: bool) -> Result<Vec<Value>, Error> {
+/// Pairs of an element and each item of the list inside it; the element goes through `left` first.
+pub(crate) fn subelement_pairs(
+    list: &Value,
+    path: &[String],
+    skip_missing: bool,
+    left: impl Fn(&Value) -> Value,
+) -> Result<Vec<Value>, Error> {
     let elements = match pairs(list) {
         Some(pairs) => pairs.into_iter().map(|(_, v)| v).collect(),
         None if is_list(list) => items(list, "subelements")?,
@@ -180,6 +185,7 @@ pub(crate) fn subelement_pairs(list: &Value, path: &[String], skip_missing: bool
         if !is_list(&found) {
             return Err(fail(format!("subelements: the key '{}' should point to a list", path.join("."))));
         }
+        let element = left(&element);
         for item in items(&found, "subelements")? {
             out.push(tuple_of(vec![element.clone(), item]));
         }
@@ -196,7 +202,7 @@ pub(super) fn subelements(args: &Args) -> R {
         None if is_list(&by) => items(&by, "subelements")?.iter().map(py::str).collect(),
         None => return Err(fail("subelements must be a list or a string")),
     };
-    subelement_pairs(&args.value(), &path, args.flag(2, "skip_missing", false)).map(Value::from)
+    subelement_pairs(&args.value(), &path, args.flag(2, "skip_missing", false), Value::clone).map(Value::from)
 }
 
 /// `rekey_on_member(key, duplicates)`

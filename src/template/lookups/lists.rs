@@ -95,7 +95,19 @@ pub(super) fn subelements(call: &Call<'_>) -> Found {
         }
         None => list.clone(),
     };
-    subelement_pairs(&list, &path, skip)
+    subelement_pairs(&list, &path, skip, |element| without(element, &path))
+}
+
+/// A mapping without what stands at `path`: Ansible's lookup takes the list out of the element that it gives beside each item.
+fn without(map: &Value, path: &[String]) -> Value {
+    let (Some((key, rest)), Some(entries)) = (path.split_first(), pairs(map)) else { return map.clone() };
+    let inner = |value: Value| if rest.is_empty() { None } else { Some(without(&value, rest)) };
+    let is_key = |name: &Value| name.as_str() == Some(key);
+    let left = entries.into_iter().filter_map(|(name, value)| match is_key(&name) {
+        true => inner(value).map(|value| (name, value)),
+        false => Some((name, value)),
+    });
+    Value::from(left.collect::<indexmap::IndexMap<Value, Value>>())
 }
 
 pub(super) fn random_choice(call: &Call<'_>) -> Found {

@@ -41,7 +41,7 @@ pub(super) fn vars(call: &Call<'_>) -> Found {
 pub(super) fn varnames(call: &Call<'_>) -> Found {
     let mut out = Vec::new();
     for pattern in call.texts() {
-        for name in call.scope.names() {
+        for name in call.scope.names().into_iter().chain(["vars".into()]) {
             if regex::is_match(&name, &pattern, false, false, "search")? {
                 out.push(Value::from(&name));
             }

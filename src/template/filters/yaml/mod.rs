@@ -113,23 +113,24 @@ pub(super) fn from_yaml_all(args: &Args) -> R {
     let Some(text) = value.as_str() else { return Ok(value) };
     let mut documents = Vec::new();
     let mut current = String::new();
-    for line in text.lines() {
-        if line == "---" || line.starts_with("--- ") || line == "..." {
-            if !current.trim().is_empty() {
-                documents.push(load(&current)?);
-            }
-            current.clear();
-            if let Some(rest) = line.strip_prefix("--- ") {
-                current.push_str(rest);
+    // A document that `---` begins is there though it is empty; without, it is what stands in it.
+    let mut begun = false;
+    let said = |text: &str| text.lines().map(str::trim).any(|line| !line.is_empty() && !line.starts_with('#'));
+    for line in text.lines().map(Some).chain([None]) {
+        let begins = line.is_some_and(|line| line == "---" || line.starts_with("--- "));
+        match line {
+            Some(line) if !begins && line != "..." => {
+                current.push_str(line);
                 current.push('\n');
             }
-        } else {
-            current.push_str(line);
-            current.push('\n');
+            _ => {
+                if begun || said(&current) {
+                    documents.push(load(&current)?);
+                }
+                current = line.and_then(|line| line.strip_prefix("--- ")).map(|rest| format!("{rest}\n")).unwrap_or_default();
+                begun = begins;
+            }
         }
-    }
-    if !current.trim().is_empty() {
-        documents.push(load(&current)?);
     }
     Ok(Value::from(documents))
 }
