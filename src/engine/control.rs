@@ -248,6 +248,10 @@ async fn set_fact(call: &Call) -> Result<Outcome, Trouble> {
     if call.task.action.args.is_empty() && call.task.action.args_template.is_none() {
         return Err(Trouble::Failed("set_fact needs at least one variable, as `name: value`".into()));
     }
+    // Tried again: what the first attempt has set is set.
+    if let Some(shown) = call.first.as_ref().and_then(|first| first.get()) {
+        return Ok(Outcome::ok().with("ansible_facts", Value::Object(shown.clone())));
+    }
     let mut unknown: Option<Outcome> = None;
     for (key, node) in &call.task.action.args {
         let name = display(&call.known(key).await?);
@@ -316,6 +320,9 @@ async fn set_fact(call: &Call) -> Result<Outcome, Trouble> {
     }
     if let Some(outcome) = unknown {
         return Ok(outcome);
+    }
+    if let Some(first) = &call.first {
+        let _ = first.set(shown.clone()); // nobody else sets it: attempts follow one another
     }
     Ok(Outcome::ok().with("ansible_facts", Value::Object(shown)))
 }

@@ -413,7 +413,10 @@ impl Walker {
                     finish::remember(&mut finished, "attempts", attempts.saturating_sub(1).max(1).into());
                 }
                 let why = "the condition of `until` did not become true";
-                finished.msg = Some(finished.msg.unwrap_or_else(|| why.to_string()));
+                if !finished.json.contains_key("msg") {
+                    finish::remember(&mut finished, "msg", why.into());
+                }
+                finished.msg.get_or_insert_with(|| why.to_string());
                 return Ok(finished);
             }
             let event = Event::Retrying { task: call.info.clone(), host: this.host.name.clone(), left };

@@ -117,7 +117,7 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
         }
         both
     };
-    let mut archived: Vec<PathBuf> = Vec::new();
+    let mut told: Vec<PathBuf> = Vec::new();
     let mut state = "absent";
     if found.is_empty() {
         if machine.exists(&pack.dest)? {
@@ -126,7 +126,14 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
             state = if ends.iter().any(|end| name.ends_with(&format!(".{end}"))) { "archive" } else { "compress" };
         }
     } else {
-        archived = if pack.many { pack.members(machine, &found)? } else { vec![pack.first()] };
+        let archived = if pack.many { pack.members(machine, &found)? } else { vec![pack.first()] };
+        for path in &archived {
+            // Of a zip Ansible's module names the files: it looks for directories by another name than they have in there.
+            let is_dir = || Ok::<_, ModuleError>(machine.lstat(path)?.is_some_and(|stat| stat.is_dir()));
+            if arguments.format != Format::Zip || !is_dir()? {
+                told.push(path.clone());
+            }
+        }
         let single = !pack.many && arguments.format.program().is_some();
         pack.make(machine, &archived, single)?;
         state = match (single, missing.is_empty()) {
@@ -143,7 +150,7 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, context: &mut Conte
         machine.set_attributes(&pack.dest, &attributes, true)?;
     }
     let list = |paths: &[PathBuf]| Value::from(paths.iter().map(|path| show(path)).collect::<Vec<_>>());
-    outcome = outcome.with("archived", list(&archived)).with("dest", show(&pack.dest)).with("dest_state", state);
+    outcome = outcome.with("archived", list(&told)).with("dest", show(&pack.dest)).with("dest_state", state);
     outcome = outcome.with("arcroot", pack.root.as_str()).with("missing", list(&missing));
     outcome = outcome.with("expanded_paths", list(&pack.expanded)).with("expanded_exclude_paths", list(&pack.excluded));
     describe(machine, &pack.dest, &mut outcome)?;
