@@ -118,7 +118,11 @@ impl Machines {
 
     fn of(&mut self, mode: Mode) -> &mut Machine {
         let machine = match mode {
-            Mode::Live => self.live.get_or_insert_with(|| Machine::new(mode)),
+            Mode::Live => {
+                let live = self.live.get_or_insert_with(|| Machine::new(mode));
+                live.comes_behind(self.predicted.as_ref());
+                live
+            }
             Mode::Predicted | Mode::Tainted => self.predicted(),
         };
         machine.set_mode(mode);

@@ -41,6 +41,16 @@ impl Machine {
         self.predicted() && self.predictions.anything
     }
 
+    /// The same, also for a task that is carried out within the check (`check_mode: false`), on a machine of its own.
+    pub fn follows_foreseen(&self) -> bool {
+        self.predictions.anything
+    }
+
+    /// Tells a machine on which a task is carried out within a check what has been foreseen before: that something was.
+    pub fn comes_behind(&mut self, predicted: Option<&Machine>) {
+        self.predictions.anything = predicted.is_some_and(|predicted| predicted.predictions.anything);
+    }
+
     /// Whether a command was not run in this check.
     pub fn foresees_commands(&self) -> bool {
         self.predicted() && self.predictions.commands

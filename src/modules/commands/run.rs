@@ -77,7 +77,7 @@ pub fn run(wanted: &Wanted, machine: &mut Machine) -> Result<Outcome, ModuleErro
             }
             Ok(finish(wanted, &output, start, end))
         }
-        Err(MachineError::MissingProgram { program, .. }) if machine.predicted() && machine.foresees_anything() => {
+        Err(MachineError::MissingProgram { program, .. }) if machine.follows_foreseen() => {
             Err(MachineError::unknown(format!(
                 "the host has no `{program}` yet, and earlier tasks of the check would change the host"
             ))
@@ -351,6 +351,23 @@ mod tests {
         assert_eq!(machine.take_changes().len(), 1);
         let missing = run(&wanted(&["no-such-program-here"]), &mut machine).unwrap();
         assert_eq!((missing.status, missing.data["rc"].clone()), (Status::Failed, json!(2)));
+    }
+
+    #[test]
+    fn a_program_that_the_check_would_install_is_not_missing() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut before = Machine::new(Mode::Predicted);
+        for (foreseen, fails) in [(false, true), (true, false)] {
+            if foreseen {
+                before.mkdir(directory.path().join("new"), 0o755).unwrap();
+            }
+            let mut carried_out = Machine::new(Mode::Live);
+            carried_out.comes_behind(Some(&before));
+            match run(&wanted(&["no-such-program-here"]), &mut carried_out) {
+                Ok(outcome) => assert!(fails && outcome.status == Status::Failed),
+                Err(error) => assert!(!fails && error.to_string().contains("has no `no-such-program-here` yet"), "{error}"),
+            }
+        }
     }
 
     #[test]
