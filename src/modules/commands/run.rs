@@ -332,6 +332,7 @@ pub(in crate::modules) fn glob_pattern(pattern: &str) -> Option<regex_lite::Rege
 mod tests {
     use super::*;
     use crate::machine::Mode;
+    use crate::machine::files::Attributes;
     use serde_json::json;
 
     fn wanted(argv: &[&str]) -> Wanted {
@@ -359,7 +360,7 @@ mod tests {
         let mut before = Machine::new(Mode::Predicted);
         for (foreseen, fails) in [(false, true), (true, false)] {
             if foreseen {
-                before.mkdir(directory.path().join("new"), 0o755).unwrap();
+                before.make_directory(directory.path().join("new"), &Attributes::default()).unwrap();
             }
             let mut carried_out = Machine::new(Mode::Live);
             carried_out.comes_behind(Some(&before));
