@@ -90,7 +90,8 @@ pub async fn pause(call: &Call, arguments: Pause) -> Result<Outcome, Trouble> {
     let began = std::time::Instant::now();
     let mut typed = String::new();
     if call.checks().await? {
-        return Ok(Outcome::ok().with("stdout", "not paused in a check"));
+        // Nobody waits in a check; what a task may read of it is there.
+        return Ok(paused("not paused in a check".into(), 0, arguments.echo.0, typed));
     }
     match seconds {
         Some(seconds) => tokio::time::sleep(Duration::from_secs_f64(seconds.clamp(0.0, 31_536_000.0))).await,
@@ -108,13 +109,12 @@ pub async fn pause(call: &Call, arguments: Pause) -> Result<Outcome, Trouble> {
         }
     }
     let delta = began.elapsed().as_secs();
-    Ok(Outcome::ok()
-        .with("stdout", format!("Paused for {delta} seconds"))
-        .with("stderr", "")
-        .with("rc", 0)
-        .with("delta", delta)
-        .with("echo", arguments.echo.0)
-        .with("user_input", typed))
+    Ok(paused(format!("Paused for {delta} seconds"), delta, arguments.echo.0, typed))
+}
+
+fn paused(stdout: String, delta: u64, echo: bool, typed: String) -> Outcome {
+    let outcome = Outcome::ok().with("stdout", stdout).with("stderr", "").with("rc", 0).with("delta", delta);
+    outcome.with("echo", echo).with("user_input", typed)
 }
 
 static CONTINUE: AtomicBool = AtomicBool::new(false);

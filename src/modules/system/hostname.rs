@@ -1,8 +1,8 @@
 //! `hostname`: the host's name.
 
 use crate::machine::Machine;
-use crate::modules::scalars::Text;
 use crate::modules::{Context, FreeForm, Module, ModuleError, Outcome, Reach, decode};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 /// `ansible.builtin.hostname`
@@ -17,6 +17,38 @@ pub const HOSTNAME: Module = Module {
     action: None,
 };
 
+/// Ways in which Ansible sets the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Strategy {
+    /// Alpine.
+    Alpine,
+    /// Debian.
+    Debian,
+    /// FreeBSD.
+    Freebsd,
+    /// Any.
+    Generic,
+    /// macOS.
+    Macos,
+    /// macOS.
+    Macosx,
+    /// macOS.
+    Darwin,
+    /// OpenBSD.
+    Openbsd,
+    /// OpenRC.
+    Openrc,
+    /// Red Hat.
+    Redhat,
+    /// SUSE.
+    Sles,
+    /// Solaris.
+    Solaris,
+    /// hostnamectl.
+    Systemd,
+}
+
 crate::arguments! {
     /// Sets the host's name, now and for every start. `/etc/hosts` is not touched.
     pub struct Hostname {
@@ -24,7 +56,7 @@ crate::arguments! {
         pub name: String,
         /// Accepted for old playbooks; the name is kept in `/etc/hostname`.
         #[serde(rename = "use")]
-        pub method: Option<Text>,
+        pub method: Option<Strategy>,
     }
 }
 
