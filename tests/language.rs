@@ -406,3 +406,41 @@ fn the_first_contact_leaves_the_umask_as_it_is() {
     let usual = std::fs::metadata(control).unwrap().permissions().mode() & 0o777;
     assert_eq!(modes, [usual; 2], "the agent is brought before the first, and found before the second");
 }
+
+#[test]
+fn a_playbook_without_an_inventory_knows_this_machine() {
+    let play = Play::new(
+        r#"
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - command: echo {{ inventory_hostname }}
+      changed_when: false
+      register: said
+    - assert: {that: "said.stdout == 'localhost' and groups.all == []"}
+- hosts: all
+  gather_facts: false
+  tasks: [{fail: {msg: localhost is not among all}}]
+"#,
+    );
+    let run = |inventory: &[&str]| {
+        let agent = format!("deploy_agent_dir={}", play.path().join("agent").display());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_deploy"));
+        command.args(inventory).args(["play.yml", "-e", &agent]).current_dir(play.path());
+        command.env("DEPLOY_RUNS_DIR", "off").env_remove("DEPLOY_INVENTORY").env_remove("ANSIBLE_INVENTORY");
+        let output = command.output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let (code, out, err) = run(&[]);
+    assert_eq!(code, Some(0), "{out}\n{err}");
+    assert!(err.contains("only localhost is available"), "{err}");
+    assert!(out.contains("no hosts matched"), "{out}");
+    // One that is named must be there.
+    let (code, _, err) = run(&["-i", "inventory/"]);
+    assert_eq!(code, Some(4), "{err}");
+    assert!(err.contains("cannot read the inventory inventory/"), "{err}");
+}

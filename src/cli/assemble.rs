@@ -192,6 +192,8 @@ fn magic(arguments: &RunArguments, inventory: &Inventory, forks: usize) -> Arc<L
     let tags = if arguments.tags.is_empty() { vec!["all".to_string()] } else { words(&arguments.tags) };
     set("ansible_run_tags", list(&tags));
     set("ansible_skip_tags", list(&words(&arguments.skip_tags)));
+    let file = settings().file.as_deref().map(|path| Value::from(crate::template::absolute(path)));
+    set("ansible_config_file", file.unwrap_or_else(|| Value::from(())));
     // There is no Python here; playbooks say with it which one runs modules on this machine.
     set("ansible_playbook_python", Value::from("/usr/bin/python3"));
     if !arguments.access.sources.limit.is_empty() {

@@ -5,7 +5,7 @@ use crate::source::{Diag, Diags, Node, SourceFile, Span, VaultHook, load_yaml, r
 use std::path::Path;
 
 /// Reads one value of `-e`: `@file`, YAML or JSON, or `key=value` words.
-pub fn parse(text: &str, vault: &VaultHook<'_>) -> Result<Variables, Diag> {
+pub fn parse(text: &str, vault: &VaultHook<'_>, said: &mut Diags) -> Result<Variables, Diag> {
     let mut diags = Diags::new();
     let trimmed = text.trim();
     let node = if let Some(path) = trimmed.strip_prefix('@') {
@@ -15,7 +15,14 @@ pub fn parse(text: &str, vault: &VaultHook<'_>) -> Result<Variables, Diag> {
     } else {
         let (words, rest) = parse_kv(trimmed, false).map_err(|why| Diag::error(format!("--extra-vars: {why}")))?;
         if let Some(rest) = rest.as_deref().filter(|rest| !rest.trim().is_empty()) {
-            return Err(Diag::error(format!("--extra-vars: `{rest}` is not key=value, YAML, JSON or @file")));
+            let wrong = format!("--extra-vars: `{rest}` is not key=value, YAML, JSON or @file");
+            if words.is_empty() {
+                return Err(Diag::error(wrong));
+            }
+            // As Ansible has it, what stands among pairs and is none has no effect.
+            said.push(
+                Diag::warning(format!("{wrong}: it has no effect")).with_help("a value with blanks needs quotes"),
+            );
         }
         let span = Span::start_of(&SourceFile::new("--extra-vars", trimmed));
         return Ok(words.into_iter().map(|(name, value)| (name.into(), Node::string(span.clone(), value))).collect());
@@ -33,15 +40,17 @@ pub fn parse(text: &str, vault: &VaultHook<'_>) -> Result<Variables, Diag> {
 #[cfg(test)]
 mod tests {
     use super::parse;
+    use crate::source::Diags;
 
     #[test]
     fn the_three_forms() {
         let none: &crate::source::VaultHook<'_> = &|_, _| Err("no vault".into());
         let show = |text: &str| -> Result<Vec<String>, String> {
-            let vars = parse(text, none).map_err(|diag| diag.message)?;
+            let vars = parse(text, none, &mut Diags::new()).map_err(|diag| diag.message)?;
             Ok(vars.iter().map(|(name, node)| format!("{name}={}", node.to_json())).collect())
         };
         assert_eq!(show("a=1 b='x y'").unwrap(), ["a=\"1\"", "b=\"x y\""]);
+        assert_eq!(show("a=[1, 2] b=x c").unwrap(), ["a=\"[1,\"", "b=\"x\""]);
         assert_eq!(show("{\"a\": 1}").unwrap(), ["a=1"]);
         assert_eq!(show("{a: yes}").unwrap(), ["a=true"]);
         assert!(show("[1, 2]").is_err() && show("@/nonexistent").is_err() && show("word").is_err());

@@ -6,9 +6,9 @@ use super::settings::settings;
 use crate::engine::FactCache;
 use crate::inventory::{Constructing, Inventory, KnownFacts, graph, host_json, list_json};
 use crate::redact::Redactor;
-use crate::source::Diags;
+use crate::source::{Diag, Diags};
 use crate::template::{Extensions, Layer, Raw, Templar, TemplarOptions, from_json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -37,7 +37,11 @@ pub fn run(arguments: &InventoryArguments) -> ExitCode {
         ..TemplarOptions::default()
     };
     let with = constructing(&Templar::new(options), &Arc::default());
-    let mut inventory = Inventory::load(&sources(&given.inventory), &hook, &with, &mut diags);
+    let sources = sources(&given.inventory);
+    if sources.is_empty() {
+        diags.push(Diag::warning("there is no inventory: none is named, and there is no folder `inventory`"));
+    }
+    let mut inventory = Inventory::load(&sources, &hook, &with, &mut diags);
     let default = PathBuf::from("playbooks");
     let directory = arguments.playbook_dir.clone().or_else(|| default.is_dir().then_some(default));
     inventory.load_vars(directory.as_deref(), &hook, &mut diags);
@@ -61,9 +65,15 @@ pub fn run(arguments: &InventoryArguments) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The inventory sources, the default when none is named.
+/// Where the inventory is when nobody says so.
+pub const USUAL: &str = "inventory/";
+
+/// The inventory sources: the default when none is named, and none at all where that is not there.
 pub fn sources(named: &[String]) -> Vec<String> {
-    if named.is_empty() { vec!["inventory/".to_string()] } else { named.to_vec() }
+    match named.is_empty() {
+        false => named.to_vec(),
+        true => Path::new(USUAL).exists().then(|| USUAL.to_string()).into_iter().collect(),
+    }
 }
 
 /// What constructed inventories are evaluated with: facts are those that the cache has.

@@ -6,7 +6,7 @@ use super::run::{name_templar, wants_colour};
 use super::settings::settings;
 use crate::lint::{self, Finding, Reader, Rule};
 use crate::redact::Redactor;
-use crate::source::{Severity, did_you_mean};
+use crate::source::{Diags, Severity, did_you_mean};
 use crate::template::{Extensions, Layer, Raw, Templar, TemplarOptions};
 use clap::{Args, ValueEnum};
 use std::collections::HashSet;
@@ -111,7 +111,9 @@ fn look(arguments: &LintArguments) -> Result<(Vec<Finding>, Redactor), String> {
     let hook = |bytes: &[u8], _: &std::path::Path| vault.decrypt(bytes).map_err(|error| error.to_string());
     let mut extra = Layer::new();
     for text in &arguments.extra_vars {
-        let vars = super::extra_vars::parse(text, &hook).map_err(|diag| diag.one_line())?;
+        let mut said = Diags::new();
+        let vars = super::extra_vars::parse(text, &hook, &mut said).map_err(|diag| diag.one_line())?;
+        super::say(&redactor, &said.render(false));
         extra.extend(vars.into_iter().map(|(name, node)| (name, Raw::Node(node))));
     }
     let templar = Templar::new(TemplarOptions {

@@ -159,7 +159,7 @@ pub(super) fn read(arguments: &RunArguments, redactor: &Redactor, diags: &mut Di
     let hook = |bytes: &[u8], _: &Path| vault.decrypt(bytes).map_err(|error| error.to_string());
     let mut extra = Layer::new();
     for text in &arguments.access.extra_vars {
-        match extra_vars::parse(text, &hook) {
+        match extra_vars::parse(text, &hook, diags) {
             Ok(vars) => {
                 record::conceal(&vars, redactor);
                 let vars = vars.into_iter().map(|(name, node)| (name, Raw::Node(node)));
@@ -179,7 +179,18 @@ pub(super) fn read(arguments: &RunArguments, redactor: &Redactor, diags: &mut Di
         lookup_host: Some(Arc::new(super::stored::Stored::new(arguments.check))),
     });
     let with = inventory::constructing(&templar, &extra);
-    let named = inventory::sources(&arguments.access.sources.inventory);
+    let mut named = inventory::sources(&arguments.access.sources.inventory);
+    if named.is_empty() && arguments.bare {
+        // What is asked about hosts alone has nothing to say of nobody.
+        named.push(inventory::USUAL.to_string());
+    }
+    if named.is_empty() {
+        diags.push(
+            Diag::warning("provided hosts list is empty, only localhost is available")
+                .with_note("the implicit localhost does not match `all`")
+                .with_help("name an inventory with -i, or make a folder `inventory`"),
+        );
+    }
     let mut inventory = Inventory::load(&named, &hook, &with, diags);
     let roles_path: Vec<PathBuf> = match &arguments.roles_path {
         Some(list) => list.split(':').filter(|path| !path.is_empty()).map(PathBuf::from).collect(),
