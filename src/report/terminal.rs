@@ -137,8 +137,12 @@ impl<W: Write> Terminal<W> {
             None => result.msg.as_deref().unwrap_or(""),
         };
         let debug = matches!(result.task.action.rsplit('.').next(), Some("debug")) && result.status == TaskStatus::Ok;
-        let shown =
+        let mut shown =
             if self.verbosity > 0 { Some(result.result.clone()) } else { debug.then(|| debug_value(&result.result)) };
+        // Diffs are shown as diffs.
+        if let Some(serde_json::Value::Object(fields)) = shown.as_mut().filter(|_| !debug && self.verbosity < 3) {
+            fields.remove("diff");
+        }
         let shown = shown.and_then(|value| serde_json::to_string_pretty(&value).ok()).filter(|json| json != "{}");
         let item = match shown.filter(|_| !result.sums_up_a_loop()) {
             Some(json) => format!("{item} => {json}"),
