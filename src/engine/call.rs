@@ -241,7 +241,8 @@ impl Call {
     pub async fn number(&self, node: Option<&Node>, keyword: &str) -> Result<Option<f64>, Trouble> {
         let Some(node) = node else { return Ok(None) };
         let value = self.known(node).await?;
-        if is_omit(&value) {
+        // Nothing is as if it were not written, where there is something that stands for it then.
+        if is_omit(&value) || value.is_none() && matches!(keyword, "retries" | "poll") {
             return Ok(None);
         }
         number_of(node, &value, keyword).map(Some)
@@ -250,6 +251,7 @@ impl Call {
     /// A keyword that is a number; nothing where nobody says it.
     pub async fn limit(&self, of: impl Fn(&Keywords) -> Option<&Node>, keyword: &str) -> Result<Option<f64>, Trouble> {
         match self.keyword(of).await? {
+            Some((_, value)) if value.is_none() => Ok(None),
             Some((node, value)) => number_of(node, &value, keyword).map(Some),
             None => Ok(None),
         }

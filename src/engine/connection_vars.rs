@@ -32,11 +32,14 @@ pub fn of(at: At<'_>) -> Arc<LayerOfLastResort> {
         None => text(&usual.user),
     };
     let name = at.host.name.clone();
+    let delegated_vars = super::variables::delegated(at);
     LayerOfLastResort::new("ansible_", move |layers| {
         let given = |name: &str| layers.iter().rev().find_map(|layer| layer.get(name)).cloned();
         let mut layer = Layer::new();
         // There as soon as there is a host: roles look into it to know what is to be gathered.
         layer.insert("ansible_facts".into(), Raw::Value(Value::from_pairs([] as [(Value, Value); 0])));
+        let delegated = delegated_vars.as_ref().map(|of| Raw::Value(of(layers)));
+        layer.extend(delegated.map(|raw| ("ansible_delegated_vars".into(), raw)));
         layer.extend(connection.clone().map(|raw| ("ansible_connection".into(), raw)));
         let address = Some(Raw::Value(Value::from(&*name)));
         for (one, other, otherwise) in [

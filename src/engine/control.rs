@@ -288,8 +288,11 @@ async fn set_fact(call: &Call) -> Result<Outcome, Trouble> {
             Known::Unknown(touches) => return Ok(depends("", &touches)),
         }
     }
+    if facts.is_empty() && call.task.action.args_template.is_none() {
+        return Err(Trouble::Failed("all that set_fact is given is omitted: it needs at least one variable".into()));
+    }
     let stamp = call.on.stamp(call.position());
-    let mut shown = Map::new();
+    let (mut shown, mut told) = (Map::new(), Map::new());
     // With `delegate_facts` they are the other host's.
     let other = match call.flag(|k| k.delegate_facts.as_ref()).await?.unwrap_or(false) {
         true => prepare::target(call).await?.map(|name| call.on.play.run.host(&name)),
@@ -301,6 +304,7 @@ async fn set_fact(call: &Call) -> Result<Outcome, Trouble> {
             let json = to_json(value);
             call.on.play.run.redactor.learn(Some(name), &json);
             shown.insert(name.clone(), json);
+            told.insert(name.clone(), to_shown(value));
             call.on.play.run.unknowns.left(&whose.name, name, None);
         }
         let raw = match raw {
@@ -324,7 +328,7 @@ async fn set_fact(call: &Call) -> Result<Outcome, Trouble> {
     if let Some(first) = &call.first {
         let _ = first.set(shown.clone()); // nobody else sets it: attempts follow one another
     }
-    Ok(Outcome::ok().with("ansible_facts", Value::Object(shown)))
+    Ok(Outcome::ok().with("ansible_facts", Value::Object(told)))
 }
 
 async fn meta(walker: &Walker, call: &Call, arguments: &Map<String, Value>) -> Result<Prepared, Trouble> {

@@ -16,11 +16,13 @@ pub async fn gather(walker: &Walker, frame: &Frame, position: &Position) -> Flow
     let play = &this.play.play;
     let task = setup_task(play);
     let call = Call::new(&walker.this, &task, frame, position);
+    let usual = this.play.run.options.gathering != Gathering::Explicit;
     let wanted = match &play.gather_facts {
-        None => this.play.run.options.gathering != Gathering::Explicit,
+        None => usual,
         Some(node) => match node.as_bool() {
             Some(literal) => literal,
             None => match call.known(node).await {
+                Ok(value) if crate::template::is_omit(&value) || value.is_none() => usual,
                 Ok(value) => crate::modules::scalars::Flag::parse(&crate::template::to_json(&value)).unwrap_or(true),
                 Err(trouble) => return walker.trouble(&call, trouble),
             },

@@ -5,6 +5,7 @@ use super::control;
 use super::event::{Event, TaskStatus};
 use super::frame::Frame;
 use super::host::{Gone, Kind};
+use super::registered_diff;
 use super::task::{self, Finished};
 use super::unknown::{self, Because};
 
@@ -70,8 +71,7 @@ fn of_outcome(call: &Call, mut outcome: Outcome, changes: Vec<Change>, seconds: 
         Status::Unknown => TaskStatus::Unknown,
     };
     // Why it is not known may name what is hidden; what others left unknown names what is not.
-    if status == TaskStatus::Unknown && outcome.depends.is_empty() && literal(call, |k| k.no_log.as_ref()) == Some(true)
-    {
+    if status == TaskStatus::Unknown && outcome.depends.is_empty() && hides(call) {
         outcome.msg = Some("why a check cannot tell is hidden (no_log)".into());
     }
     let because = match status {
@@ -105,6 +105,12 @@ fn of_outcome(call: &Call, mut outcome: Outcome, changes: Vec<Change>, seconds: 
             call.on.batch.board.emit(call.position(), Event::Warning { message });
         });
     }
+    if matches!(status, TaskStatus::Ok | TaskStatus::Changed)
+        && !json.contains_key("diff")
+        && let Some(diff) = registered_diff::of(call, &changes)
+    {
+        json.insert("diff".into(), diff);
+    }
     let name = register_name(call).unwrap_or_else(|| "result".into());
     let value = if let (TaskStatus::Unknown, Some(because)) = (status, &because) {
         json.insert("unknown".into(), json!(true));
@@ -128,6 +134,7 @@ fn of_outcome(call: &Call, mut outcome: Outcome, changes: Vec<Change>, seconds: 
         because,
         problem: outcome.problem.map(|problem| Arc::new(*problem)),
         ignored: false,
+        hidden: Vec::new(),
         seconds,
         delegated_to: None,
     }
@@ -247,14 +254,17 @@ pub fn remember(finished: &mut Finished, key: &str, value: serde_json::Value) {
 
 /// Adds the item to the result of one item.
 pub fn with_item(mut finished: Finished, call: &Call, item: &Value) -> Finished {
-    let name = call.task.loop_control.loop_var.as_ref();
-    let name = name.and_then(Node::scalar_text).unwrap_or_else(|| "item".into());
-    remember(&mut finished, &name, crate::template::to_json(item));
-    remember(&mut finished, "ansible_loop_var", name.clone().into());
     let local = |name: &str| match call.locals.as_ref()?.get(name)? {
         Raw::Value(value) => Some(crate::template::to_json(value)),
         _ => None,
     };
+    let name = local("ansible_loop_var").and_then(|name| name.as_str().map(str::to_string));
+    let name = name.unwrap_or_else(|| "item".into());
+    let shown = crate::template::to_shown(item);
+    // Keys that are no texts are texts in what is told, and themselves to who reads the result.
+    let exact = shown == crate::template::to_json(item);
+    remember(&mut finished, &name, shown);
+    remember(&mut finished, "ansible_loop_var", name.clone().into());
     if let Some(index_var) = local("ansible_index_var").and_then(|name| name.as_str().map(str::to_string)) {
         remember(&mut finished, "ansible_index_var", index_var.clone().into());
         if let Some(index) = local(&index_var) {
@@ -266,7 +276,7 @@ pub fn with_item(mut finished: Finished, call: &Call, item: &Value) -> Finished 
     {
         remember(&mut finished, "ansible_loop", about);
     }
-    if finished.status != TaskStatus::Unknown && !crate::template::unknowns_in(item).is_empty() {
+    if finished.status != TaskStatus::Unknown && (!exact || !crate::template::unknowns_in(item).is_empty()) {
         // What a check does not know of the item stays unknown to who reads it from the result.
         let mut entries: Vec<(Value, Value)> =
             finished.json.iter().map(|(key, value)| (Value::from(key.as_str()), from_json(value))).collect();
@@ -302,7 +312,9 @@ pub fn of_loop(call: &Call, results: Vec<Finished>) -> Finished {
         _ => "All items completed",
     };
     let mut json = Map::new();
-    json.insert("changed".into(), json!(any(TaskStatus::Changed)));
+    // Also where the item that has changed something has failed.
+    let changed = |result: &Finished| result.json.get("changed") == Some(&json!(true));
+    json.insert("changed".into(), json!(any(TaskStatus::Changed) || results.iter().any(changed)));
     if status == TaskStatus::Failed {
         json.insert("failed".into(), json!(true));
     }
@@ -317,6 +329,8 @@ pub fn of_loop(call: &Call, results: Vec<Finished>) -> Finished {
     entries.push((Value::from("results"), results.iter().map(|result| result.value.clone()).collect()));
     let mut facts = Map::new();
     results.iter().for_each(|result| facts.extend(result.facts.clone()));
+    // Each item says for itself whether its failure counts, and one that counts is enough.
+    let ignored = results.iter().filter(|result| result.status == status).all(|result| result.ignored);
     Finished {
         task: call.info.clone(),
         status,
@@ -330,7 +344,8 @@ pub fn of_loop(call: &Call, results: Vec<Finished>) -> Finished {
         msg: Some(msg.into()),
         because: results.iter().find_map(|result| result.because.clone()),
         problem: None,
-        ignored: false,
+        hidden: results.iter().map(|result| result.hidden.contains(&true)).collect(),
+        ignored: ignored && matches!(status, TaskStatus::Failed | TaskStatus::Unreachable),
         seconds: results.iter().map(|result| result.seconds).sum(),
         delegated_to: results.first().and_then(|result| result.delegated_to.clone()),
     }
@@ -360,8 +375,8 @@ pub fn adopt(call: &Call, finished: &Arc<Finished>) {
     let stamp = call.on.stamp(call.position());
     register(call, &own, &stamp);
     control::adopt_facts(call, &own);
-    if own.status == TaskStatus::Failed && !own.ignored && !ignores(call, |k| k.ignore_errors.as_ref()) {
-        call.on.fail(Arc::new(own));
+    if own.status == TaskStatus::Failed && !own.ignored && !is_ignored(call, &own) {
+        call.on.fail(Arc::new(own), call);
     }
 }
 
@@ -421,12 +436,8 @@ fn take_over(call: &Call, finished: Arc<Finished>, notified: Vec<String>) {
         run.note_changes(finished.delegated_to.as_ref().unwrap_or(&call.on.host.name), &finished.changes);
     }
     *call.on.concluded.lock().unwrap_or_else(|p| p.into_inner()) = Some(call.position().clone());
-    let ignored = match finished.status {
-        TaskStatus::Failed => ignores(call, |k| k.ignore_errors.as_ref()),
-        TaskStatus::Unreachable => ignores(call, |k| k.ignore_unreachable.as_ref()),
-        _ => false,
-    };
-    if ignored {
+    let ignored = is_ignored(call, &finished);
+    if ignored != finished.ignored {
         finished = Arc::new(Finished { ignored, ..(*finished).clone() });
     }
     let on = &call.on;
@@ -445,15 +456,19 @@ fn take_over(call: &Call, finished: Arc<Finished>, notified: Vec<String>) {
     if let (TaskStatus::Unknown, Some(because), false) = (finished.status, &finished.because, looped) {
         on.play.run.unknowns.note(&on.host.name, &call.info, because);
     }
-    let hidden = literal(call, |k| k.no_log.as_ref()).unwrap_or(false);
-    let diff = literal(call, |k| k.diff.as_ref()).unwrap_or(on.play.run.options.diff);
+    // The items have said it for themselves, where it is theirs to say.
+    let hidden = match of_items(call, &finished) {
+        true => literal(call, |k| k.no_log.as_ref()).unwrap_or(false),
+        false => self::hides(call),
+    };
+    let diff = shown_diff(call);
     let notified: Vec<String> = notified.into_iter().filter(|name| !name.starts_with('\0')).collect();
     let event = task::event(call, &finished, notified, None, hidden, diff);
     on.batch.board.emit(call.position(), Event::TaskDone(event));
     match finished.status {
         TaskStatus::Failed if !ignored => {
             let once = literal(call, |k| k.run_once.as_ref()).unwrap_or(false);
-            on.fail(finished);
+            on.fail(finished, call);
             if fatal(call) && !once {
                 share(call);
             }
@@ -484,7 +499,8 @@ fn share(call: &Call) {
     }
 }
 
-fn literal(call: &Call, of: impl Fn(&crate::playbook::Keywords) -> Option<&Node>) -> Option<bool> {
+/// A keyword of a task that is over, as far as it can be evaluated.
+pub fn literal(call: &Call, of: impl Fn(&crate::playbook::Keywords) -> Option<&Node>) -> Option<bool> {
     for node in call.frame.values(&call.task.keywords, of) {
         if let Some(literal) = node.as_bool() {
             return Some(literal);
@@ -498,8 +514,48 @@ fn literal(call: &Call, of: impl Fn(&crate::playbook::Keywords) -> Option<&Node>
     None
 }
 
-fn ignores(call: &Call, of: impl Fn(&crate::playbook::Keywords) -> Option<&Node>) -> bool {
-    literal(call, of).unwrap_or(false)
+/// Whether a failure lets the host go on: `ignore_errors`, `ignore_unreachable`. The items of a loop have said it for
+/// themselves.
+pub fn is_ignored(call: &Call, finished: &Finished) -> bool {
+    match finished.status {
+        TaskStatus::Failed | TaskStatus::Unreachable if of_items(call, finished) => finished.ignored,
+        TaskStatus::Failed => holds(call, |k| k.ignore_errors.as_ref()),
+        TaskStatus::Unreachable => holds(call, |k| k.ignore_unreachable.as_ref()),
+        _ => false,
+    }
+}
+
+/// Whether the result is the whole of a loop, made of those of its items.
+fn of_items(call: &Call, finished: &Finished) -> bool {
+    call.locals.is_none() && call.task.loop_.is_some() && finished.json.contains_key("results")
+}
+
+/// Whether the result is hidden (`no_log`).
+pub fn hides(call: &Call) -> bool {
+    holds(call, |k| k.no_log.as_ref())
+}
+
+/// Whether the diff of a task that is over is shown.
+pub fn shown_diff(call: &Call) -> bool {
+    literal(call, |k| k.diff.as_ref()).unwrap_or(call.on.play.run.options.diff)
+}
+
+/// A keyword of a task that is over. What cannot be evaluated, or is no boolean, holds: it is what the task has failed
+/// for, and Ansible takes the text as it is written for true.
+fn holds(call: &Call, of: impl Fn(&crate::playbook::Keywords) -> Option<&Node>) -> bool {
+    for node in call.frame.values(&call.task.keywords, of) {
+        if let Some(literal) = node.as_bool() {
+            return literal;
+        }
+        let scope = call.scope();
+        let Ok(evaluated) = scope.templar().template_node(node, &scope) else { return true };
+        if !crate::template::is_omit(&evaluated.value) {
+            let json = crate::template::to_json(&evaluated.value);
+            let otherwise = evaluated.is_known() && !json.is_null();
+            return crate::modules::scalars::Flag::parse(&json).unwrap_or(otherwise);
+        }
+    }
+    false
 }
 
 /// Notifies handlers; a name that no handler has comes back behind a NUL.

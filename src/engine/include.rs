@@ -35,7 +35,7 @@ pub struct Loader {
 }
 
 impl Loader {
-    fn with<T>(&self, work: impl FnOnce(&LoadOptions<'_>, &mut Diags) -> Option<T>) -> Result<T, Diag> {
+    pub(super) fn with<T>(&self, work: impl FnOnce(&LoadOptions<'_>, &mut Diags) -> Option<T>) -> Result<T, Diag> {
         let mut diags = Diags::new();
         let vault: &VaultHook<'_> = &|bytes, path| (self.vault)(bytes, path);
         let options = LoadOptions {

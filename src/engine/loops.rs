@@ -58,11 +58,9 @@ pub async fn items(call: &Call) -> Result<Result<Vec<Item>, Outcome>, Trouble> {
         },
         Err(other) => return Err(other),
     };
-    let name = |node: &Option<Node>, fallback: &str| -> String {
-        node.as_ref().and_then(Node::scalar_text).unwrap_or_else(|| fallback.to_string())
-    };
     let control = &call.task.loop_control;
-    let loop_var = name(&control.loop_var, "item");
+    let loop_var = name(call, control.loop_var.as_ref()).await?.unwrap_or_else(|| "item".into());
+    let index_var = name(call, control.index_var.as_ref()).await?;
     let extended = truth(call, control.extended.as_ref()).await?.unwrap_or(false);
     let all_items = truth(call, control.extended_allitems.as_ref()).await?.unwrap_or(true);
     let count = values.len();
@@ -75,9 +73,9 @@ pub async fn items(call: &Call) -> Result<Result<Vec<Item>, Outcome>, Trouble> {
         };
         set(&loop_var, value.clone());
         set("ansible_loop_var", Value::from(loop_var.as_str()));
-        if let Some(index_var) = control.index_var.as_ref().and_then(Node::scalar_text) {
-            set(&index_var, Value::from(index));
-            set("ansible_index_var", Value::from(index_var));
+        if let Some(index_var) = &index_var {
+            set(index_var, Value::from(index));
+            set("ansible_index_var", Value::from(index_var.as_str()));
         }
         if extended {
             let mut info: Vec<(&str, Value)> = vec![
@@ -103,6 +101,25 @@ pub async fn items(call: &Call) -> Result<Result<Vec<Item>, Outcome>, Trouble> {
         items.push(Item { call: call.with_locals(layer), value: value.clone() });
     }
     Ok(Ok(items))
+}
+
+/// The name that the loop gives a variable, written out or as a template; nothing where it is not said.
+async fn name(call: &Call, node: Option<&Node>) -> Result<Option<String>, Trouble> {
+    let Some(node) = node else { return Ok(None) };
+    if !node.has_template() {
+        return Ok(node.scalar_text());
+    }
+    let value = call.known(node).await?;
+    if is_omit(&value) {
+        return Ok(None);
+    }
+    let name = crate::template::display(&value);
+    match crate::source::is_variable_name(&name) {
+        true => Ok(Some(name)),
+        false => {
+            Err(crate::source::Diag::error(format!("`{name}` cannot be the name of a variable")).at(&node.span).into())
+        }
+    }
 }
 
 /// An option of the loop that is a truth value, or a template of one.
@@ -176,8 +193,6 @@ const WINDOW: usize = 256;
 /// A loop on its way: items that were sent, in order, and the results of those that are over.
 pub struct Under {
     call: Call,
-    hidden: bool,
-    diff: bool,
     waiting: VecDeque<(Item, String, Part)>,
     results: Vec<Finished>,
     /// An item was not run, because something before the loop failed.
@@ -199,9 +214,9 @@ pub enum Begun {
 }
 
 impl Under {
-    fn new(call: &Call, hidden: bool, diff: bool) -> Under {
+    fn new(call: &Call) -> Under {
         let (waiting, results) = Default::default();
-        Under { call: call.clone(), hidden, diff, waiting, results, dropped: false }
+        Under { call: call.clone(), waiting, results, dropped: false }
     }
 
     /// Waits for the oldest item and shows its result.
@@ -225,9 +240,11 @@ impl Under {
     /// An item is over: it notifies and is shown.
     fn over(&mut self, item: &Item, shown: String, finished: Finished) {
         let finished = finish::with_item(finished, &item.call, &item.value);
-        let shown = if self.hidden { "(censored due to no_log)".to_string() } else { shown };
+        // Each item says for itself what is hidden and what is ignored.
+        let hidden = finish::hides(&item.call);
+        let shown = if hidden { "(censored due to no_log)".to_string() } else { shown };
         let notified = finish::notify_now(&item.call, &finished);
-        let event = task::event(&item.call, &finished, notified, Some(shown), self.hidden, self.diff);
+        let event = task::event(&item.call, &finished, notified, Some(shown), hidden, finish::shown_diff(&item.call));
         if let (TaskStatus::Unknown, Some(because)) = (finished.status, &finished.because) {
             self.call.on.play.run.unknowns.note(&self.call.on.host.name, &self.call.info, because);
         }
@@ -235,7 +252,8 @@ impl Under {
         if finished.status == TaskStatus::Unreachable {
             self.waiting.clear();
         }
-        self.results.push(finished);
+        let ignored = finish::is_ignored(&item.call, &finished);
+        self.results.push(Finished { ignored, hidden: vec![hidden], ..finished });
     }
 
     /// Waits for all items. Nothing comes back when none was run, because something before the loop failed.
@@ -282,9 +300,7 @@ pub async fn run(walker: &Walker, call: &Call, ahead: bool) -> Result<Begun, Tro
         let outcome = outcome.with("skipped_reason", "No items in the list");
         return Ok(Begun::Finished(finish::quick(call, outcome)));
     }
-    let hidden = call.flag(|k| k.no_log.as_ref()).await?.unwrap_or(false);
-    let diff = finish::shows_diff(call).await?;
-    let under = Under::new(call, hidden, diff);
+    let under = Under::new(call);
     if in_a_row(call) {
         return send_all(walker, under, items, ahead).await;
     }

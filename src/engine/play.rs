@@ -361,8 +361,7 @@ pub fn open_play(run: &Arc<Run>, play: &Arc<Play>, number: usize, quietly: bool)
         super::merging::extend(&mut role_defaults, of(&layers.defaults), merges);
         super::merging::extend(&mut role_vars, of(&layers.vars), merges);
     }
-    let strategy = play.strategy.as_ref().map(|node| text(&bare, node)).transpose()?;
-    let strategy = strategy.or_else(|| run.options.strategy.clone());
+    let strategy = said(&bare, play.strategy.as_ref())?.or_else(|| run.options.strategy.clone());
     let free = match strategy.as_deref().map(|s| s.rsplit('.').next().unwrap_or(s)) {
         None | Some("linear") => false,
         Some("free" | "host_pinned") => true,
@@ -374,21 +373,15 @@ pub fn open_play(run: &Arc<Run>, play: &Arc<Play>, number: usize, quietly: bool)
         }
     };
     let truth = |node: &Option<Node>| -> Result<bool, Diag> {
-        node.as_ref().map_or(Ok(false), |node| {
-            let value = text(&bare, node)?;
-            Ok(crate::modules::scalars::Flag::parse(&serde_json::Value::String(value)).unwrap_or(false))
-        })
+        let value = said(&bare, node.as_ref())?;
+        let flag = |value| crate::modules::scalars::Flag::parse(&serde_json::Value::String(value));
+        Ok(value.and_then(flag).unwrap_or(false))
     };
-    let max_fail_percentage = match &play.max_fail_percentage {
-        Some(node) => {
-            let written = text(&bare, node)?;
-            Some(
-                written
-                    .trim_end_matches('%')
-                    .trim()
-                    .parse::<f64>()
-                    .map_err(|_| Diag::error(format!("`{written}` is no percentage")).at(&node.span))?,
-            )
+    let max_fail_percentage = match said(&bare, play.max_fail_percentage.as_ref())? {
+        Some(written) => {
+            let number = written.trim_end_matches('%').trim().parse::<f64>();
+            let span = play.max_fail_percentage.as_ref().map_or_else(Span::generated, |node| node.span.clone());
+            Some(number.map_err(|_| Diag::error(format!("`{written}` is no percentage")).at(&span))?)
         }
         None => None,
     };
@@ -548,6 +541,16 @@ pub fn text(scope: &Scope, node: &Node) -> Result<String, Diag> {
     Ok(crate::template::display(&evaluated.value))
 }
 
+/// A keyword of the play; nothing where it is not written, or comes out as `omit` or as nothing.
+fn said(scope: &Scope, node: Option<&Node>) -> Result<Option<String>, Diag> {
+    let Some(node) = node else { return Ok(None) };
+    let evaluated = scope.templar().template_node(node, scope).map_err(|e| e.at(&node.span).into_diag())?;
+    if crate::template::is_omit(&evaluated.value) || evaluated.value.is_none() {
+        return Ok(None);
+    }
+    text(scope, node).map(Some)
+}
+
 fn host_patterns(scope: &Scope, hosts: &Node) -> Result<Vec<String>, Diag> {
     let evaluated = scope.templar().template_node(hosts, scope).map_err(|e| e.at(&hosts.span).into_diag())?;
     let value = evaluated.value;
@@ -606,7 +609,7 @@ fn select_hosts(
         names.iter().map(|name| run.host(name)).filter(|host| host.gone().is_none()).collect()
     };
     let (listed, all) = (present(&names), names.clone());
-    match play.order.as_ref().map(|node| text(scope, node)).transpose()?.as_deref() {
+    match said(scope, play.order.as_ref())?.as_deref() {
         None | Some("inventory") => {}
         Some("reverse_inventory") => names.reverse(),
         Some("sorted") => names.sort(),
@@ -635,6 +638,9 @@ fn portions(scope: &Scope, play: &Play) -> Result<Vec<Portion>, Diag> {
     let mut portions = Vec::new();
     for node in &play.serial {
         let value = scope.templar().template_node(node, scope).map_err(|e| e.at(&node.span).into_diag())?.value;
+        if crate::template::is_omit(&value) || value.is_none() {
+            continue;
+        }
         let parse = |value: &Value| {
             Portion::parse(&crate::template::display(value)).map_err(|why| Diag::error(why).at(&node.span))
         };

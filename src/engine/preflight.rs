@@ -114,6 +114,9 @@ fn look(
             if !items.is_known() {
                 return Vec::new();
             }
+            if task.loop_control.loop_var.as_ref().is_some_and(Node::has_template) {
+                return Vec::new();
+            }
             let name = task.loop_control.loop_var.as_ref().and_then(Node::scalar_text).unwrap_or_else(|| "item".into());
             let items = items.value.try_iter().into_iter().flatten();
             let layers = items.map(|item| Layer::from_iter([(name.as_str().into(), Raw::Value(item))]));

@@ -8,6 +8,7 @@ use super::finish::{self, Answer};
 use super::run::Probes;
 use super::task::{self, Finished};
 use super::unknown::depends;
+use super::validate;
 use super::walker::{Flow, Walker};
 use crate::machine::Mode;
 use crate::modules::{self, FreeForm, Outcome, Reach};
@@ -45,6 +46,10 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
             mode = Mode::Tainted;
         }
         Err(outcome) => return Ok(Prepared::Done(outcome)),
+    }
+    // What `meta` does is not a task of the host's.
+    if module.name != "ansible.builtin.meta" {
+        validate::keywords(call).await?;
     }
     let timeout = call.limit(|k| k.timeout.as_ref(), "timeout").await?.unwrap_or(0.0) as u64;
     let (timeout, detach) = left_running(call, module, timeout).await?;
@@ -84,7 +89,13 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
         mode,
         diff: finish::shows_diff(call).await?,
         no_log: call.flag(|k| k.no_log.as_ref()).await?.unwrap_or(false),
-        environment: environment(call).await?,
+        environment: match environment(call).await? {
+            Known::Value(environment) => environment,
+            Known::Unknown(touches) => {
+                let text = format!("the environment cannot be predicted: {}", super::call::touched(&touches));
+                return Err(Trouble::Failed(text));
+            }
+        },
         epoch,
         on_failure: if goes_on(call).await? { OnFailure::Continue } else { OnFailure::Stop },
         group: call.group,
@@ -341,29 +352,48 @@ fn conceal(call: &Call, name: &str, value: &Value) {
 }
 
 /// `environment`, outermost first.
-async fn environment(call: &Call) -> Result<BTreeMap<String, String>, Trouble> {
+pub async fn environment(call: &Call) -> Result<Known<BTreeMap<String, String>>, Trouble> {
     let mut all = BTreeMap::new();
     for node in call.frame.gathered(&call.task.keywords, |k| &k.environment) {
-        let value = call.known(node).await?;
-        if is_omit(&value) {
-            continue;
-        }
-        let value = to_json(&value);
-        let maps = match value {
-            serde_json::Value::Array(items) => items,
-            serde_json::Value::Null => Vec::new(),
-            other => vec![other],
+        // Each variable for itself where they are written out: one of them may be omitted, or wait for facts.
+        let entries: Vec<(Option<&Node>, &Node)> = match node.as_map() {
+            Some(map) => map.iter().map(|(key, value)| (Some(key), value)).collect(),
+            None => vec![(None, node)],
         };
-        for map in maps {
-            let serde_json::Value::Object(map) = map else {
-                return Err(Diag::error("`environment` is not a mapping").at(&node.span).into());
+        for (key, node) in entries {
+            let value = match call.value(node).await {
+                Ok(Known::Value(value)) if is_omit(&value) => continue,
+                Ok(Known::Value(value)) => value,
+                Ok(Known::Unknown(touches)) => return Ok(Known::Unknown(touches)),
+                Err(Trouble::Template(error)) if awaits_facts(call, node, &error) => continue,
+                Err(other) => return Err(other),
             };
-            for (name, value) in map {
-                all.insert(name, display(&from_json(&value)));
+            if let Some(key) = key {
+                all.insert(key.scalar_text().unwrap_or_default(), display(&value));
+                continue;
+            }
+            let maps = match to_json(&value) {
+                serde_json::Value::Array(items) => items,
+                serde_json::Value::Null => Vec::new(),
+                other => vec![other],
+            };
+            for map in maps {
+                let serde_json::Value::Object(map) = map else {
+                    return Err(Diag::error("`environment` is not a mapping").at(&node.span).into());
+                };
+                all.extend(map.into_iter().map(|(name, value)| (name, display(&from_json(&value)))));
             }
         }
     }
-    Ok(all)
+    Ok(Known::Value(all))
+}
+
+/// Whether a variable is given what only facts can tell (`PATH: "{{ ansible_env.PATH }}:/opt/bin"`) where they are not there
+/// yet: as in Ansible it is left out then, above all of the gathering itself.
+fn awaits_facts(call: &Call, node: &Node, error: &crate::template::TemplateError) -> bool {
+    let gathers = call.module.is_some_and(|module| module.name == "ansible.builtin.setup");
+    let of_facts = || node.as_str().is_some_and(|text| text.contains("ansible_facts"));
+    error.is_undefined() && (error.innermost().contains("ansible_env") || gathers && of_facts())
 }
 
 /// Whom to become: variables before keywords before the command line, as in Ansible. The variables are those of the host

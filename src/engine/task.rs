@@ -12,8 +12,8 @@ use super::position::Position;
 use super::prepare::{self, Prepared};
 use super::walker::{Flow, Walker};
 use crate::modules::{self, Outcome, Reach};
-use crate::playbook::Task;
-use crate::source::{Diag, did_you_mean};
+use crate::playbook::{Task, TaskContext, named_task};
+use crate::source::{Diag, Node, did_you_mean};
 use crate::template::Value;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -45,6 +45,8 @@ pub struct Finished {
     pub problem: Option<Arc<Diag>>,
     /// Whether a failure was ignored.
     pub ignored: bool,
+    /// Which items of a loop are hidden (`no_log`).
+    pub hidden: Vec<bool>,
     /// Seconds it took.
     pub seconds: f64,
     /// The host it ran on, when delegated.
@@ -161,6 +163,24 @@ impl Walker {
                 Err(outcome) => return Ok(self.conclude(call, finish::quick(call, outcome))),
             }
         }
+        if call.task.action.is_template() {
+            // A condition may say that the task is not run at all; one of items is asked of each.
+            if call.task.loop_.is_none()
+                && let Err(outcome) = condition(call).await?
+            {
+                return Ok(self.conclude(call, finish::quick(call, outcome)));
+            }
+            return match self.named(call).await? {
+                Known::Value(named) => match Box::pin(self.run(&named)).await {
+                    Ok(flow) => Ok(flow),
+                    Err(trouble) => Ok(self.trouble_in_turn(&named, trouble).await),
+                },
+                Known::Unknown(touches) => {
+                    let outcome = super::unknown::depends("which module it is depends on", &touches);
+                    Ok(self.conclude(call, finish::quick(call, outcome)))
+                }
+            };
+        }
         let Some(module) = call.module else {
             let name = &call.task.action.name;
             let hint = modules::instead(name).map(|instead| format!(": {instead}")).or_else(|| {
@@ -208,6 +228,26 @@ impl Walker {
             return Ok(this.state());
         }
         Ok(flow)
+    }
+
+    /// The call of a task whose module's name is a template, with the module that it is.
+    async fn named(&self, call: &Call) -> Result<Known<Call>, Trouble> {
+        let (task, play) = (&call.task, &self.this.play);
+        let written = Node::string(task.action.span.clone(), &*task.action.name);
+        let name = match call.value(&written).await? {
+            Known::Value(name) => crate::template::display(&name).trim().to_string(),
+            Known::Unknown(touches) => return Ok(Known::Unknown(touches)),
+        };
+        let defaults = !call.frame.gathered(&task.keywords, |k| &k.module_defaults).is_empty();
+        let playbook_dir = play.play.directory.clone();
+        let context = TaskContext { role: task.role.clone(), defaults, playbook_dir, ..TaskContext::default() };
+        let named = play
+            .run
+            .loader
+            .with(|options, diags| Some(named_task(task, &name, &context, options, diags)))
+            .map_err(Trouble::from)?;
+        let named = Arc::new(named);
+        Ok(Known::Value(Call::new(&self.this, &named, &call.frame, call.position())))
     }
 
     /// `run_once`: the first host that stands here runs it; the others take the result over. Where that host goes away
@@ -463,17 +503,29 @@ pub async fn condition(call: &Call) -> Result<Result<(), Outcome>, Trouble> {
     Ok(Ok(()))
 }
 
-/// What is told of a result under `no_log`: whether something changed, of each item of a loop.
-fn censored(result: &serde_json::Map<String, serde_json::Value>) -> serde_json::Value {
+/// What is told of a result under `no_log`: whether something changed, of each item of a loop. Items of which is said that
+/// they are not hidden are told.
+fn censored(result: &serde_json::Map<String, serde_json::Value>, items_hidden: &[bool]) -> serde_json::Value {
     let mut told = serde_json::json!({
         "censored": "the output has been hidden due to the fact that 'no_log: true' was specified for this result",
         "changed": result.get("changed") == Some(&true.into()),
     });
+    if let Some(attempts) = result.get("attempts") {
+        told["attempts"] = attempts.clone();
+    }
     let items = result.get("results").and_then(serde_json::Value::as_array);
     // A module's own `results` are its output.
     let items: Option<Vec<_>> = items.and_then(|items| items.iter().map(serde_json::Value::as_object).collect());
     if let Some(items) = items.filter(|items| items.iter().all(|item| item.contains_key("ansible_loop_var"))) {
-        told["results"] = items.into_iter().map(censored).collect();
+        let tell = |(index, item): (usize, &serde_json::Map<String, serde_json::Value>)| match items_hidden
+            .get(index)
+            .copied()
+            .unwrap_or(true)
+        {
+            true => censored(item, &[]),
+            false => serde_json::Value::Object(item.clone()),
+        };
+        told["results"] = items.into_iter().enumerate().map(tell).collect();
     }
     told
 }
@@ -488,13 +540,14 @@ pub fn event(
     diff: bool,
 ) -> HostResult {
     let run = &call.on.play.run;
-    let result = if hidden {
-        censored(&finished.json)
-    } else {
-        let mut value = serde_json::Value::Object(finished.json.clone());
-        run.redactor.mask_json(&mut value);
-        value
+    // One item that is hidden hides what is said of the whole.
+    let items_hidden: &[bool] = if item.is_none() && !hidden { &finished.hidden } else { &[] };
+    let hidden = hidden || items_hidden.contains(&true);
+    let mut result = match hidden {
+        true => censored(&finished.json, items_hidden),
+        false => serde_json::Value::Object(finished.json.clone()),
     };
+    run.redactor.mask_json(&mut result);
     let msg =
         finished.msg.clone().filter(|_| !hidden || finished.status == TaskStatus::Unknown).or_else(|| {
             (hidden && matches!(finished.status, TaskStatus::Failed)).then(|| "hidden by no_log".to_string())

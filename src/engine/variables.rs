@@ -4,10 +4,11 @@ use super::frame::{Frame, layer_of};
 use super::host::{Host, Stamp};
 use super::play::{Batch, PlayRun};
 use crate::playbook::{Keywords, Role, Task};
-use crate::template::{HostVars, Layer, Raw, Scope, SearchPaths, Value, from_json};
+use crate::source::Node;
+use crate::template::{HostVars, Layer, Raw, Scope, SearchPaths, Value, from_json, hostvars_of};
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 /// Stands for the play's host lists while some host has not come as far as the one that asks.
 pub const HOST_LISTS: u64 = u64::MAX;
@@ -234,6 +235,15 @@ fn search_path(at: At<'_>, task: &Task) -> Value {
     all.iter().map(|path| Value::from(path.as_str())).collect()
 }
 
+/// `environment`: what the keywords of that name around a task say, the outermost first.
+fn environment(at: At<'_>, task: &Task) -> Raw {
+    let written = at.frame.gathered(&task.keywords, |k| &k.environment);
+    match written.first() {
+        None => Raw::Value(Value::from(Vec::<Value>::new())),
+        Some(first) => Raw::Node(Node::seq(first.span.clone(), written.into_iter().cloned().collect())),
+    }
+}
+
 /// Magic variables of one host.
 fn magic(at: At<'_>) -> Arc<Layer> {
     let name = &at.host.name;
@@ -269,6 +279,9 @@ fn magic(at: At<'_>) -> Arc<Layer> {
     }
     if let Some(all) = &at.play.added.lock().unwrap_or_else(|p| p.into_inner()).all {
         set("ansible_play_hosts_all", all.clone());
+    }
+    if let Some(task) = at.task {
+        layer.insert("environment".into(), environment(at, task));
     }
     match at.batch {
         // Who is still there is only known when everybody has come this far.
@@ -311,7 +324,8 @@ impl HostVars for View {
         }
         let other = self.play.run.host(host);
         let base = self.play.base(host);
-        let mut all = base.inventory.clone();
+        let mut all = vec![no_facts()];
+        all.extend(base.inventory.iter().cloned());
         let mut layers = if *other.name == *self.me { other.layers() } else { other.layers_before(&self.stamp) };
         if *other.name != *self.me
             && let Some(index) = self.behind(host)
@@ -330,6 +344,58 @@ impl HostVars for View {
         }
         all = self.finish(all, layers, &other);
         Some(Scope::from_layers(&self.play.run.templar, all).with_hostvars(Arc::new(self.as_seen_by_all())))
+    }
+}
+
+/// `ansible_facts` as long as there are none.
+fn no_facts() -> Arc<Layer> {
+    static NONE: LazyLock<Arc<Layer>> = LazyLock::new(|| {
+        let none = Value::from_pairs([] as [(Value, Value); 0]);
+        Arc::new(Layer::from_iter([("ansible_facts".into(), Raw::Value(none))]))
+    });
+    NONE.clone()
+}
+
+/// `ansible_delegated_vars`: the variables of the host to which a task is delegated, as `hostvars` has them.
+struct Delegated {
+    view: View,
+    /// What is said of `delegate_to`, the innermost first.
+    to: Vec<Node>,
+    /// The variables of the task.
+    layers: Vec<Arc<Layer>>,
+}
+
+/// The same for a task that is delegated, where somebody asks for it.
+pub fn delegated(at: At<'_>) -> Option<impl Fn(&[Arc<Layer>]) -> Value + Send + Sync + 'static> {
+    let none = Keywords::default();
+    let own = at.task.map_or(&none, |task| &*task.keywords);
+    let to: Vec<Node> = at.frame.values(own, |k| k.delegate_to.as_ref()).cloned().collect();
+    let delegated = !to.is_empty();
+    let (play, batch, me, stamp) = (at.play.clone(), at.batch.cloned(), at.host.name.clone(), at.stamp.clone());
+    let made = move |layers: &[Arc<Layer>]| {
+        let view = View { play: play.clone(), batch: batch.clone(), me: me.clone(), stamp: stamp.clone() };
+        hostvars_of(Arc::new(Delegated { view, to: to.clone(), layers: layers.to_vec() }))
+    };
+    delegated.then_some(made)
+}
+
+impl HostVars for Delegated {
+    fn hosts(&self) -> Vec<Arc<str>> {
+        let templar = &self.view.play.run.templar;
+        let view = Arc::new(self.view.as_seen_by_all());
+        let scope = Scope::from_layers(templar, self.layers.clone()).with_hostvars(view);
+        let named = self.to.iter().map_while(|node| templar.template_node(node, &scope).ok());
+        let named = named.map(|evaluated| evaluated.value).find(|value| !crate::template::is_omit(value));
+        named.map(|value| crate::template::display(&value).into()).into_iter().collect()
+    }
+
+    fn scope(&self, host: &str) -> Option<Scope> {
+        self.hosts().iter().find(|name| ***name == *host)?;
+        let run = &self.view.play.run;
+        // A host that is in no inventory has the variables of nobody.
+        let of_nobody = || Scope::from_layers(&run.templar, vec![no_facts(), run.extra.clone(), run.magic.clone()]);
+        let scope = self.view.scope(host).unwrap_or_else(of_nobody);
+        Some(scope.with_var("inventory_hostname", Value::from(&*self.view.me)))
     }
 }
 

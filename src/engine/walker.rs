@@ -1,5 +1,6 @@
 //! One host's way through a play: sections, blocks, includes, handlers.
 
+use super::call::Call;
 use super::completion::{self, InFlight};
 use super::event::Event;
 use super::frame::Frame;
@@ -36,6 +37,8 @@ pub enum Flow {
 pub struct Failure {
     /// The result; nothing where another host has failed, and `any_errors_fatal` makes that everybody's failure.
     pub finished: Option<Arc<Finished>>,
+    /// `ansible_failed_task`, where a rescue may ask for it.
+    pub task: serde_json::Value,
 }
 
 /// One host in one batch.
@@ -94,15 +97,17 @@ impl HostRun {
     }
 
     /// Remembers a failure and starts a new epoch for what follows it: in this order, on which whoever sends relies.
-    pub fn fail(&self, finished: Arc<Finished>) {
+    pub fn fail(&self, finished: Arc<Finished>, call: &Call) {
         self.host.fails();
+        let sheltered = self.shelters.load(Ordering::SeqCst) > 0;
+        let task = if sheltered { super::failed_task::described(call) } else { serde_json::Value::Null };
         // Others must not take it for one that takes part until its walker comes to know.
-        if self.shelters.load(Ordering::SeqCst) == 0 {
+        if !sheltered {
             self.batch.left(self.index, &finished.task.position);
         }
         *self.failed_at.lock().unwrap_or_else(|p| p.into_inner()) = Some(finished.task.position.clone());
         let mut failure = self.failure.lock().unwrap_or_else(|p| p.into_inner());
-        failure.get_or_insert(Failure { finished: Some(finished) });
+        failure.get_or_insert(Failure { finished: Some(finished), task });
         drop(failure);
         self.epoch.store(self.play.run.next_epoch(), Ordering::SeqCst);
     }
@@ -127,7 +132,7 @@ impl HostRun {
         let theirs = |(who, at): &&(usize, Position)| *who != self.index && Some(at) != own.as_ref();
         if news.iter().take(due).any(|one| theirs(&one)) {
             let mut failure = self.failure.lock().unwrap_or_else(|p| p.into_inner());
-            failure.get_or_insert(Failure { finished: None });
+            failure.get_or_insert(Failure { finished: None, task: serde_json::Value::Null });
             drop(failure);
             self.epoch.store(self.play.run.next_epoch(), Ordering::SeqCst);
         }
@@ -390,9 +395,9 @@ impl Walker {
         flow = self.after(flow, &position.child(1)).await;
         if flow == Flow::Failed && !block.rescue.is_empty() {
             let failure = self.this.failure.lock().unwrap_or_else(|p| p.into_inner()).take();
-            let own = failure.and_then(|failure| failure.finished);
-            if let Some(finished) = &own {
-                self.describe_failure(finished, position);
+            let own = failure.and_then(|failure| Some((failure.finished?, failure.task)));
+            if let Some((finished, task)) = &own {
+                self.describe_failure(finished, task, position);
                 self.this.host.rescued();
             }
             flow = self.steps(&block.rescue, inner, &position.child(1)).await;
@@ -428,17 +433,10 @@ impl Walker {
     }
 
     /// `ansible_failed_task` and `ansible_failed_result`, for the rescue.
-    fn describe_failure(&self, finished: &Finished, position: &Position) {
+    fn describe_failure(&self, finished: &Finished, task: &serde_json::Value, position: &Position) {
         // Where the rescue begins: behind what a rescue inside of the block was told.
         let stamp = self.this.stamp(&position.child(1));
-        let task = &finished.task;
-        // Its own name, without the role's. A task without one is shown by its action, and has none for who asks.
-        let role = task.role.as_ref().map(|role| format!("{role} : "));
-        let own = role.and_then(|role| task.name.strip_prefix(&role)).unwrap_or(&task.name);
-        let unnamed = own.strip_prefix(&*task.action).is_some_and(|rest| rest.is_empty() || rest.starts_with(" : "));
-        let name = if unnamed { "" } else { own };
-        let task = serde_json::json!({"name": name, "action": task.action});
-        self.this.host.set(&stamp, Kind::Assigned, "ansible_failed_task", Raw::Value(from_json(&task)));
+        self.this.host.set(&stamp, Kind::Assigned, "ansible_failed_task", Raw::Value(from_json(task)));
         let result = finished.value.clone();
         self.this.host.set(&stamp, Kind::Assigned, "ansible_failed_result", Raw::Value(result));
     }

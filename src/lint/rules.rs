@@ -147,6 +147,9 @@ rules! {
         "anyone on the way can answer instead"; "trust the authority or the key instead of nobody";
     WORLD_WRITABLE "world-writable" Warning: "A mode that lets everybody write";
         "any account of the host can replace the contents"; "take the write bit of others away";
+    TEMPLATED_MODULE "templated-module" Note: "A module that a variable names";
+        "which module it is, and whether it takes these arguments, is known when the task runs and not before";
+        "write a task for each module, with a condition, or include a file of tasks for each";
     DEPRECATED "deprecated" Warning: "A word that Ansible has given up or will give up";
         "newer releases refuse it, and readers look for it in vain"; "write what replaces it";
     UNVERIFIED_MODULE "unverified-module" Note: "A module that was never tried against the real thing";

@@ -84,6 +84,7 @@ fn mistakes() -> Vec<(&'static str, String)> {
         ("unverified-peer", tasks("- get_url: {url: https://a, dest: /b, validate_certs: false}")),
         ("world-writable", tasks("- file: {path: /a, mode: '0777'}")),
         ("deprecated", tasks("- include: x.yml").to_string() + "=== x.yml\n- command: x\n"),
+        ("templated-module", tasks("- action: '{{ ansible_pkg_mgr }} name=x'")),
         ("unverified-module", tasks("- dnf: {name: x}")),
     ]
 }

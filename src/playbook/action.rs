@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::free_form::parse_kv;
 use super::index::{ModuleInfo, OWN_MODULE};
 use super::keywords::Place;
-use super::load::{Loader, TaskContext};
-use super::model::Action;
+use super::load::{LoadOptions, Loader, TaskContext};
+use super::model::{Action, Task};
 use super::own::OWN_ARGUMENT;
 use crate::modules::WrongValue;
-use crate::source::{Diag, Node, NodeValue, Span, did_you_mean};
+use crate::source::{Diag, Diags, Node, NodeValue, Span, did_you_mean};
 
 /// A key of a task that is no keyword, so it may be its module; or `action:`.
 pub(super) struct Candidate {
@@ -29,6 +29,9 @@ struct Written {
 
 /// Modules whose text is a command line: only the options of commands are taken out of it.
 const COMMANDS: [&str; 6] = ["command", "shell", "script", "raw", "win_command", "win_shell"];
+
+/// Modules whose arguments are names of the user's own.
+const NAMED: [&str; 2] = ["set_fact", "add_host"];
 
 /// Modules that take a text even if the index does not say so.
 const RAW: [&str; 9] = [
@@ -77,7 +80,7 @@ impl Loader<'_> {
         };
         let info = info.or_else(|| self.resolve(&name, context));
         let mut late = None;
-        if info.is_none() {
+        if info.is_none() && !is_template(&name) {
             let diag = self.unknown_module(&name, &name_span, place);
             match conditional {
                 true => late = Some(Box::new(diag)),
@@ -209,9 +212,8 @@ impl Loader<'_> {
         match &value.value {
             NodeValue::Str(text) => {
                 let trimmed = text.trim_start();
-                let end = trimmed.find(char::is_whitespace).unwrap_or(trimmed.len());
-                let name = trimmed.get(..end).filter(|name| !name.is_empty())?;
-                let rest = trimmed.get(end..).unwrap_or_default().trim_start();
+                let (name, rest) = trimmed.split_at(end_of_name(trimmed));
+                let (name, rest) = (Some(name).filter(|name| !name.is_empty())?, rest.trim_start());
                 let span = find_in(&value.span, name);
                 let rest_span = if rest.is_empty() { value.span.clone() } else { find_in(&value.span, rest) };
                 let rest = match rest.is_empty() {
@@ -228,10 +230,8 @@ impl Loader<'_> {
                 let name = module.as_arc_str()?;
                 let mut entries: Vec<(Node, Node)> = Vec::new();
                 // A string behind the module's name holds more arguments.
-                let (name, rest) = match name.split_once(char::is_whitespace) {
-                    Some((name, rest)) => (Arc::from(name), rest.trim().to_owned()),
-                    None => (name, String::new()),
-                };
+                let (first, rest) = name.split_at(end_of_name(&name));
+                let (name, rest): (Arc<str>, _) = (Arc::from(first), rest.trim().to_owned());
                 if !rest.is_empty() {
                     let written = self.arguments(&name, None, &Node::string(module.span.clone(), rest));
                     entries.extend(written.args);
@@ -312,7 +312,7 @@ impl Loader<'_> {
                 style: crate::source::ScalarStyle::Quoted,
             });
             // What takes names of the user's own takes them out of one template, too.
-            let named = matches!(short, "set_fact" | "add_host") && written.args.is_empty() && node.is_template();
+            let named = NAMED.contains(&short) && written.args.is_empty() && node.is_template();
             if raw && !named {
                 written.free_form = Some(node);
             } else if written.args.is_empty() && node.is_template() {
@@ -357,6 +357,70 @@ impl Loader<'_> {
             _ => self
                 .error(Diag::error(format!("`args` must be a dictionary, and this is {}", args.kind())).at(&args.span)),
         }
+    }
+}
+
+/// Whether the name of a module is a template: which one it is, is known when the task runs.
+pub(super) fn is_template(name: &str) -> bool {
+    name.contains("{{") || name.contains("{%")
+}
+
+/// Where the first word ends; blanks in a template are part of it.
+fn end_of_name(text: &str) -> usize {
+    let mut depth = 0_usize;
+    for (at, letter) in text.char_indices() {
+        let rest = text.get(at..).unwrap_or_default();
+        if rest.starts_with("{{") || rest.starts_with("{%") {
+            depth += 1;
+        } else if rest.starts_with("}}") || rest.starts_with("%}") {
+            depth = depth.saturating_sub(1);
+        } else if depth == 0 && letter.is_whitespace() {
+            return at;
+        }
+    }
+    text.len()
+}
+
+/// The task whose module's name was a template, with the name that came of it. What is wrong with it is its late error.
+pub fn named_task(task: &Task, name: &str, context: &TaskContext, options: &LoadOptions, diags: &mut Diags) -> Task {
+    let mut loader = Loader::new(options, diags);
+    let (action, wrong) = loader.named(&task.action, name, context);
+    Task { action, late_error: task.late_error.clone().or(wrong.map(Box::new)), ..task.clone() }
+}
+
+impl Loader<'_> {
+    fn named(&mut self, written: &Action, name: &str, context: &TaskContext) -> (Action, Option<Diag>) {
+        let mut action = Action { name: Arc::from(name), ..written.clone() };
+        let Some(info) = self.resolve(name, context).filter(|_| !is_template(name)) else {
+            let wrong = self.unknown_module(name, &action.span, Place::Task);
+            return (action, Some(wrong));
+        };
+        action.canonical = Some(info.canonical);
+        let mut wrong = None;
+        if info.canonical == OWN_MODULE
+            && let Some(path) = self.own_module(name, context)
+        {
+            wrong = self.foreign(name, &path, &action.span);
+            let file = |text: &str| Node::string(action.span.clone(), text);
+            action.args.push((file(OWN_ARGUMENT), file(&path.to_string_lossy())));
+        }
+        // What stands behind the name was read without knowing who takes it.
+        let short = name.rsplit('.').next().unwrap_or(name);
+        let takes_text =
+            (info.free_form || COMMANDS.contains(&short) || RAW.contains(&short)) && !NAMED.contains(&short);
+        if let Some(text) = action.free_form.take_if(|_| !takes_text) {
+            match action.args.is_empty() && text.is_template() {
+                true => action.args_template = Some(text),
+                false => {
+                    let what = format!("`{name}` takes arguments by name, not plain text");
+                    wrong = wrong.or_else(|| Some(Diag::error(what).at(&text.span)));
+                }
+            }
+        }
+        let values =
+            check_values(&action, &info, |name, value| self.options.modules.wrong_value(info.canonical, name, value));
+        let more = check_arguments(&action, &info, context.defaults).into_iter().chain(values).next();
+        (action, wrong.or(more))
     }
 }
 

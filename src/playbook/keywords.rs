@@ -235,6 +235,18 @@ impl Keywords {
                 return true;
             }
             "tags" => {
+                if !matches!(value.value, NodeValue::Str(_) | NodeValue::Seq(_) | NodeValue::Null) {
+                    diags.push(
+                        Diag::error(format!(
+                            "`tags` must be a list of names, or names in one string, and this is {}",
+                            shown(value)
+                        ))
+                        .coded("wrong-value")
+                        .at(&value.span)
+                        .with_help(format!("put it into a list: [{}]", value.raw())),
+                    );
+                    return true;
+                }
                 self.tags.extend(tags(value, diags));
                 return true;
             }

@@ -297,6 +297,11 @@ impl Action {
         self.args.iter().find(|(key, _)| key.as_str() == Some(name)).map(|(_, value)| value)
     }
 
+    /// Whether the module's name is a template: which one it is, is known when the task runs.
+    pub fn is_template(&self) -> bool {
+        super::action::is_template(&self.name)
+    }
+
     /// Whether the module is the one with this full name.
     pub fn is(&self, canonical: &str) -> bool {
         self.canonical == Some(canonical)

@@ -122,8 +122,11 @@ impl Loader<'_> {
             if !misplaced && keywords.take(key, value, self.diags) {
                 continue;
             }
-            check_literal(word, value, self.diags);
             let given = || Some(value.clone()).filter(|value| !value.is_null());
+            // Left empty: as if it were not written.
+            if !value.is_null() {
+                check_literal(word, value, self.diags);
+            }
             match word {
                 "name" => play.name = given(),
                 "hosts" => play.hosts = value.clone(),

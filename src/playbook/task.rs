@@ -65,12 +65,16 @@ impl Loader<'_> {
             match word {
                 "name" => name = Some(value.clone()).filter(|value| !value.is_null()),
                 "args" => args = Some(value),
+                // Left empty: as if it were not written.
+                "loop" | "register" | "retries" | "poll" if value.is_null() => {}
                 "loop" => loops.push(LoopSpec { kind: LoopKind::Loop, expr: value.clone(), span: key.span.clone() }),
                 "loop_control" => loop_control = self.loop_control(value),
                 "register" => register = self.register(value),
                 "until" => until = conditions(value, word, self.diags),
                 "retries" => retries = checked(),
                 "delay" => delay = checked(),
+                // An empty list is no condition.
+                "changed_when" | "failed_when" if value.as_seq().is_some_and(<[Node]>::is_empty) => {}
                 "changed_when" => changed_when = Some(conditions(value, word, self.diags)),
                 "failed_when" => failed_when = Some(conditions(value, word, self.diags)),
                 "notify" => notify = self.names(word, value),
@@ -186,6 +190,14 @@ impl Loader<'_> {
                 }
             };
             *slot = Some(value.clone());
+            if word == "label" && !value.is_scalar() {
+                self.error(
+                    Diag::error(format!("`label` must be a string, and this is {}", value.kind()))
+                        .coded("wrong-value")
+                        .at(&value.span)
+                        .with_help("a mapping in quotes is one: \"{{ {'name': item.name} }}\""),
+                );
+            }
             if word.ends_with("_var") && !value.is_template() && !value.as_str().is_some_and(is_variable_name) {
                 self.error(
                     Diag::error(format!("`{}` cannot be the name of a variable", value.raw()))

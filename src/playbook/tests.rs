@@ -185,7 +185,7 @@ fn keywords_of_a_task() {
     assert_eq!(kw.become_.as_ref().unwrap().as_bool(), Some(true));
     assert_eq!((kw.environment.len(), kw.vars.len(), task.notify.len()), (1, 1, 2));
     assert_eq!(task.changed_when.as_ref().unwrap()[0].as_bool(), Some(false));
-    assert_eq!(task.failed_when.as_ref().unwrap().len(), 0);
+    assert!(task.failed_when.is_none()); // an empty list is no condition
     assert_eq!(task.register.as_deref(), Some("r"));
     assert_eq!(task.loop_.as_ref().unwrap().kind, LoopKind::Loop);
     assert_eq!(task.loop_control.loop_var.as_ref().unwrap().as_str(), Some("x"));

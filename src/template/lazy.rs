@@ -40,6 +40,11 @@ pub(super) struct VarsObject {
 /// `hostvars`: hosts by name.
 pub(super) struct HostVarsObject(pub Arc<dyn HostVars>);
 
+/// A mapping of hosts to their variables, which are looked at when they are read.
+pub fn hostvars_of(hosts: Arc<dyn HostVars>) -> Value {
+    Value::from_object(HostVarsObject(hosts))
+}
+
 /// A value from a file, inside an evaluation.
 pub(super) fn node_value(node: &Node, scope: &Scope, name: Option<&str>) -> Value {
     match &node.value {

@@ -39,6 +39,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 pub use compile::{Extensions, RenderOptions};
 pub use error::{TemplateError, TemplateErrorKind};
 pub use filters::names as filter_names;
+pub use lazy::hostvars_of;
 pub use lookups::{LookupHost, names as lookup_names};
 pub use minijinja::Value;
 pub use scope::{HostVars, Layer, LayerOfLastResort, Raw, Scope, SearchPaths, absolute};

@@ -16,6 +16,10 @@ pub fn task(visit: &Visit<'_>, findings: &mut Findings) {
         }
         findings.add_diag(diag, &rules::PLAYBOOK);
     }
+    if task.action.is_template() {
+        let message = format!("`{}` names the module: it is not looked at before the task runs", task.action.name);
+        findings.add(&rules::TEMPLATED_MODULE, rules::TEMPLATED_MODULE.breach(message).at(&task.action.span));
+    }
     let Some(module) = task.action.canonical.and_then(crate::modules::find) else { return };
     // Modules say so of themselves in their documentation; in bold letters where it is true of some values alone.
     let text = module.arguments.description();

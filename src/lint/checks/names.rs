@@ -10,9 +10,11 @@ use crate::playbook::Place;
 use crate::source::{Node, Span};
 
 /// Variables that the run sets itself.
-const MAGIC: [&str; 31] = [
+const MAGIC: [&str; 34] = [
     "ansible_check_mode",
     "ansible_collection_name",
+    "ansible_config_file",
+    "ansible_delegated_vars",
     "ansible_dependent_role_names",
     "ansible_diff_mode",
     "ansible_facts",
@@ -31,6 +33,7 @@ const MAGIC: [&str; 31] = [
     "ansible_search_path",
     "ansible_skip_tags",
     "ansible_version",
+    "environment",
     "group_names",
     "groups",
     "hostvars",
