@@ -235,7 +235,7 @@ impl Keywords {
                 return true;
             }
             "tags" => {
-                if !matches!(value.value, NodeValue::Str(_) | NodeValue::Seq(_) | NodeValue::Null) {
+                if matches!(value.value, NodeValue::Int(_) | NodeValue::Float(_) | NodeValue::Bool(_)) {
                     diags.push(
                         Diag::error(format!(
                             "`tags` must be a list of names, or names in one string, and this is {}",
