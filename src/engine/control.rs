@@ -326,7 +326,7 @@ async fn set_fact(call: &Call) -> Result<Outcome, Trouble> {
         return Ok(outcome);
     }
     if let Some(first) = &call.first {
-        let _ = first.set(shown.clone()); // nobody else sets it: attempts follow one another
+        let _ = first.set(told.clone()); // nobody else sets it: attempts follow one another
     }
     Ok(Outcome::ok().with("ansible_facts", Value::Object(told)))
 }
