@@ -372,7 +372,8 @@ async fn meta(walker: &Walker, call: &Call, arguments: &Map<String, Value>) -> R
             // Once: what fails behind it is not forgiven by those who come later.
             let first = on.batch.forgiven_at.lock().unwrap_or_else(|p| p.into_inner()).insert(call.position().clone());
             if first {
-                on.play.hosts.iter().for_each(|host| host.forgive());
+                // Also those that failed in an earlier play.
+                on.play.all.iter().for_each(|name| on.play.run.host(name).forgive());
             }
             silent(Flow::GoOn)
         }

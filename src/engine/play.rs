@@ -44,6 +44,8 @@ pub struct PlayRun {
     pub listed: Vec<Arc<Host>>,
     /// All that its pattern names, in that order, also those that take part no longer: `ansible_play_hosts_all`.
     pub all: Vec<Arc<str>>,
+    /// The same in the play's own order: batches are cut of them, those that take part no longer among them.
+    pub ordered: Vec<Arc<str>>,
     /// Play vars.
     pub vars: Arc<Layer>,
     /// Answers to `vars_prompt`.
@@ -344,7 +346,7 @@ pub fn open_play(run: &Arc<Run>, play: &Arc<Play>, number: usize, quietly: bool)
         warnings.into_iter().filter(|_| !quietly).for_each(|diag| run.warn(diag.one_line()));
     }
     let bare = bare_scope(run, &vars);
-    let (hosts, listed, all) = select_hosts(run, play, &bare, quietly)?;
+    let Selected { hosts, listed, all, ordered } = select_hosts(run, play, &bare, quietly)?;
     let name = match &play.name {
         Some(node) => text(&bare, node)?,
         None => host_patterns(&bare, &play.hosts)?.join(","),
@@ -399,6 +401,7 @@ pub fn open_play(run: &Arc<Run>, play: &Arc<Play>, number: usize, quietly: bool)
         hosts: hosts.clone(),
         listed,
         all,
+        ordered,
         prompts: super::prompts::ask(run, prompts, &bare)?,
         vars,
         role_defaults: Arc::new(role_defaults),
@@ -430,10 +433,12 @@ pub async fn run_play(run: &Arc<Run>, play: &Arc<Play>, number: usize) -> Result
     let bare = bare_scope(run, &play_run.vars);
     let portions = portions(&bare, play)?;
     let mut next = Next::GoOn;
-    let batches = batches::cut(hosts, &portions);
+    let batches = batches::cut(play_run.ordered.clone(), &portions);
     let of = batches.len();
-    for (index, batch) in batches.into_iter().enumerate() {
-        let batch: Vec<_> = batch.into_iter().filter(|host| host.gone().is_none()).collect();
+    for (index, names) in batches.into_iter().enumerate() {
+        let names: std::collections::HashSet<Arc<str>> = names.into_iter().collect();
+        let takes_part = |host: &&Arc<Host>| names.contains(&host.name) && host.gone().is_none();
+        let batch: Vec<_> = hosts.iter().filter(takes_part).cloned().collect();
         if batch.is_empty() {
             continue;
         }
@@ -583,13 +588,19 @@ pub fn unlimited_hosts(run: &Run, play: &Play, scope: &Scope) -> Result<Vec<Arc<
     }
 }
 
-/// The hosts of a play that still take part, in the order asked for, and in that of the inventory; and the names of all.
-fn select_hosts(
-    run: &Arc<Run>,
-    play: &Arc<Play>,
-    scope: &Scope,
-    quietly: bool,
-) -> Result<(Hosts, Hosts, Vec<Arc<str>>), Diag> {
+/// The hosts of a play.
+struct Selected {
+    /// Those that still take part, in the order asked for.
+    hosts: Hosts,
+    /// The same in the order of the inventory.
+    listed: Hosts,
+    /// All, in the order of the inventory.
+    all: Vec<Arc<str>>,
+    /// All, in the order asked for.
+    ordered: Vec<Arc<str>>,
+}
+
+fn select_hosts(run: &Arc<Run>, play: &Arc<Play>, scope: &Scope, quietly: bool) -> Result<Selected, Diag> {
     let patterns = host_patterns(scope, &play.hosts)?;
     let mut diags = Diags::new();
     let selection = {
@@ -629,7 +640,7 @@ fn select_hosts(
             .at(&span));
         }
     }
-    Ok((present(&names), listed, all))
+    Ok(Selected { hosts: present(&names), listed, all, ordered: names })
 }
 
 type Hosts = Vec<Arc<Host>>;

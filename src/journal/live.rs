@@ -261,7 +261,8 @@ mod tests {
     fn a_killed_run_leaves_its_debts_and_the_next_pays_them() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::at(directory.path().join("runs"));
-        let id = |n: i64| super::super::new_id(now() + n, n as u32);
+        let began = now();
+        let id = |n: i64| super::super::new_id(began + n, n as u32);
         let (first, killed) = begin(&store, &id(1));
         assert!(killed.is_empty());
         first.notified("a", handler("restart"));
