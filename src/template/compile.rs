@@ -235,6 +235,7 @@ pub(super) fn template(
             return Err(error);
         }
     };
+    super::numbers::check(&source, false, options.syntax()?)?;
     check_names(&root)?;
     check_tags(&root, with.extensions)?;
     // What is changed has to be kept from one expression to the next.
@@ -309,6 +310,7 @@ pub(super) fn expression(text: &str, templates_in_strings: bool) -> Result<Compi
             error.set_column(e.range().and_then(|r| column(&source, r.start)));
             error
         })?;
+        super::numbers::check(&source, true, Default::default())?;
         check_expr(&expr)?;
         rewrite::expression(&expr, templates_in_strings)
     };
@@ -352,6 +354,7 @@ fn file(
         let body = body.strip_suffix('\n').unwrap_or(&body);
         limit_depth(body, Some(&options)).map_err(wrap)?;
         let root = machinery::parse(body, name, options.syntax().map_err(wrap)?)?;
+        super::numbers::check(body, false, options.syntax().map_err(wrap)?).map_err(wrap)?;
         check_names(&root).map_err(wrap)?;
         check_tags(&root, extensions).map_err(wrap)?;
         let rewritten = rewrite::template(&root, options.text(body));

@@ -17,6 +17,7 @@ mod lazy;
 mod lookups;
 mod methods;
 mod mutable;
+mod numbers;
 mod own;
 mod py;
 mod range;
