@@ -116,3 +116,29 @@ fn words_of_a_hidden_command_are_not_the_reason() {
         assert!(ran.out.contains("hidden (no_log)"), "{}", ran.all());
     }
 }
+
+/// A program that is not there.
+const MISSING: &str = r#"
+- hosts: here
+  gather_facts: false
+  tasks:
+    - copy: {content: new, dest: "{{ here }}/new"}
+      check_mode: "{{ looked_at | bool }}"
+    - name: of the run
+      command: no-such-program-here
+      check_mode: false
+"#;
+
+#[test]
+fn a_check_does_not_fail_at_a_program_that_it_would_install_and_a_run_does() {
+    for (arguments, code) in [
+        (&["--check", "-e", "looked_at=true"][..], 0),
+        (&["-e", "looked_at=true"], 2),
+        // Nothing was foreseen before it: the file is made in the check itself.
+        (&["--check", "-e", "looked_at=false"], 2),
+    ] {
+        let ran = Play::new(MISSING).run(arguments);
+        assert_eq!(ran.code, code, "{arguments:?}: {}", ran.all());
+        assert_eq!(ran.all().contains("has no `no-such-program-here` yet"), code == 0, "{}", ran.all());
+    }
+}

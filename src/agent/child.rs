@@ -118,11 +118,7 @@ impl Machines {
 
     fn of(&mut self, mode: Mode) -> &mut Machine {
         let machine = match mode {
-            Mode::Live => {
-                let live = self.live.get_or_insert_with(|| Machine::new(mode));
-                live.comes_behind(self.predicted.as_ref());
-                live
-            }
+            Mode::Live => self.live.get_or_insert_with(|| Machine::new(mode)),
             Mode::Predicted | Mode::Tainted => self.predicted(),
         };
         machine.set_mode(mode);
@@ -162,6 +158,7 @@ fn run_task<R: Read, W: Write>(
     machine.deadline = limit.as_ref().map(|limit| limit.deadline);
     let mut remote = Remote::new(id, link);
     (machine.diff, machine.no_log, machine.no_fetch) = (request.diff, request.no_log, request.no_fetch);
+    machine.behind_foreseen = request.within_check;
     let mut context = Context { diff: request.diff, no_log: request.no_log, controller: &mut remote };
     // A module that panics ends this process; the hub tells it as a failed task and starts another.
     let result = run(request.arguments.clone(), machine, &mut context);

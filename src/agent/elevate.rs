@@ -36,12 +36,18 @@ impl Prompt {
     }
 }
 
+/// A shell that waits for the script on its standard input, up to a line with a point, and then runs it. `read` takes no byte more
+/// than its line, so that what follows the script is still there for what it starts. Braces, because `sudo -i` escapes everything
+/// but letters, digits, `_`, `-` and `$` for the login shell, which then takes `$l` for its own.
+fn reader() -> String {
+    format!(
+        r#"echo; echo {READY}; n=$(printf "\n."); s=; while IFS= read -r l && [ "${{l}}" != . ]; do s="${{s}}${{l}}${{n%.}}"; done; [ "${{l}}" = . ] && eval "${{s}}""#
+    )
+}
+
 /// How `target` is become. `unique` is a text that nobody can guess.
 pub(super) fn elevation(target: &Become, unique: &str) -> Elevation {
-    // `read` takes no byte more than its line, so that what follows the script is still there for what it starts.
-    let script = format!(
-        r#"echo; echo {READY}; n=$(printf "\n."); s=; while IFS= read -r l && [ "$l" != . ]; do s="$s$l${{n%.}}"; done; eval "$s""#
-    );
+    let script = reader();
     let asks = target.password.is_some();
     let flags = target.flags.iter().flat_map(|f| f.split_whitespace()).map(str::to_string);
     let mut arguments: Vec<String>;
@@ -124,4 +130,42 @@ chmod 755 "$f" && mv -f "$f" "$d/{name}" || gone "cannot put the agent into $d"
 stay
 exec "$d/{name}" --child $k"#
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    /// What a command line does with the script on its standard input and a line behind it.
+    fn run(words: &[&str], input: &str) -> String {
+        let mut command = Command::new(words[0]);
+        let mut child = command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+    }
+
+    #[test]
+    fn the_script_is_read_to_its_point_and_no_further() {
+        let reader = reader();
+        // As `sudo -i` gives it to the login shell.
+        let escaped: String = reader
+            .chars()
+            .flat_map(|c| {
+                let plain = c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '$');
+                (!plain).then_some('\\').into_iter().chain([c])
+            })
+            .collect();
+        let login = format!("/bin/sh -c {escaped}");
+        let script =
+            "for w in a \"b  c\" 'd$e'; do\n  echo \"[$w]\"\ndone\nprintf '%s\\n' '\\n'; exec cat\n.\nwhat follows\n";
+        let expected = format!("\n{READY}\n[a]\n[b  c]\n[d$e]\n\\n\nwhat follows\n");
+        for words in
+            [["/bin/sh", "-c", &reader], ["bash", "-c", &reader], ["/bin/sh", "-c", &login], ["bash", "-c", &login]]
+        {
+            assert_eq!(run(&words, script), expected, "{words:?}");
+        }
+        assert_eq!(run(&["/bin/sh", "-c", &reader], "echo half"), format!("\n{READY}\n"), "half a script is not run");
+    }
 }

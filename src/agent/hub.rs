@@ -307,6 +307,7 @@ impl Hub {
         if request.mode == Mode::Live && !request.unlocked && self.start.exclusive && !self.acquire_lock(id) {
             return;
         }
+        request.within_check &= self.foreseen;
         let target = request.become_user.take();
         let (reply, frame) = match self.run(id, target.as_ref(), &request) {
             Ok(frame) => (frame.parse::<Reply>().ok(), Some(frame)),
@@ -351,7 +352,9 @@ impl Hub {
         let frame = Frame::json(Kind::Task, id, request)
             .map_err(|e| Reply::Done(Outcome::failed(format!("the request cannot be passed on: {e}"))))?;
         let (identity, child) = self.children.get(target, request.mode).map_err(|refusal| match target {
-            Some(target) if request.mode != Mode::Live && self.foreseen && !is_there(&target.user) => {
+            Some(target)
+                if (request.mode != Mode::Live || request.within_check) && self.foreseen && !is_there(&target.user) =>
+            {
                 Reply::Done(Outcome::unknown(format!(
                     "there is no user {} yet, and a check does not become one that an earlier task would make",
                     target.user

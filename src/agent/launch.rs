@@ -16,11 +16,10 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How much of what a process says is kept for messages.
 const KEPT: usize = 8 * 1024;
-/// A script asks for the program with this line.
 /// What the shell says of another user when it waits for the script. It is not given on a command line, which `sudo` writes to the
 /// system's log, and passes on in SUDO_COMMAND.
 pub(super) const READY: &str = "deploy-agent-waits-for-its-script";
-/// What the script says when it has no program.
+/// A script asks for the program with this line.
 pub(super) const NEED: &str = "deploy-agent-needed-here";
 /// A script says with this word why it cannot go on.
 pub(super) const FAIL: &str = "deploy-agent-cannot-start:";

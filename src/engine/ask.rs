@@ -100,6 +100,7 @@ impl Respondent {
             turn: 0,
             unlocked: true,
             no_fetch: false,
+            within_check: false,
         };
         let answer = self.link.submit(request, run.fleet.blobs.clone(), None).await.await?;
         match answer.reply {

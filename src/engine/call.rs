@@ -31,7 +31,8 @@ pub struct Call {
     pub locals: Option<Arc<Layer>>,
     /// The loop whose items are sent in a row: a failure stops what follows the loop, not the loop. 0 for none.
     pub group: u64,
-    /// With `until`: the arguments as the first attempt has found them. They hold for all attempts, as in Ansible.
+    /// With `until`: the module's arguments as the first attempt has found them. They hold for all attempts, as in Ansible.
+    /// (`debug` and `assert` look at what they are about each time.)
     pub first: Option<Arc<std::sync::OnceLock<Arguments>>>,
 }
 

@@ -163,6 +163,7 @@ fn look_at(call: &Call, module: &'static Module) -> Option<Diag> {
         turn: 0,
         unlocked: false,
         no_fetch: false,
+        within_check: false,
     };
     let host = TaskAction::new(call.clone(), None, request, None);
     let hidden = call.frame.keyword(&call.task.keywords, |k| k.no_log.as_ref());

@@ -39,7 +39,9 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
     let module = call.module.ok_or_else(|| Trouble::Failed("the module is not known".into()))?;
     let mut mode = if call.checks().await? { Mode::Predicted } else { Mode::Live };
     let mut doubt = None;
-    match task::condition(call).await? {
+    // As its arguments, `when` holds for all attempts of a task that is tried again.
+    let again = call.first.as_ref().is_some_and(|first| first.get().is_some());
+    match if again { Ok(()) } else { task::condition(call).await? } {
         Ok(()) => {}
         Err(outcome) if outcome.status == modules::Status::Unknown && mode != Mode::Live => {
             doubt = Some(outcome);
@@ -107,6 +109,7 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
         turn: call.on.batch.turn,
         unlocked: false,
         no_fetch: call.on.play.run.options.no_fetch,
+        within_check: mode == Mode::Live && call.on.play.run.options.check,
     };
     let link = if module.reach == Reach::Control { Ok(None) } else { link(call, target.as_deref()).await.map(Some) };
     let link = match link {

@@ -98,6 +98,7 @@ pub async fn roll_back(link: &Link, wish: &Wish) -> Result<Report, String> {
         turn: wish.turn,
         unlocked: false,
         no_fetch: false,
+        within_check: false,
     };
     let answer = link.submit(request, Arc::<Blobs>::default(), None).await.await?;
     match answer.reply {

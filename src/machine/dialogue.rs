@@ -47,7 +47,7 @@ impl Machine {
         };
         // Before it runs: it may not come back.
         self.log(Entry::Step { domain: Domain::Command, name: name.clone(), what: "ran".into() });
-        let (child, terminal) = self.start(&program, &path, command, echo)?;
+        let (child, terminal) = self.start(&program, command, echo)?;
         let mut child = Reaped(child);
         let mut dialogue = Dialogue::default();
         let given_up = self.talk(&mut child.0, &terminal, silence, listen, &mut dialogue)?;
@@ -133,13 +133,7 @@ impl Machine {
         Ok(ended.is_some())
     }
 
-    fn start(
-        &self,
-        program: &str,
-        path: &str,
-        command: &Command,
-        echo: bool,
-    ) -> Result<(std::process::Child, OwnedFd)> {
+    fn start(&self, program: &str, command: &Command, echo: bool) -> Result<(std::process::Child, OwnedFd)> {
         use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
         use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
         let lost = |e: rustix::io::Errno| MachineError::io("cannot make a terminal", e.into());
@@ -154,7 +148,7 @@ impl Machine {
         tcsetattr(&end, OptionalActions::Now, &modes).map_err(lost)?;
         let stream = || end.try_clone().map(Stdio::from).map_err(|e| MachineError::io("cannot make a terminal", e));
         let mut process = std::process::Command::new(program);
-        process.args(command.argv.iter().skip(1)).envs(&self.environment).env("PATH", path);
+        process.args(command.argv.iter().skip(1)).envs(&self.environment);
         process.envs(command.environment.iter().map(|(name, value)| (name, value)));
         process.stdin(stream()?).stdout(stream()?).stderr(stream()?);
         if let Some(directory) = &command.chdir {

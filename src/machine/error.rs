@@ -21,6 +21,14 @@ pub enum MachineError {
         #[source]
         source: std::io::Error,
     },
+    /// A process was to be run in a directory that is none, or is not open to this user.
+    #[error("cannot change into `{directory}`: {why}")]
+    NoDirectory {
+        /// The directory.
+        directory: String,
+        /// In words.
+        why: &'static str,
+    },
     /// A program that we rely on failed or said something that we do not understand.
     #[error("{what}")]
     Failed {

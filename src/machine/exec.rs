@@ -14,6 +14,8 @@ pub struct Command {
     pub stdin: Option<Vec<u8>>,
     /// Variables of this process alone, beside the task's `environment:`.
     pub environment: Vec<(String, String)>,
+    /// It is the user's own: it sees the login's PATH. What a module calls for itself sees the system's directories, too.
+    pub users: bool,
 }
 
 impl Command {

@@ -89,6 +89,8 @@ pub struct Machine {
     pub no_log: bool,
     /// In a check nothing is downloaded and no archive is looked into (`--no-fetch`). Set for each task.
     pub no_fetch: bool,
+    /// The task is carried out within a check, and tasks before it would have changed the host.
+    pub behind_foreseen: bool,
     /// When the task must be over (`timeout`): processes that still run then are killed with their groups. Set for
     /// each task.
     pub deadline: Option<std::time::Instant>,
@@ -107,6 +109,7 @@ impl Machine {
             diff: true,
             no_log: false,
             no_fetch: false,
+            behind_foreseen: false,
             deadline: None,
         }
     }

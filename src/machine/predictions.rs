@@ -41,14 +41,9 @@ impl Machine {
         self.predicted() && self.predictions.anything
     }
 
-    /// The same, also for a task that is carried out within the check (`check_mode: false`), on a machine of its own.
+    /// The same, also for a task that is carried out within the check (`check_mode: false`).
     pub fn follows_foreseen(&self) -> bool {
-        self.predictions.anything
-    }
-
-    /// Tells a machine on which a task is carried out within a check what has been foreseen before: that something was.
-    pub fn comes_behind(&mut self, predicted: Option<&Machine>) {
-        self.predictions.anything = predicted.is_some_and(|predicted| predicted.predictions.anything);
+        self.foresees_anything() || self.behind_foreseen
     }
 
     /// Whether a command was not run in this check.

@@ -67,8 +67,8 @@ pub(crate) fn run(
     };
     let mut process = std::process::Command::new(&found);
     process.arg0(program).args(arguments).envs(&merged);
-    // The process itself has the login's PATH, or the task's as it is written: only we look further.
-    if !merged.contains_key("PATH") && std::env::var_os("PATH").is_none() {
+    // What the task says of it counts as it is written.
+    if !merged.contains_key("PATH") && !(command.users && std::env::var_os("PATH").is_some()) {
         process.env("PATH", &path);
     }
     process.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -78,7 +78,10 @@ pub(crate) fn run(
     }
     if let Some(directory) = &command.chdir {
         if !std::fs::metadata(directory).is_ok_and(|m| m.is_dir()) {
-            return Err(MachineError::failed(format!("cannot change into `{directory}`: no such directory")));
+            return Err(MachineError::NoDirectory { directory: directory.clone(), why: "no such directory" });
+        }
+        if rustix::fs::access(directory.as_str(), rustix::fs::Access::EXEC_OK).is_err() {
+            return Err(MachineError::NoDirectory { directory: directory.clone(), why: "it may not be entered" });
         }
         process.current_dir(directory);
     }

@@ -152,6 +152,9 @@ pub struct TaskRequest {
     /// In a check nothing is downloaded and no archive is looked into.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_fetch: bool,
+    /// A live task within a check (`check_mode: false`). The hub passes it on where tasks before it would have changed the host.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub within_check: bool,
 }
 
 fn is_zero(number: &u32) -> bool {

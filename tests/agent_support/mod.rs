@@ -61,6 +61,7 @@ pub fn request(module: &str, arguments: Value) -> TaskRequest {
         turn: 0,
         unlocked: false,
         no_fetch: false,
+        within_check: false,
     }
 }
 

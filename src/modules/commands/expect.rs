@@ -119,7 +119,7 @@ fn run(
             return Ok(done(line, format!("skipped, since {path} {state}"), Some(0)));
         }
     }
-    let command = Command { argv, chdir, ..Command::default() };
+    let command = Command { argv, chdir, users: true, ..Command::default() };
     let silence = arguments.timeout.0.map(Duration::from_secs);
     let mut unanswered = None;
     let start = SystemTime::now();

@@ -127,7 +127,7 @@ fn run(
     write_private(&path, text.as_bytes())?;
     argv.extend([program.to_string_lossy().into_owned(), path.to_string_lossy().into_owned()]);
     let shown = argv.first().cloned().unwrap_or_default();
-    let command = Command { argv, ..Command::default() };
+    let command = Command { argv, users: true, ..Command::default() };
     let output = match machine.exec_judged(&stem, &command) {
         Ok(output) => output,
         Err(MachineError::MissingProgram { .. }) if style != OwnStyle::Binary => {

@@ -37,7 +37,8 @@ pub fn run(wanted: &Wanted, machine: &mut Machine) -> Result<Outcome, ModuleErro
     if let Some(outcome) = unneeded(wanted, chdir.as_deref(), machine)? {
         return Ok(outcome);
     }
-    let command = Command { argv: wanted.argv.clone(), chdir, stdin: wanted.stdin.clone(), ..Command::default() };
+    let command =
+        Command { argv: wanted.argv.clone(), chdir, stdin: wanted.stdin.clone(), users: true, ..Command::default() };
     if machine.predicted() && decided(wanted) && !wanted.probe && !wanted.reads {
         if let Some(directory) = &command.chdir
             && nowhere(wanted, &command, machine)
@@ -77,21 +78,23 @@ pub fn run(wanted: &Wanted, machine: &mut Machine) -> Result<Outcome, ModuleErro
             }
             Ok(finish(wanted, &output, start, end))
         }
-        Err(MachineError::MissingProgram { program, .. }) if machine.follows_foreseen() => {
-            Err(MachineError::unknown(format!(
-                "the host has no `{program}` yet, and earlier tasks of the check would change the host"
-            ))
-            .into())
-        }
+        Err(MachineError::MissingProgram { program, .. }) if machine.follows_foreseen() => Err(MachineError::unknown(
+            format!("the host has no `{program}` yet, and earlier tasks of the check would change the host"),
+        )
+        .into()),
         Err(MachineError::MissingProgram { program, .. }) => {
             let why = format!("Error executing command: no such file or directory: '{program}'");
             Ok(not_started(why).with("rc", 2).with("cmd", in_words(wanted)))
         }
+        Err(MachineError::NotStarted { program, .. }) if machine.follows_foreseen() => Err(MachineError::unknown(
+            format!("`{program}` cannot be started yet, and earlier tasks of the check would change the host"),
+        )
+        .into()),
         Err(MachineError::NotStarted { source, .. }) => {
             let why = format!("Error executing command: {source}");
             Ok(not_started(why).with("rc", source.raw_os_error()).with("cmd", in_words(wanted)))
         }
-        Err(other) if !machine.predicted() && nowhere(wanted, &command, machine) => {
+        Err(other @ MachineError::NoDirectory { .. }) if !machine.predicted() && wanted.chdir.is_some() => {
             let why = format!("Unable to change directory before execution: {other}");
             Ok(not_started(why).with("rc", Value::Null).with("cmd", wanted.shown.clone()))
         }
@@ -332,7 +335,6 @@ pub(in crate::modules) fn glob_pattern(pattern: &str) -> Option<regex_lite::Rege
 mod tests {
     use super::*;
     use crate::machine::Mode;
-    use crate::machine::files::Attributes;
     use serde_json::json;
 
     fn wanted(argv: &[&str]) -> Wanted {
@@ -356,17 +358,14 @@ mod tests {
 
     #[test]
     fn a_program_that_the_check_would_install_is_not_missing() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut before = Machine::new(Mode::Predicted);
         for (foreseen, fails) in [(false, true), (true, false)] {
-            if foreseen {
-                before.make_directory(directory.path().join("new"), &Attributes::default()).unwrap();
-            }
             let mut carried_out = Machine::new(Mode::Live);
-            carried_out.comes_behind(Some(&before));
+            carried_out.behind_foreseen = foreseen;
             match run(&wanted(&["no-such-program-here"]), &mut carried_out) {
                 Ok(outcome) => assert!(fails && outcome.status == Status::Failed),
-                Err(error) => assert!(!fails && error.to_string().contains("has no `no-such-program-here` yet"), "{error}"),
+                Err(error) => {
+                    assert!(!fails && error.to_string().contains("has no `no-such-program-here` yet"), "{error}")
+                }
             }
         }
     }

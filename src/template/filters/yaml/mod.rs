@@ -127,7 +127,8 @@ pub(super) fn from_yaml_all(args: &Args) -> R {
                 if begun || said(&current) {
                     documents.push(load(&current)?);
                 }
-                current = line.and_then(|line| line.strip_prefix("--- ")).map(|rest| format!("{rest}\n")).unwrap_or_default();
+                current =
+                    line.and_then(|line| line.strip_prefix("--- ")).map(|rest| format!("{rest}\n")).unwrap_or_default();
                 begun = begins;
             }
         }
