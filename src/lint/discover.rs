@@ -50,13 +50,20 @@ const OF_ROLE: [(&str, Kind); 6] = [
 /// The files below these paths; what cannot be read is named in the error.
 pub fn discover(paths: &[PathBuf]) -> Result<Vec<Found>, String> {
     let mut found = Vec::new();
-    let usual = usual();
-    for path in if paths.is_empty() { usual.as_slice() } else { paths } {
+    if paths.is_empty() {
+        for path in usual() {
+            match path.is_dir() {
+                true => walk(&path, Path::new(""), 0, &mut found)?,
+                false => found.push(file(path, Path::new(""))),
+            }
+        }
+    }
+    for path in paths {
         let meta = std::fs::metadata(path)
             .map_err(|error| format!("cannot read {}: {}", path.display(), crate::source::io_reason(&error)))?;
         match meta.is_dir() {
-            true => walk(path, 0, &mut found)?,
-            false => found.push(file(path.clone())),
+            true => walk(path, path, 0, &mut found)?,
+            false => found.push(file(path.clone(), path)),
         }
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
@@ -75,7 +82,8 @@ fn usual() -> Vec<PathBuf> {
     paths
 }
 
-fn walk(directory: &Path, depth: usize, found: &mut Vec<Found>) -> Result<(), String> {
+/// The files below `directory`, a part of the tree that begins at `tree`.
+fn walk(directory: &Path, tree: &Path, depth: usize, found: &mut Vec<Found>) -> Result<(), String> {
     let entries = std::fs::read_dir(directory)
         .map_err(|error| format!("cannot list {}: {}", directory.display(), crate::source::io_reason(&error)))?;
     for entry in entries.flatten() {
@@ -94,10 +102,10 @@ fn walk(directory: &Path, depth: usize, found: &mut Vec<Found>) -> Result<(), St
                 &*name,
                 "node_modules" | "target" | "venv" | "__pycache__" | "collections" | "files" | "molecule"
             ) {
-                walk(&path, depth + 1, found)?;
+                walk(&path, tree, depth + 1, found)?;
             }
         } else if path.is_file() {
-            let file = file(path);
+            let file = file(path, tree);
             let looked_at = match file.kind {
                 Kind::Template => true,
                 Kind::Inventory => {
@@ -115,15 +123,23 @@ fn walk(directory: &Path, depth: usize, found: &mut Vec<Found>) -> Result<(), St
     Ok(())
 }
 
-/// A file, and what its place says of it.
-fn file(path: PathBuf) -> Found {
-    let parts: Vec<String> = path
-        .components()
-        .filter_map(|part| match part {
-            Component::Normal(part) => Some(part.to_string_lossy().into_owned()),
-            _ => None,
-        })
-        .collect();
+/// The names of which a path is made.
+fn names(path: &Path) -> Vec<String> {
+    let name = |part| match part {
+        Component::Normal(part) => Some(part.to_string_lossy().into_owned()),
+        _ => None,
+    };
+    path.components().filter_map(name).collect()
+}
+
+/// A file, and what its place in the tree that begins at `tree` says of it. Where the tree itself stands says something only
+/// where it is part of a role: a whole project may lie in a folder named `handlers`.
+fn file(path: PathBuf, tree: &Path) -> Found {
+    let parts = names(&path);
+    let beneath = match names(tree).as_slice() {
+        [above @ .., _] if path == tree => above.len(),
+        whole => whole.len(),
+    };
     let folders = parts.get(..parts.len().saturating_sub(1)).unwrap_or_default();
     let name = parts.last().map(String::as_str).unwrap_or_default();
     if folders.iter().any(|part| part == "group_vars" || part == "host_vars") {
@@ -132,7 +148,7 @@ fn file(path: PathBuf) -> Found {
     // The innermost folder of a role's layout: `templates` inside `files` is nobody's affair.
     for (at, part) in folders.iter().enumerate().rev() {
         let Some((_, kind)) = OF_ROLE.iter().find(|(folder, _)| folder == part) else { continue };
-        if folders.get(..at).unwrap_or_default().iter().any(|part| part == "files") {
+        if folders.get(beneath.min(at)..at).unwrap_or_default().iter().any(|part| part == "files") {
             break;
         }
         let up = folders.len() - at;
@@ -140,6 +156,11 @@ fn file(path: PathBuf) -> Found {
         let beside = |folder: &str| base.join(folder).join("main.yml").is_file();
         let in_roles = at >= 2 && folders.get(at - 2).is_some_and(|part| part == "roles");
         let role = (in_roles || beside("tasks") || beside("meta") || beside("defaults")).then_some(base);
+        // Contents say which files are tasks; that they are variables or a template only the folder says that was named.
+        let told = at >= beneath || (at + 1 == beneath && !matches!(kind, Kind::Tasks | Kind::Handlers));
+        if role.is_none() && !told {
+            break;
+        }
         // Without a role only the names of these folders that say enough count.
         let kind = match (role.is_some(), kind) {
             (false, Kind::Meta) => Kind::Yaml,
@@ -188,8 +209,31 @@ mod tests {
             ("tasks/x.yml", Kind::Tasks, None),
             ("meta/x.yml", Kind::Yaml, None),
         ] {
-            let found = file(PathBuf::from(path));
+            let found = file(PathBuf::from(path), Path::new(""));
             assert_eq!((found.kind, found.role), (kind, role.map(PathBuf::from)), "{path}");
+        }
+    }
+
+    #[test]
+    fn where_the_tree_itself_stands_says_nothing() {
+        for (tree, path, kind, role) in [
+            ("/srv/handlers", "site.yml", Kind::Yaml, None),
+            ("/srv/handlers", "vars/x.yml", Kind::Vars, None),
+            ("/srv/handlers", "tasks/x.yml", Kind::Tasks, None),
+            ("/srv/tasks/project", "playbooks/site.yml", Kind::Yaml, None),
+            ("/srv/templates/project", "site.yml", Kind::Yaml, None),
+            ("../handlers", "roles/web/tasks/main.yml", Kind::Tasks, Some("../handlers/roles/web")),
+            ("/srv/files/project", "roles/web/tasks/main.yml", Kind::Tasks, Some("/srv/files/project/roles/web")),
+            // Part of a role is named.
+            ("/srv/roles/web/tasks", "sub/x.yml", Kind::Tasks, Some("/srv/roles/web")),
+            ("roles/web", "handlers/main.yml", Kind::Handlers, Some("roles/web")),
+            ("roles/web/handlers/main.yml", "", Kind::Handlers, Some("roles/web")),
+            ("templates", "x.j2", Kind::Template, None),
+            ("handlers/site.yml", "", Kind::Yaml, None),
+        ] {
+            let whole = if path.is_empty() { PathBuf::from(tree) } else { Path::new(tree).join(path) };
+            let found = file(whole, Path::new(tree));
+            assert_eq!((found.kind, found.role), (kind, role.map(PathBuf::from)), "{tree} {path}");
         }
     }
 }
