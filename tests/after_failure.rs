@@ -46,3 +46,58 @@ fn nor_behind_a_failure_in_a_block_whose_rescue_is_run() {
     assert_eq!((ran.code, made(&play)), (0, Vec::new()), "{}", ran.all());
     assert_eq!(play.read("rescued"), "y", "{}", ran.all());
 }
+
+/// Two roles that both have the handler `restart`: what it means is another after the second. That of the first listens, too.
+fn two_roles(tasks: &str) -> Play {
+    let play = Play::new(&format!("- hosts: all\n  gather_facts: false\n  tasks:\n{tasks}"));
+    let handler = |role: &str| format!("- name: restart\n  debug: msg='of {role}'\n");
+    for role in ["ra", "rb"] {
+        play.file(&format!("roles/{role}/tasks/main.yml"), "- debug: msg=x\n");
+        play.file(&format!("roles/{role}/handlers/main.yml"), &handler(role));
+    }
+    play.file("roles/ra/handlers/main.yml", &format!("{}  listen: topic\n", handler("ra")));
+    play
+}
+
+/// With a journal.
+fn kept(play: &Play, arguments: &[&str]) -> String {
+    let mut command = play.command(arguments);
+    let output = command.env("DEPLOY_RUNS_DIR", play.path().join("runs")).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn notify(name: &str) -> String {
+    format!("    - debug: msg=x\n      changed_when: true\n      notify: {name}\n")
+}
+
+#[test]
+fn a_handler_that_another_name_means_is_owed_though_its_own_means_another() {
+    let include = |role: &str| format!("    - include_role: {{name: {role}}}\n");
+    let fail = "    - fail: msg=x\n      when: fails is defined\n";
+    let owed = ["ra", "rb"].map(|role| format!("the handler `{role} : restart` is owed"));
+    let told = |text: &str| owed.each_ref().map(|owed| text.contains(owed.as_str()));
+    let (restart, topic) = (notify("restart"), notify("topic"));
+    for (first, expected) in [(topic.as_str(), [true, true]), ("", [false, true])] {
+        let before = include("ra") + first + &restart;
+        let play = two_roles(&(before + &include("rb") + &restart + fail));
+        kept(&play, &["-e", "fails=1"]);
+        let check = kept(&play, &["--check"]);
+        assert_eq!(told(&check), expected, "{first}: {check}");
+    }
+}
+
+#[test]
+fn a_handler_that_an_earlier_run_owes_is_run_though_others_run_in_place_of_it() {
+    let include = |role: &str| format!("    - include_role: {{name: {role}}}\n");
+    let fail = |when: &str| format!("    - fail: msg=x\n      when: fails == '{when}'\n");
+    let restart = notify("restart");
+    let play = two_roles(&(include("ra") + &restart + &fail("early") + &include("rb") + &restart + &fail("late")));
+    kept(&play, &["-e", "fails=early"]);
+    // What runs in its place is notified, and it fails again: the first still owes what it owes.
+    kept(&play, &["-e", "fails=late"]);
+    let paid = kept(&play, &["-e", "fails=never"]);
+    assert!(paid.contains("the handler `ra : restart` is owed"), "{paid}");
+    assert!(paid.contains("of ra") && paid.contains("of rb"), "{paid}");
+    let after = kept(&play, &["-e", "fails=never"]);
+    assert!(!after.contains("is owed") && !after.contains("of ra"), "{after}");
+}

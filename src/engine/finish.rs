@@ -13,7 +13,7 @@ use crate::machine::Change;
 use crate::modules::{Outcome, Status, no_output};
 use crate::playbook::Keywords;
 use crate::source::Node;
-use crate::template::{Layer, Raw, UnknownTouch, Value, display, from_json, result_with_unknown, unknown_value};
+use crate::template::{Layer, Raw, Scope, UnknownTouch, Value, display, from_json, result_with_unknown, unknown_value};
 use crate::wire::Reply;
 use serde_json::{Map, json};
 use std::sync::Arc;
@@ -380,12 +380,12 @@ pub fn adopt(call: &Call, finished: &Arc<Finished>) {
     }
 }
 
-/// Whose facts a task has found: with `delegate_facts` those of the host it ran on.
 /// Whether a task may give its facts to another host.
 pub fn gives_facts(frame: &Frame, own: &Keywords) -> bool {
     frame.keyword(own, |k| k.delegate_facts.as_ref()).is_some_and(|node| node.as_bool() != Some(false))
 }
 
+/// Whose facts a task has found: with `delegate_facts` those of the host it ran on.
 fn facts_of(call: &Call, finished: &Finished, delegated: Option<bool>) -> Arc<super::host::Host> {
     match (&finished.delegated_to, delegated) {
         (Some(other), Some(true)) => call.on.play.run.host(other),
@@ -564,21 +564,10 @@ pub fn notify_now(call: &Call, finished: &Finished) -> Vec<String> {
     if !(certainly || finished.status == TaskStatus::Unknown) {
         return Vec::new();
     }
-    let nodes: Vec<&Node> = call.frame.notify.iter().chain(&call.task.notify).collect();
-    if nodes.is_empty() {
+    if call.frame.notify.is_empty() && call.task.notify.is_empty() {
         return Vec::new();
     }
-    let scope = call_with_result(call, finished).scope();
-    let mut names = Vec::new();
-    for node in nodes {
-        match scope.templar().template_node(node, &scope) {
-            Ok(evaluated) => match evaluated.value.as_str() {
-                Some(text) => names.push(text.to_string()),
-                None => names.extend(evaluated.value.try_iter().into_iter().flatten().map(|name| display(&name))),
-            },
-            Err(_) => names.push(format!("\0{}", node.raw())),
-        }
-    }
+    let names = names_to_notify(call, &call_with_result(call, finished).scope());
     let mut notified = Vec::new();
     for name in names {
         let known = call.on.notify(&name, certainly, call.position(), call.frame.handler);
@@ -588,4 +577,27 @@ pub fn notify_now(call: &Call, finished: &Finished) -> Vec<String> {
         }
     }
     notified
+}
+
+/// What the task notifies where it changes something; what cannot be evaluated stands behind a NUL.
+fn names_to_notify(call: &Call, scope: &Scope) -> Vec<String> {
+    let mut names = Vec::new();
+    for node in call.frame.notify.iter().chain(&call.task.notify) {
+        match scope.templar().template_node(node, scope) {
+            Ok(evaluated) => match evaluated.value.as_str() {
+                Some(text) => names.push(text.to_string()),
+                None => names.extend(evaluated.value.try_iter().into_iter().flatten().map(|name| display(&name))),
+            },
+            Err(_) => names.push(format!("\0{}", node.raw())),
+        }
+    }
+    names
+}
+
+/// Whether the task may notify a handler that the play does not have yet: a host that is behind may still bring it.
+pub fn may_miss_handlers(call: &Call) -> bool {
+    if call.frame.notify.is_empty() && call.task.notify.is_empty() {
+        return false;
+    }
+    names_to_notify(call, &call.scope()).iter().any(|name| !call.on.finds(name, call.position()))
 }

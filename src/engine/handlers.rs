@@ -5,6 +5,7 @@
 
 use super::frame::Frame;
 use super::host::Host;
+use super::owed::identity;
 use super::play::{Batch, PlayRun};
 use super::position::Position;
 use super::variables::{self, At};
@@ -12,7 +13,7 @@ use super::walker::HostRun;
 use crate::playbook::{Role, Step, Task};
 use crate::source::Node;
 use crate::template::display;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// A handler of the play, with what surrounds it.
@@ -30,10 +31,18 @@ impl Handler {
     }
 }
 
-/// Where a handler stands among those of its play: where it was brought into it, by which of several that bring some there, and
-/// its number among them. Their order is that in which they run.
+/// What tells a handler from the others of its play: where it was brought into it, by which of several that bring some there, and
+/// its number among them. It stays the same while hosts come that bring others; the order in which handlers run is that of
+/// [`Asking::handlers`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank(Position, usize, usize);
+
+impl Rank {
+    /// Of one that the play had from the beginning.
+    pub fn of_play(number: usize) -> Rank {
+        Rank(Position::start(), 0, number)
+    }
+}
 
 /// A name that was notified, until the handlers are flushed.
 #[derive(Clone)]
@@ -70,8 +79,22 @@ pub struct Included(Mutex<Vec<Load>>);
 /// What one include brings. Each host includes for itself: the same handlers, with its own variables around them.
 struct Load {
     at: Position,
-    first: Vec<Arc<Handler>>,
-    of_hosts: HashMap<Arc<str>, Vec<Arc<Handler>>>,
+    /// Which of those at this place it is, as they came.
+    which: usize,
+    /// By the numbers of the hosts in the batch; one at least.
+    of_hosts: BTreeMap<usize, Vec<Arc<Handler>>>,
+}
+
+impl Load {
+    /// Those of `host`, or those of the first in the batch that brings them.
+    fn seen_by(&self, host: usize) -> &[Arc<Handler>] {
+        self.of_hosts.get(&host).or_else(|| self.of_hosts.values().next()).map_or(&[], Vec::as_slice)
+    }
+
+    /// Its place among the loads of a batch. Which host comes first to an include says nothing: the order of the batch does.
+    fn order(&self) -> (&Position, Option<&usize>, usize) {
+        (&self.at, self.of_hosts.keys().next(), self.which)
+    }
 }
 
 impl Included {
@@ -84,27 +107,27 @@ impl Included {
         self.lock().is_empty()
     }
 
-    /// `host` has included a role at `at`.
-    pub fn add(&self, at: &Position, host: &Arc<str>, handlers: Vec<Arc<Handler>>) {
+    /// The host of this number in the batch has included a role at `at`.
+    pub fn add(&self, at: &Position, host: usize, handlers: Vec<Arc<Handler>>) {
         let mut loads = self.lock();
-        if let Some(load) = loads.iter_mut().find(|load| load.at == *at && same(&load.first, &handlers)) {
-            load.of_hosts.insert(host.clone(), handlers);
-            return;
+        let here = |load: &&mut Load| load.at == *at && same(load.seen_by(host), &handlers);
+        if let Some(load) = loads.iter_mut().find(here) {
+            load.of_hosts.insert(host, handlers);
+        } else {
+            let which = loads.iter().filter(|load| load.at == *at).count();
+            loads.push(Load { at: at.clone(), which, of_hosts: BTreeMap::from([(host, handlers)]) });
         }
-        let place = loads.partition_point(|load| load.at <= *at);
-        let of_hosts = HashMap::from([(host.clone(), handlers.clone())]);
-        loads.insert(place, Load { at: at.clone(), first: handlers, of_hosts });
+        loads.sort_by(|left, right| left.order().cmp(&right.order()));
     }
 
-    /// Those that were brought before `position`, as `host` has brought them; those that others alone have brought as they have.
-    fn before(&self, position: &Position, host: &str) -> Vec<(Rank, Arc<Handler>)> {
+    /// Those that were brought before `position`, as the host of this number has brought them; those that others alone have
+    /// brought as the first of them has.
+    fn before(&self, position: &Position, host: usize) -> Vec<(Rank, Arc<Handler>)> {
         let loads = self.lock();
         let mut found = Vec::new();
-        for (index, load) in loads.iter().enumerate().take_while(|(_, load)| load.at < *position) {
-            let which = loads.iter().take(index).filter(|other| other.at == load.at).count();
-            let own = load.of_hosts.get(host).unwrap_or(&load.first);
-            let ranked = own.iter().enumerate().map(|(number, handler)| {
-                let rank = Rank(load.at.clone(), which, number);
+        for load in loads.iter().take_while(|load| load.at < *position) {
+            let ranked = load.seen_by(host).iter().enumerate().map(|(number, handler)| {
+                let rank = Rank(load.at.clone(), load.which, number);
                 (rank, handler.clone())
             });
             found.extend(ranked);
@@ -128,14 +151,16 @@ pub struct Asking<'a> {
     pub batch: &'a Arc<Batch>,
     /// The host.
     pub host: &'a Arc<Host>,
+    /// Its number in the batch.
+    pub index: usize,
 }
 
 impl Asking<'_> {
     /// The handlers there are at `position`, in the order in which they run.
     pub fn handlers(&self, position: &Position) -> Vec<(Rank, Arc<Handler>)> {
         let read = self.play.handlers.iter().enumerate();
-        let read = read.map(|(number, handler)| (Rank(Position::start(), 0, number), handler.clone()));
-        read.chain(self.batch.included.before(position, &self.host.name)).collect()
+        let read = read.map(|(number, handler)| (Rank::of_play(number), handler.clone()));
+        read.chain(self.batch.included.before(position, self.index)).collect()
     }
 
     /// The handlers that a name means at `position`: one that is called so, and all that listen to it, each name once. The last
@@ -229,12 +254,17 @@ fn of_one_list((a, first): &(Rank, Arc<Handler>), (b, second): &(Rank, Arc<Handl
 
 impl HostRun {
     fn asking(&self) -> Asking<'_> {
-        Asking { play: &self.play, batch: &self.batch, host: &self.host }
+        Asking { play: &self.play, batch: &self.batch, host: &self.host, index: self.index }
     }
 
     /// The handlers there are at `position`.
     pub fn handlers(&self, position: &Position) -> Vec<(Rank, Arc<Handler>)> {
         self.asking().handlers(position)
+    }
+
+    /// Whether any handler answers to a name by now.
+    pub fn finds(&self, name: &str, position: &Position) -> bool {
+        !self.asking().named(name, position).is_empty()
     }
 
     /// A task at `position` notifies a name; says whether any handler answers to it. What a handler notifies is known at once: one
@@ -243,37 +273,48 @@ impl HostRun {
         let meant = self.asking().named(name, position);
         let known = !meant.is_empty();
         if by_handler {
-            meant.into_iter().for_each(|(rank, handler)| self.notified(&rank, &handler, certainly));
+            meant.into_iter().for_each(|(rank, handler)| self.notified(&rank, &handler, certainly, false));
         } else if known {
             let ranks = meant.iter().map(|(rank, _)| rank.clone()).collect();
             let before = self.host.save_notification(name, certainly, ranks);
-            if let Some(before) = before.filter(|_| certainly) {
-                meant.iter().for_each(|(_, handler)| self.play.run.note_notified(&self.host.name, handler));
-                self.replaced(&before, &meant, position);
+            if let Some(before) = before {
+                for (_, handler) in meant.iter().filter(|(rank, _)| !before.contains(rank)) {
+                    self.play.run.note_notified(&self.host.name, handler);
+                }
+                self.replaced(&before);
             }
         }
         known
     }
 
-    fn notified(&self, rank: &Rank, handler: &Handler, certainly: bool) {
-        if self.host.notify(rank, certainly) && certainly {
+    /// A handler is to run; `noted` where the journal has it already.
+    fn notified(&self, rank: &Rank, handler: &Handler, certainly: bool, noted: bool) {
+        if self.host.notify(rank, certainly) && certainly && !noted {
             self.play.run.note_notified(&self.host.name, handler);
         }
     }
 
-    /// What a name has meant before is not owed any more where it means others now: they run in its place.
-    fn replaced(&self, before: &[Rank], now: &[(Rank, Arc<Handler>)], position: &Position) {
-        let gone = |rank: &Rank| before.contains(rank) && now.iter().all(|(other, _)| other != rank);
-        if !before.iter().any(gone) {
+    /// What a name has meant before, and means no longer, is not owed by this run any more: others run in its place. Unless it
+    /// is to run for another reason: another name means it, or an earlier run owes it.
+    fn replaced(&self, before: &[Rank]) {
+        let due = self.host.due();
+        if before.iter().all(|rank| due.contains(rank)) {
             return;
         }
-        for (_, handler) in self.handlers(position).iter().filter(|(rank, _)| gone(rank)) {
-            self.play.run.note_replaced(&self.host.name, handler, now.iter().map(|(_, handler)| handler));
+        let all = self.handlers(&Position::end());
+        let (due, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|(rank, _)| due.contains(rank));
+        // One that was brought twice is one handler to the journal.
+        let due: HashSet<_> = due.iter().map(|(_, handler)| identity(handler)).collect();
+        for (_, handler) in rest.iter().filter(|(rank, _)| before.contains(rank)) {
+            if !due.contains(&identity(handler)) {
+                self.play.run.note_withdrawn(&self.host.name, handler);
+            }
         }
     }
 
     /// What was notified by name becomes the handlers that are meant by now.
     pub fn resolve_notifications(&self, position: &Position) {
+        let mut before = Vec::new();
         for Notification { name, certainly, meant } in self.host.take_notifications() {
             let mut now = self.asking().named(&name, position);
             if now.is_empty() {
@@ -281,11 +322,12 @@ impl HostRun {
                 now = self.handlers(position);
                 now.retain(|(rank, _)| meant.contains(rank));
             }
-            now.iter().for_each(|(rank, handler)| self.notified(rank, handler, certainly));
-            if certainly {
-                self.replaced(&meant, &now, position);
+            for (rank, handler) in &now {
+                self.notified(rank, handler, certainly, meant.contains(rank));
             }
+            before.extend(meant.into_iter().filter(|_| certainly));
         }
+        self.replaced(&before);
     }
 }
 
@@ -311,35 +353,54 @@ mod tests {
     }
 
     /// What two hosts see, at a place of the play.
-    fn names(included: &Included, at: usize, host: &str) -> Vec<String> {
+    fn names(included: &Included, at: usize, host: usize) -> Vec<String> {
         let found = included.before(&Position::start().child(at), host);
-        assert!(found.is_sorted_by_key(|(rank, _)| rank.clone()));
         found.iter().map(|(_, handler)| handler.task.title()).collect()
     }
 
     #[test]
     fn handlers_stand_in_the_order_of_the_play_whoever_brings_them_first() {
-        let (a, b) = (Arc::<str>::from("a"), Arc::<str>::from("b"));
+        let (a, b, c) = (0, 1, 2);
         let at = |index| Position::start().child(index);
         let included = Included::default();
         let shared = read(&["one", "two"], "shared.yml");
         // `a` is ahead, and `b` brings the same at the same place with what is its own.
-        included.add(&at(5), &a, read(&["late"], "late.yml"));
-        included.add(&at(2), &a, shared.clone());
+        included.add(&at(5), a, read(&["late"], "late.yml"));
+        included.add(&at(2), a, shared.clone());
         let own: Vec<_> = shared
             .iter()
             .map(|handler| Arc::new(Handler { task: handler.task.clone(), frame: Frame::default() }))
             .collect();
-        included.add(&at(2), &b, own.clone());
+        included.add(&at(2), b, own.clone());
         // At one place, another role.
-        included.add(&at(2), &b, read(&["other"], "other.yml"));
-        assert_eq!(names(&included, 9, "a"), ["one", "two", "other", "late"]);
-        assert_eq!(names(&included, 9, "b"), ["one", "two", "other", "late"]);
-        assert_eq!(names(&included, 5, "b"), ["one", "two", "other"]);
-        assert_eq!(names(&included, 2, "b"), [""; 0]);
-        let seen = |host: &str| included.before(&at(9), host)[0].1.clone();
-        assert!(Arc::ptr_eq(&seen("a"), &shared[0]) && Arc::ptr_eq(&seen("b"), &own[0]));
+        included.add(&at(2), b, read(&["other"], "other.yml"));
+        assert_eq!(names(&included, 9, a), ["one", "two", "other", "late"]);
+        assert_eq!(names(&included, 9, b), ["one", "two", "other", "late"]);
+        assert_eq!(names(&included, 5, b), ["one", "two", "other"]);
+        assert_eq!(names(&included, 2, b), [""; 0]);
+        let seen = |host: usize| included.before(&at(9), host)[0].1.clone();
+        assert!(Arc::ptr_eq(&seen(a), &shared[0]) && Arc::ptr_eq(&seen(b), &own[0]));
         // Who has not been there sees what the first has brought.
-        assert!(Arc::ptr_eq(&seen("c"), &shared[0]));
+        assert!(Arc::ptr_eq(&seen(c), &shared[0]));
+    }
+
+    #[test]
+    fn of_several_at_one_place_those_of_the_first_host_stand_first() {
+        let at = Position::start().child(2);
+        let roles = ["ra.yml", "rb.yml", "rc.yml"].map(|file| read(&[file], file));
+        for arrivals in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+            let included = Included::default();
+            arrivals.iter().for_each(|&host| included.add(&at, host, roles[host].clone()));
+            assert_eq!(names(&included, 9, 1), ["ra.yml", "rb.yml", "rc.yml"], "{arrivals:?}");
+        }
+        // What was notified stays what it was when one comes that stands before it.
+        let included = Included::default();
+        included.add(&at, 2, roles[2].clone());
+        let before = included.before(&Position::end(), 2);
+        included.add(&at, 1, roles[1].clone());
+        included.add(&at, 0, roles[2].clone());
+        let after = included.before(&Position::end(), 2);
+        assert_eq!(names(&included, 9, 2), ["rc.yml", "rb.yml"]);
+        assert!(before[0].0 == after[0].0 && Arc::ptr_eq(&before[0].1, &after[0].1));
     }
 }

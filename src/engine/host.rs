@@ -241,17 +241,25 @@ impl Host {
     }
 
     /// Keeps a name that was notified, with the handlers it means now; `certainly` is false when a check could not tell. Where
-    /// anything of that is new, what the name has meant before comes back.
+    /// it was notified for certain, and anything of that is new, what it has meant for certain before comes back.
     pub fn save_notification(&self, name: &str, certainly: bool, meant: Vec<Rank>) -> Option<Vec<Rank>> {
         let mut data = self.lock();
         let Some(known) = data.notifications.iter_mut().find(|known| known.name == name) else {
             data.notifications.push(Notification { name: name.to_string(), certainly, meant });
-            return Some(Vec::new());
+            return certainly.then(Vec::new);
         };
-        let new = (certainly && !known.certainly) || meant != known.meant;
+        let was_certain = known.certainly;
         known.certainly |= certainly;
+        let new = known.certainly && (!was_certain || meant != known.meant);
         let before = std::mem::replace(&mut known.meant, meant);
-        new.then_some(before)
+        new.then(|| if was_certain { before } else { Vec::new() })
+    }
+
+    /// All handlers that are to run: those that were notified, and those that the saved names mean.
+    pub fn due(&self) -> BTreeSet<Rank> {
+        let data = self.lock();
+        let saved = data.notifications.iter().filter(|notification| notification.certainly);
+        data.notified.iter().chain(saved.flat_map(|notification| &notification.meant)).cloned().collect()
     }
 
     /// The names that were notified since the last flush.
@@ -323,6 +331,24 @@ mod tests {
         assert_eq!(value(host.layers()), Some("5".into()));
         assert_eq!(value(host.layers_before(&stamp(3))), Some("1".into()));
         assert_eq!(value(host.layers_before(&stamp(1))), None);
+    }
+
+    #[test]
+    fn a_name_that_means_others_tells_what_it_has_meant_for_certain() {
+        let host = Host::new("db1".into());
+        let rank = |number| Rank::of_play(number);
+        // A check that could not tell owes nothing.
+        assert_eq!(host.save_notification("x", false, vec![rank(1)]), None);
+        assert!(host.due().is_empty());
+        assert_eq!(host.save_notification("x", true, vec![rank(1)]), Some(vec![]));
+        assert_eq!(host.save_notification("x", true, vec![rank(1)]), None);
+        assert_eq!(host.save_notification("topic", true, vec![rank(1), rank(3)]), Some(vec![]));
+        // What it means now it means for certain, whoever has said it.
+        assert_eq!(host.save_notification("x", false, vec![rank(2)]), Some(vec![rank(1)]));
+        assert!(host.due().into_iter().eq([rank(1), rank(2), rank(3)]));
+        host.take_notifications();
+        host.notify(&rank(4), true);
+        assert!(host.due().into_iter().eq([rank(4)]));
     }
 
     #[test]

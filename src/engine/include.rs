@@ -245,7 +245,7 @@ impl Walker {
         };
         if !handlers.is_empty() {
             let handlers = super::handlers::collect(&handlers, &Frame { handler: true, ..frame.clone() });
-            self.this.batch.included.add(&position, &self.this.host.name, handlers);
+            self.this.batch.included.add(&position, self.this.index, handlers);
         }
         let mut args = shown;
         if let Some(apply) = &apply {

@@ -74,11 +74,9 @@ impl Run {
     }
 
     /// A handler was notified, and others of its name are to run in its place.
-    pub fn note_replaced<'a>(&self, host: &str, handler: &Handler, mut by: impl Iterator<Item = &'a Arc<Handler>>) {
-        if let Some(journal) = &self.journal
-            && by.all(|other| identity(other) != identity(handler))
-        {
-            journal.ran(host, identity(handler));
+    pub fn note_withdrawn(&self, host: &str, handler: &Handler) {
+        if let Some(journal) = &self.journal {
+            journal.withdrawn(host, identity(handler));
         }
     }
 

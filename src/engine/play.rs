@@ -496,8 +496,8 @@ pub async fn walk_batch(
     if batch.stopped.load(std::sync::atomic::Ordering::SeqCst) {
         batch.end(Ending::Fatal);
     }
-    for host in &hosts {
-        let asking = handlers::Asking { play, batch: &batch, host };
+    for (index, host) in hosts.iter().enumerate() {
+        let asking = handlers::Asking { play, batch: &batch, host, index };
         let owed: Vec<String> = asking.owed().iter().map(|handler| handler.task.title()).collect();
         if !owed.is_empty() {
             run.owe(&host.name, owed);

@@ -205,7 +205,13 @@ impl Walker {
         let delegated = call.frame.keyword(&call.task.keywords, |k| k.delegate_to.as_ref()).is_some();
         let throttle = call.frame.keyword(&call.task.keywords, |k| k.throttle.as_ref()).is_some();
         let world = module.reach == Reach::World || delegated || throttle;
-        if (world && !this.play.free) || run_once || control::meets(module) {
+        let others = !this.play.free && this.batch.hosts.len() > 1;
+        // A role that others include before this task may have the handler: it is asked for when all have been there.
+        if (world && !this.play.free)
+            || run_once
+            || control::meets(module)
+            || (others && finish::may_miss_handlers(call))
+        {
             this.batch.board.meet(call.position()).await;
             // Others have come here by way of steps that this host had no part in: a handler, a rescue.
             this.share_failures(call.position());

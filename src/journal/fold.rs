@@ -63,7 +63,7 @@ impl Progress {
 /// Adds up steps.
 pub fn fold(steps: &[Timed]) -> Progress {
     let mut progress = Progress::default();
-    for Timed { time, step } in steps {
+    for (index, Timed { time, step }) in steps.iter().enumerate() {
         match step {
             Step::TurnBegan { play, host, run, turn } => progress.turns.push(Turn {
                 play: *play,
@@ -83,6 +83,15 @@ pub fn fold(steps: &[Timed]) -> Progress {
             }
             Step::Notified { host, handler } => owe(&mut progress, host, Due::Handler(handler.clone()), *time),
             Step::Ran { host, handler } => pay(&mut progress, host, Due::Handler(handler.clone())),
+            Step::Withdrawn { host, handler } => {
+                // What it ran before it was notified again is paid all the same.
+                let ran = Step::Ran { host: host.clone(), handler: handler.clone() };
+                let due = Due::Handler(handler.clone());
+                match steps.iter().take(index).any(|earlier| earlier.step == ran) {
+                    true => pay(&mut progress, host, due),
+                    false => progress.owed.retain(|(other, owed, _)| !(other == host && owed.same(&due))),
+                }
+            }
             Step::OwesRestart { host, unit, reason } => {
                 owe(&mut progress, host, Due::Restart { unit: unit.clone(), reason: reason.clone() }, *time);
             }
@@ -129,6 +138,10 @@ mod tests {
         Step::Ran { host: host.into(), handler: handler(name) }
     }
 
+    fn withdrawn(host: &str, name: &str) -> Step {
+        Step::Withdrawn { host: host.into(), handler: handler(name) }
+    }
+
     #[test]
     fn what_was_notified_and_did_not_run_is_owed() {
         for (list, owed, paid) in [
@@ -139,6 +152,10 @@ mod tests {
             (vec![notified("a", "x"), ran("a", "x"), notified("a", "x")], vec!["a x"], vec![]),
             (vec![notified("a", "x"), notified("a", "x")], vec!["a x"], vec![]),
             (vec![ran("a", "x")], vec![], vec!["a x"]), // a debt of a run before
+            (vec![notified("a", "x"), withdrawn("a", "x")], vec![], vec![]),
+            (vec![notified("a", "x"), withdrawn("b", "x")], vec!["a x"], vec![]),
+            (vec![notified("a", "x"), withdrawn("a", "x"), notified("a", "x")], vec!["a x"], vec![]),
+            (vec![ran("a", "x"), notified("a", "x"), withdrawn("a", "x")], vec![], vec!["a x"]),
         ] {
             let progress = fold(&steps(&list));
             let name = |due: &Due| match due {

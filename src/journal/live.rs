@@ -142,6 +142,11 @@ impl Journal {
         self.step(Step::Ran { host: host.into(), handler }, false);
     }
 
+    /// A handler that this run has notified is not to run after all; earlier runs still owe what they owe.
+    pub fn withdrawn(&self, host: &str, handler: HandlerId) {
+        self.step(Step::Withdrawn { host: host.into(), handler }, false);
+    }
+
     /// A unit will have to be restarted, but not now.
     pub fn owes_restart(&self, host: &str, unit: &str, reason: &str) {
         self.step(Step::OwesRestart { host: host.into(), unit: unit_name(unit), reason: reason.into() }, true);

@@ -141,6 +141,13 @@ pub enum Step {
         /// The handler.
         handler: HandlerId,
     },
+    /// A handler that this run has notified is not to run after all: others run in its place. What earlier runs owe is not touched.
+    Withdrawn {
+        /// The host.
+        host: String,
+        /// The handler.
+        handler: HandlerId,
+    },
     /// A unit runs on something else than what its files say, and must be restarted some time.
     OwesRestart {
         /// The host.
