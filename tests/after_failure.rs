@@ -101,3 +101,22 @@ fn a_handler_that_an_earlier_run_owes_is_run_though_others_run_in_place_of_it() 
     let after = kept(&play, &["-e", "fails=never"]);
     assert!(!after.contains("is owed") && !after.contains("of ra"), "{after}");
 }
+
+#[test]
+fn a_play_that_stops_says_whose_failure_it_was() {
+    let hosts = "all: {hosts: {one: , two: }, vars: {ansible_connection: local}}\n";
+    let once = "- block: [{fail: {msg: x}, run_once: true}]\n";
+    let rescued = "      rescue: [{debug: {msg: rescued}}]\n";
+    let alone = "    - fail: msg=x\n      when: inventory_hostname == 'one'\n";
+    for (serial, tasks, reason) in [
+        (2, format!("    {once}{rescued}{alone}"), "any_errors_fatal: a host failed"),
+        (1, format!("    {once}"), "a task that one host runs for all failed"),
+    ] {
+        let head = format!("- hosts: all\n  gather_facts: false\n  any_errors_fatal: true\n  serial: {serial}\n");
+        let text = format!("{head}  tasks:\n{tasks}");
+        let play = Play::new(&text);
+        play.file("hosts.yml", hosts);
+        let ran = play.run(&[]);
+        assert!(ran.all().contains(reason), "{reason}: {}", ran.all());
+    }
+}

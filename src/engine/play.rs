@@ -104,8 +104,8 @@ pub struct Batch {
     pub fatal: Mutex<Vec<(usize, Position)>>,
     /// Where tasks have failed that one host ran for all (`run_once`).
     pub failed_once: Mutex<std::collections::HashSet<Position>>,
-    /// One of them has ended the play for a host, and so for all when they are through.
-    pub stopped: std::sync::atomic::AtomicBool,
+    /// A host has come to its end by a failure that is everybody's: the play ends for all when they are through.
+    pub stopped: Mutex<Option<Stop>>,
     /// Somebody ended the batch (`meta: end_batch`, `end_play`) or a fatal error did.
     pub ended: Mutex<Option<Ending>>,
     /// The lists of hosts that were asked for last.
@@ -142,6 +142,15 @@ pub enum Ending {
     Fatal,
 }
 
+/// Whose failure one host's failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stop {
+    /// That of all, by `any_errors_fatal`.
+    Fatal,
+    /// That of all, for whom one host ran the task (`run_once`): so it is also where `any_errors_fatal` is said.
+    Once,
+}
+
 impl Batch {
     /// A batch about to begin.
     pub fn new(hosts: Vec<Arc<Host>>, board: Arc<Board>, strict: bool) -> Self {
@@ -159,7 +168,7 @@ impl Batch {
             forgiven_at: Mutex::default(),
             fatal: Mutex::default(),
             failed_once: Mutex::default(),
-            stopped: Default::default(),
+            stopped: Mutex::default(),
             ended: Mutex::default(),
             lists: Mutex::default(),
         }
@@ -183,6 +192,17 @@ impl Batch {
             table.entry(position.clone()).or_insert_with(|| Arc::new(super::turns::Turns::new(limit))).clone()
         };
         turns.take(&self.board, position, index).await
+    }
+
+    /// The play ends for all when they are through.
+    pub fn stop(&self, why: Stop) {
+        let mut stopped = self.stopped.lock().unwrap_or_else(|p| p.into_inner());
+        *stopped = (*stopped).max(Some(why));
+    }
+
+    /// Whether, and why, the play ends for all when they are through.
+    pub fn stopped(&self) -> Option<Stop> {
+        *self.stopped.lock().unwrap_or_else(|p| p.into_inner())
     }
 
     /// A host fails, or is lost, at `position`.
@@ -493,7 +513,7 @@ pub async fn walk_batch(
     }
     watcher.abort();
     board.release_all();
-    if batch.stopped.load(std::sync::atomic::Ordering::SeqCst) {
+    if batch.stopped().is_some() {
         batch.end(Ending::Fatal);
     }
     for (index, host) in hosts.iter().enumerate() {
@@ -515,10 +535,10 @@ async fn run_batch(play: &Arc<PlayRun>, hosts: Vec<Arc<Host>>) -> Next {
     if fatal || batches::play_ends(hosts.len(), failed, play.max_fail_percentage) {
         let more = play.hosts.iter().any(|host| host.gone().is_none());
         if more {
-            let shared = batch.stopped.load(std::sync::atomic::Ordering::SeqCst);
-            let once = !batch.failed_once.lock().unwrap_or_else(|p| p.into_inner()).is_empty();
-            let reason = match (fatal && (shared || play.any_errors_fatal), play.max_fail_percentage) {
-                (true, _) if once => {
+            let stopped = batch.stopped();
+            let shared = stopped.is_some() || play.any_errors_fatal;
+            let reason = match (fatal && shared, play.max_fail_percentage) {
+                (true, _) if stopped == Some(Stop::Once) => {
                     "a task that one host runs for all failed: the play stops for all hosts".to_string()
                 }
                 (true, _) => "any_errors_fatal: a host failed, so the play stops for all hosts".to_string(),

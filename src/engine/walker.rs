@@ -7,7 +7,7 @@ use super::frame::Frame;
 use super::handlers::{Handler, Rank};
 use super::host::{Gone, Host, Kind, Stamp};
 use super::owed::Flush;
-use super::play::{Batch, Ending, PlayRun};
+use super::play::{Batch, Ending, PlayRun, Stop};
 use super::position::Position;
 use super::task::Finished;
 use crate::playbook::{Block, BlockKind, Step};
@@ -220,7 +220,7 @@ impl Walker {
         let failure = self.this.failure.lock().unwrap_or_else(|p| p.into_inner()).clone();
         if failure.as_ref().is_some_and(|failure| failure.finished.is_none()) && why == Gone::Failed {
             // It has not failed itself, and nothing of it goes on: others may still be in their rescue or always.
-            batch.stopped.store(true, Ordering::SeqCst);
+            batch.stop(Stop::Fatal);
             return;
         }
         self.this.host.leave(why);
@@ -228,16 +228,16 @@ impl Walker {
         // Nobody may have passed by it since: it ends the play all the same.
         let fatal = batch.fatal.lock().unwrap_or_else(|p| p.into_inner()).clone();
         let own = |one: &(usize, Position)| one.0 == self.this.index && at.as_ref().is_none_or(|at| *at == one.1);
-        if fatal.iter().any(own) {
-            batch.stopped.store(true, Ordering::SeqCst);
+        if fatal.iter().any(own) || (batch.strict && self.this.play.any_errors_fatal) {
+            batch.stop(Stop::Fatal);
         }
         if let Some(finished) = failure.and_then(|failure| failure.finished) {
             self.this.batch.left(self.this.index, &finished.task.position);
         }
         let for_all = batch.failed_once.lock().unwrap_or_else(|p| p.into_inner());
         // What failed for all is the failure also of those that `meta: end_host` has sent away.
-        if (batch.strict && self.this.play.any_errors_fatal) || at.is_some_and(|at| for_all.contains(&at)) {
-            batch.stopped.store(true, Ordering::SeqCst);
+        if at.is_some_and(|at| for_all.contains(&at)) {
+            batch.stop(Stop::Once);
         }
     }
 
