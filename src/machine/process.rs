@@ -68,7 +68,8 @@ pub(crate) fn run(
     let mut process = std::process::Command::new(&found);
     process.arg0(program).args(arguments).envs(&merged);
     // What the task says of it counts as it is written.
-    if !(merged.contains_key("PATH") || command.users && std::env::var_os("PATH").is_some()) {
+    let as_it_is = merged.contains_key("PATH") || command.users && std::env::var_os("PATH").is_some();
+    if !as_it_is {
         process.env("PATH", &path);
     }
     process.stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -6,10 +6,13 @@
 
 mod args;
 mod bytes;
+mod cached;
+mod check;
 mod compile;
 mod cycler;
 mod engine;
 mod error;
+mod file;
 mod filters;
 mod globals;
 mod held;
@@ -34,7 +37,6 @@ mod differential;
 mod suite;
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub use compile::{Extensions, RenderOptions};
@@ -115,9 +117,6 @@ type Files = HashMap<(Arc<str>, RenderOptions), Cached>;
 
 /// Compiled templates kept at most; more are dropped all at once.
 const CACHE_LIMIT: usize = 50_000;
-
-/// Compiled template files kept at most.
-const FILE_LIMIT: usize = 500;
 
 /// The singleton behind `omit`.
 #[derive(Debug)]
@@ -336,129 +335,6 @@ impl Templar {
         }
     }
 
-    /// Renders a template file. `name` is shown in errors; its directory is where includes are looked for first.
-    pub fn render_file(
-        &self,
-        name: &Path,
-        text: &str,
-        options: RenderOptions,
-        scope: &Scope,
-    ) -> Result<Evaluated<String>, TemplateError> {
-        // A header's newlines are those of the lines that it renders; what stands at the end of the file is added by the task.
-        let last = options.newline_sequence.clone();
-        let mut options = options;
-        let in_file = |mut e: TemplateError| {
-            e.file.get_or_insert_with(|| name.to_path_buf());
-            e
-        };
-        let body = options.header(text).map_err(in_file)?;
-        let skipped = usize::from(body.len() != text.len());
-        if !body.contains(options.variable_start.as_str())
-            && !body.contains(options.block_start.as_str())
-            && !body.contains(options.comment_start.as_str())
-        {
-            let lines = body.trim_end_matches('\n');
-            let end = body.get(lines.len()..).unwrap_or_default().to_owned();
-            let text = newlines(lines.to_owned(), &options.newline_sequence) + &newlines(end, &last);
-            return Ok(Evaluated { value: text, touched: Touched::default() });
-        }
-        let compiled = self.compiled_file(body, &options, scope.paths(), name).map_err(|mut e| {
-            e.set_line(e.line().map(|l| l + skipped));
-            in_file(e)
-        })?;
-        let site = || Site { span: None, file: Some(name.to_path_buf()), skipped_lines: skipped };
-        let rendered = self.top(|| {
-            let value = match &*compiled {
-                Compiled::Template(file) => engine::render(file, scope).map(Value::from),
-                other => engine::run(other, scope),
-            };
-            let value = value.map_err(|e| engine::explain(&e, &compiled, scope, &site()))?;
-            if value.is_undefined() {
-                return Err(engine::undefined_result(&compiled, scope, &site()));
-            }
-            let value = lazy::finalize(&value, false).map_err(|e| engine::explain(&e, &compiled, scope, &site()))?;
-            Ok(if is_omit(&value) { Value::from("") } else { value })
-        })?;
-        Ok(rendered.map(|value| {
-            // A file that is one expression of no text is its value, without the newline behind it.
-            let native = value.as_str().is_none() && !body.ends_with("\n\n");
-            let text = Value::from(display(&value));
-            // Statements that print nothing leave an empty file.
-            let empty = matches!(&*compiled, Compiled::Template(_)) && value.as_str() == Some("");
-            let text = if options.keep_trailing_newline && !empty && !native {
-                engine::restore_newlines(text, body, "\n")
-            } else {
-                text
-            };
-            let text = display(&text);
-            let lines = text.trim_end_matches('\n');
-            let end = text.get(lines.len()..).unwrap_or_default().to_owned();
-            newlines(lines.to_owned(), &options.newline_sequence) + &newlines(end, &last)
-        }))
-    }
-
-    /// Finds what is wrong with a template's text without running it: syntax, unknown filters and tests.
-    pub fn check_template(&self, text: &str) -> Result<(), TemplateError> {
-        if is_template(text) { self.compiled(text).map(drop) } else { Ok(()) }
-    }
-
-    /// Finds what is wrong with a template file without rendering it.
-    pub fn check_file(&self, name: &Path, text: &str) -> Result<(), TemplateError> {
-        if !is_template(text) {
-            return Ok(());
-        }
-        let mut options = RenderOptions::default();
-        let compiled = options.header(text).and_then(|body| {
-            let skipped = usize::from(body.len() != text.len());
-            let paths = SearchPaths::default();
-            compile::template(body, false, &options.clone(), &paths, Some(name), self.compiling()).map_err(|mut e| {
-                e.set_line(e.line().map(|line| line + skipped));
-                e
-            })
-        });
-        compiled.map(drop).map_err(|mut error| {
-            error.file.get_or_insert_with(|| name.to_path_buf());
-            error
-        })
-    }
-
-    /// Finds what is wrong with a bare expression without running it.
-    pub fn check_expression(&self, text: &str) -> Result<(), TemplateError> {
-        let text = text.trim();
-        if text.is_empty() {
-            return Ok(());
-        }
-        if text.contains("{{") || text.contains("{%") {
-            return self.check_template(text).or_else(|_| compile::expression(text, true).map(drop));
-        }
-        self.compiled_expression(text).map(drop)
-    }
-
-    /// Finds what is wrong with every template inside a value of a file.
-    pub fn check_node(&self, node: &Node) -> Vec<TemplateError> {
-        let mut errors = Vec::new();
-        self.collect_errors(node, &mut errors);
-        errors
-    }
-
-    fn collect_errors(&self, node: &Node, errors: &mut Vec<TemplateError>) {
-        match &node.value {
-            NodeValue::Seq(items) => items.iter().for_each(|n| self.collect_errors(n, errors)),
-            NodeValue::Map(map) => {
-                for (k, v) in map.iter() {
-                    self.collect_errors(k, errors);
-                    self.collect_errors(v, errors);
-                }
-            }
-            NodeValue::Str(text) if node.is_template() => {
-                if let Err(e) = self.check_template(text) {
-                    errors.push(e.at(&node.span));
-                }
-            }
-            _ => {}
-        }
-    }
-
     /// Reads a value outside any evaluation and returns what that touched: for the engine's own look at a result.
     pub fn reading<T>(&self, f: impl FnOnce() -> T) -> Evaluated<T> {
         let (value, touched) = touch::recording(f);
@@ -510,76 +386,6 @@ impl Templar {
         }
         cache.insert(address, (node.clone(), value.clone()));
         value
-    }
-
-    fn compiled(&self, text: &str) -> Cached {
-        Self::cached(&self.inner.templates, text, || {
-            if !engine::stands_alone(text) {
-                return None;
-            }
-            Some(self.compile_value(text, &SearchPaths::default()))
-        })
-        .unwrap_or_else(|| self.compile_value(text, &SearchPaths::default()).map(Arc::new))
-    }
-
-    fn compiling(&self) -> compile::Compiling<'_> {
-        compile::Compiling { reads: self.reads(), extensions: self.inner.options.extensions }
-    }
-
-    fn compile_value(&self, text: &str, paths: &SearchPaths) -> Result<Compiled, TemplateError> {
-        let mut options = RenderOptions::default();
-        let body = options.header(text)?;
-        compile::template(body, true, &options, paths, None, self.compiling())
-    }
-
-    fn compiled_in(&self, text: &str, scope: &Scope) -> Cached {
-        if engine::stands_alone(text) {
-            self.compiled(text)
-        } else {
-            self.compile_value(text, scope.paths()).map(Arc::new)
-        }
-    }
-
-    /// A file's template. One that includes others is compiled each time: they may have changed.
-    fn compiled_file(&self, body: &str, options: &RenderOptions, paths: &SearchPaths, name: &Path) -> Cached {
-        let compile = || compile::template(body, false, options, paths, Some(name), self.compiling()).map(Arc::new);
-        if !engine::stands_alone(body) {
-            return compile();
-        }
-        let key = (Arc::<str>::from(body), options.clone());
-        let cache = &self.inner.files;
-        if let Some(found) = cache.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return found.clone();
-        }
-        let compiled = compile();
-        let mut cache = cache.write().unwrap_or_else(PoisonError::into_inner);
-        if cache.len() >= FILE_LIMIT {
-            cache.clear();
-        }
-        cache.insert(key, compiled.clone());
-        compiled
-    }
-
-    fn compiled_expression(&self, text: &str) -> Cached {
-        Self::cached(&self.inner.expressions, text, || Some(compile::expression(text, true)))
-            .unwrap_or_else(|| compile::expression(text, true).map(Arc::new))
-    }
-
-    fn cached(
-        cache: &RwLock<HashMap<Arc<str>, Cached>>,
-        text: &str,
-        compile: impl FnOnce() -> Option<Result<Compiled, TemplateError>>,
-    ) -> Option<Cached> {
-        if let Some(found) = cache.read().unwrap_or_else(PoisonError::into_inner).get(text) {
-            return Some(found.clone());
-        }
-        let compiled = compile()?.map(Arc::new);
-        let mut cache = cache.write().unwrap_or_else(PoisonError::into_inner);
-        if cache.len() >= CACHE_LIMIT {
-            cache.clear();
-        }
-        cache.insert(text.into(), compiled.clone());
-        Some(compiled)
     }
 
     /// A template of a variable, inside an evaluation.
@@ -790,8 +596,4 @@ impl Templar {
 
 fn at(span: Option<&Span>) -> String {
     span.filter(|s| !s.is_generated()).map(|s| format!("{s}: ")).unwrap_or_default()
-}
-
-fn newlines(text: String, sequence: &str) -> String {
-    if sequence == "\n" { text } else { text.replace("\r\n", "\n").replace('\n', sequence) }
 }
