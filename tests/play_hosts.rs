@@ -1,5 +1,8 @@
 //! Who takes part in a play, as its templates see it: batches, and hosts that failed on the way.
 
+#[path = "common/play.rs"]
+mod play;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 const PLAY: &str = r#"
@@ -37,4 +40,20 @@ fn a_play_knows_who_is_left() {
     assert_eq!(count("first three+four of one+three+four"), 2, "{said}");
     assert_eq!(count("then three+four of one+three+four"), 2, "{said}");
     assert_eq!(count("all one+two+three+four, True"), 3, "{said}");
+}
+
+#[test]
+fn facts_of_a_host_that_is_slower_are_awaited() {
+    let play = play::Play::new(
+        "- hosts: all\n  fact_path: '{{ here }}/{{ facts }}'\n  tasks:\n    - debug: msg=\"{{ hostvars.slow.ansible_facts.os_family | default('nothing') }} of it\"\n",
+    );
+    let hosts = "all: {vars: {ansible_connection: local, facts: none}, hosts: {fast: {}, slow: {facts: slow.d}}}\n";
+    play.file("hosts.yml", hosts);
+    play.file("slow.d/one.fact", "#!/bin/sh\nsleep 1\necho '{}'\n");
+    let program = play.path().join("slow.d/one.fact");
+    std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let ran = play.run(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.all());
+    assert!(!ran.all().contains("nothing of it"), "{}", ran.all());
+    assert_eq!(ran.all().matches(" of it").count(), 2, "{}", ran.all());
 }

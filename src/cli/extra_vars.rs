@@ -15,14 +15,17 @@ pub fn parse(text: &str, vault: &VaultHook<'_>, said: &mut Diags) -> Result<Vari
     } else {
         let (words, rest) = parse_kv(trimmed, false).map_err(|why| Diag::error(format!("--extra-vars: {why}")))?;
         if let Some(rest) = rest.as_deref().filter(|rest| !rest.trim().is_empty()) {
-            let wrong = format!("--extra-vars: `{rest}` is not key=value, YAML, JSON or @file");
             if words.is_empty() {
-                return Err(Diag::error(wrong));
+                return Err(Diag::error(format!("--extra-vars: `{rest}` is not key=value, YAML, JSON or @file")));
             }
-            // As Ansible has it, what stands among pairs and is none has no effect.
-            said.push(
-                Diag::warning(format!("{wrong}: it has no effect")).with_help("a value with blanks needs quotes"),
+            // As Ansible has it, what stands among pairs and is none has no effect. It may be the rest of a password.
+            let pairs: Vec<&str> = words.iter().map(|(name, _)| name.as_str()).collect();
+            let wrong = format!(
+                "--extra-vars: {} of the words around {} are not key=value: they have no effect",
+                rest.split_whitespace().count(),
+                pairs.join(", ")
             );
+            said.push(Diag::warning(wrong).with_help("a value with blanks needs quotes"));
         }
         let span = Span::start_of(&SourceFile::new("--extra-vars", trimmed));
         return Ok(words.into_iter().map(|(name, value)| (name.into(), Node::string(span.clone(), value))).collect());

@@ -123,8 +123,9 @@ impl std::fmt::Debug for Beneath {
 impl HostResult {
     /// Whether it sums up a loop, whose items were told before it. Modules have `results` of their own (`dnf`).
     pub fn sums_up_a_loop(&self) -> bool {
-        let first = self.result.get("results").and_then(|results| results.get(0));
-        first.is_some_and(|first| first.get("ansible_loop_var").is_some())
+        // Items that are hidden say nothing of their loop.
+        let items = self.result.get("results").and_then(serde_json::Value::as_array);
+        items.is_some_and(|items| items.iter().any(|item| item.get("ansible_loop_var").is_some()))
     }
 }
 

@@ -246,8 +246,11 @@ pub async fn until(call: &Call, finished: &Finished) -> Result<bool, Trouble> {
 
 /// Adds a key to the result.
 pub fn remember(finished: &mut Finished, key: &str, value: serde_json::Value) {
+    let partly = crate::template::with_entry(&finished.value, key, from_json(&value));
     finished.json.insert(key.into(), value);
-    if finished.status != TaskStatus::Unknown && crate::template::unknowns_in(&finished.value).is_empty() {
+    if let Some(value) = partly {
+        finished.value = value;
+    } else if finished.status != TaskStatus::Unknown && crate::template::unknowns_in(&finished.value).is_empty() {
         finished.value = from_json(&serde_json::Value::Object(finished.json.clone()));
     }
 }
@@ -281,8 +284,9 @@ pub fn with_item(mut finished: Finished, call: &Call, item: &Value) -> Finished 
         let mut entries: Vec<(Value, Value)> =
             finished.json.iter().map(|(key, value)| (Value::from(key.as_str()), from_json(value))).collect();
         entries.retain(|(key, _)| key.as_str() != Some(&name));
-        entries.push((Value::from(name), item.clone()));
-        finished.value = Value::from_pairs(entries);
+        entries.push((Value::from(name.as_str()), item.clone()));
+        finished.value = crate::template::with_entry(&finished.value, &name, item.clone())
+            .unwrap_or_else(|| Value::from_pairs(entries));
     }
     finished
 }
@@ -519,8 +523,8 @@ pub fn literal(call: &Call, of: impl Fn(&crate::playbook::Keywords) -> Option<&N
 pub fn is_ignored(call: &Call, finished: &Finished) -> bool {
     match finished.status {
         TaskStatus::Failed | TaskStatus::Unreachable if of_items(call, finished) => finished.ignored,
-        TaskStatus::Failed => holds(call, |k| k.ignore_errors.as_ref()),
-        TaskStatus::Unreachable => holds(call, |k| k.ignore_unreachable.as_ref()),
+        TaskStatus::Failed => holds(call, |k| k.ignore_errors.as_ref(), false),
+        TaskStatus::Unreachable => holds(call, |k| k.ignore_unreachable.as_ref(), false),
         _ => false,
     }
 }
@@ -532,7 +536,7 @@ fn of_items(call: &Call, finished: &Finished) -> bool {
 
 /// Whether the result is hidden (`no_log`).
 pub fn hides(call: &Call) -> bool {
-    holds(call, |k| k.no_log.as_ref())
+    holds(call, |k| k.no_log.as_ref(), true)
 }
 
 /// Whether the diff of a task that is over is shown.
@@ -541,18 +545,20 @@ pub fn shown_diff(call: &Call) -> bool {
 }
 
 /// A keyword of a task that is over. What cannot be evaluated, or is no boolean, holds: it is what the task has failed
-/// for, and Ansible takes the text as it is written for true.
-fn holds(call: &Call, of: impl Fn(&crate::playbook::Keywords) -> Option<&Node>) -> bool {
+/// for, and Ansible takes the text as it is written for true. What a check does not know is `unknown`.
+fn holds(call: &Call, of: impl Fn(&crate::playbook::Keywords) -> Option<&Node>, unknown: bool) -> bool {
     for node in call.frame.values(&call.task.keywords, of) {
         if let Some(literal) = node.as_bool() {
             return literal;
         }
         let scope = call.scope();
         let Ok(evaluated) = scope.templar().template_node(node, &scope) else { return true };
+        if !evaluated.is_known() {
+            return unknown;
+        }
         if !crate::template::is_omit(&evaluated.value) {
             let json = crate::template::to_json(&evaluated.value);
-            let otherwise = evaluated.is_known() && !json.is_null();
-            return crate::modules::scalars::Flag::parse(&json).unwrap_or(otherwise);
+            return crate::modules::scalars::Flag::parse(&json).unwrap_or(!json.is_null());
         }
     }
     false

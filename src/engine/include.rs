@@ -135,7 +135,10 @@ impl Walker {
                 Err(outcome) => super::finish::quick(item, outcome),
             };
             results.push(match value {
-                Some(value) => super::finish::with_item(told, item, value),
+                Some(value) => {
+                    let told = super::finish::with_item(told, item, value);
+                    super::task::Finished { hidden: vec![super::finish::hides(item)], ..told }
+                }
                 None => told,
             });
         }

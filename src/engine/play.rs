@@ -559,21 +559,25 @@ async fn run_batch(play: &Arc<PlayRun>, hosts: Vec<Arc<Host>>) -> Next {
 
 /// Evaluates text of the play itself.
 pub fn text(scope: &Scope, node: &Node) -> Result<String, Diag> {
+    Ok(crate::template::display(&value(scope, node)?))
+}
+
+fn value(scope: &Scope, node: &Node) -> Result<Value, Diag> {
     let evaluated = scope.templar().template_node(node, scope).map_err(|e| e.at(&node.span).into_diag())?;
-    if let Some(unknown) = evaluated.touched.unknown.first() {
-        return Err(Diag::error(format!("`{}` is not known here: {}", unknown.path, unknown.reason)).at(&node.span));
+    match evaluated.touched.unknown.first() {
+        Some(unknown) => {
+            Err(Diag::error(format!("`{}` is not known here: {}", unknown.path, unknown.reason)).at(&node.span))
+        }
+        None => Ok(evaluated.value),
     }
-    Ok(crate::template::display(&evaluated.value))
 }
 
 /// A keyword of the play; nothing where it is not written, or comes out as `omit` or as nothing.
 fn said(scope: &Scope, node: Option<&Node>) -> Result<Option<String>, Diag> {
     let Some(node) = node else { return Ok(None) };
-    let evaluated = scope.templar().template_node(node, scope).map_err(|e| e.at(&node.span).into_diag())?;
-    if crate::template::is_omit(&evaluated.value) || evaluated.value.is_none() {
-        return Ok(None);
-    }
-    text(scope, node).map(Some)
+    let value = value(scope, node)?;
+    let nothing = crate::template::is_omit(&value) || value.is_none();
+    Ok((!nothing).then(|| crate::template::display(&value)))
 }
 
 fn host_patterns(scope: &Scope, hosts: &Node) -> Result<Vec<String>, Diag> {

@@ -39,7 +39,7 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
     let module = call.module.ok_or_else(|| Trouble::Failed("the module is not known".into()))?;
     let mut mode = if call.checks().await? { Mode::Predicted } else { Mode::Live };
     let mut doubt = None;
-    // As its arguments, `when` holds for all attempts of a task that is tried again.
+    // As its arguments, `when` holds for all attempts of a task that is tried again (but of `debug` and `assert`).
     let again = call.first.as_ref().is_some_and(|first| first.get().is_some());
     match if again { Ok(()) } else { task::condition(call).await? } {
         Ok(()) => {}
@@ -94,8 +94,7 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
         environment: match environment(call).await? {
             Known::Value(environment) => environment,
             Known::Unknown(touches) => {
-                let text = format!("the environment cannot be predicted: {}", super::call::touched(&touches));
-                return Err(Trouble::Failed(text));
+                return Ok(Prepared::Done(depends("its environment depends on", &touches)));
             }
         },
         epoch,
@@ -199,10 +198,15 @@ async fn connection_keywords(call: &Call) -> super::fleet::ConnectionKeywords {
     }
 }
 
+/// A `delegate_to` that comes out empty.
+pub fn no_host() -> Trouble {
+    Trouble::Failed("delegate_to names no host: it is empty".into())
+}
+
 /// `delegate_to`.
 pub async fn target(call: &Call) -> Result<Option<Arc<str>>, Trouble> {
     match call.text(|k| k.delegate_to.as_ref()).await? {
-        Some(host) if host.is_empty() => Err(Trouble::Failed("delegate_to names no host: it is empty".into())),
+        Some(host) if host.is_empty() => Err(no_host()),
         host => Ok(host.filter(|host| **host != *call.on.host.name).map(Into::into)),
     }
 }

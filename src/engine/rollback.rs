@@ -156,6 +156,13 @@ fn collect(steps: &[Step], found: &mut Vec<LastingStep>) {
                 continue;
             }
         };
+        if task.action.is_template() {
+            let why = "which module it is, is known when it runs";
+            let step =
+                LastingStep { name: task.action.name.to_string(), module: "action", place: task.span.to_string(), why };
+            found.push(step);
+            continue;
+        }
         let Some(module) = modules::find(&task.action.name) else { continue };
         let known = |node: &Node| node.scalar_text().or_else(|| Some(node.raw().to_string()));
         let mut arguments: Map<String, Value> = Map::new();

@@ -160,15 +160,17 @@ impl Walker {
         if let Some(diag) = &call.task.late_error {
             match condition(call).await? {
                 Ok(()) => return Err((**diag).clone().into()),
-                Err(outcome) => return Ok(self.conclude(call, finish::quick(call, outcome))),
+                Err(outcome) => return self.conclude_in_turn(call, finish::quick(call, outcome)).await,
             }
         }
         if call.task.action.is_template() {
-            // A condition may say that the task is not run at all; one of items is asked of each.
+            // A condition may say that the task is not run at all; one of items is asked of each. One that is not known is
+            // the module's: what it might touch is not known behind it.
             if call.task.loop_.is_none()
                 && let Err(outcome) = condition(call).await?
+                && outcome.status == modules::Status::Skipped
             {
-                return Ok(self.conclude(call, finish::quick(call, outcome)));
+                return self.conclude_in_turn(call, finish::quick(call, outcome)).await;
             }
             return match self.named(call).await? {
                 Known::Value(named) => match Box::pin(self.run(&named)).await {
@@ -177,7 +179,7 @@ impl Walker {
                 },
                 Known::Unknown(touches) => {
                     let outcome = super::unknown::depends("which module it is depends on", &touches);
-                    Ok(self.conclude(call, finish::quick(call, outcome)))
+                    self.conclude_in_turn(call, finish::quick(call, outcome)).await
                 }
             };
         }

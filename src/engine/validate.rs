@@ -65,7 +65,7 @@ async fn omitted(call: &Call, word: &str, node: &Node) -> Result<bool, Trouble> 
         return Ok(true);
     }
     if word == "delegate_to" && display(&value).is_empty() {
-        return Err(Trouble::Failed("delegate_to names no host: it is empty".into()));
+        return Err(prepare::no_host());
     }
     match expected(word, &value) {
         Some(expected) => {

@@ -324,8 +324,7 @@ impl HostVars for View {
         }
         let other = self.play.run.host(host);
         let base = self.play.base(host);
-        let mut all = vec![no_facts()];
-        all.extend(base.inventory.iter().cloned());
+        let mut all: Vec<Arc<Layer>> = base.inventory.iter().cloned().collect();
         let mut layers = if *other.name == *self.me { other.layers() } else { other.layers_before(&self.stamp) };
         if *other.name != *self.me
             && let Some(index) = self.behind(host)
@@ -342,6 +341,8 @@ impl HostVars for View {
                     .with_hostvars(Arc::new(self.as_seen_by_all())),
             );
         }
+        // Only of a host that has come as far: facts of one that is behind are awaited.
+        all.insert(0, no_facts());
         all = self.finish(all, layers, &other);
         Some(Scope::from_layers(&self.play.run.templar, all).with_hostvars(Arc::new(self.as_seen_by_all())))
     }
@@ -370,13 +371,14 @@ pub fn delegated(at: At<'_>) -> Option<impl Fn(&[Arc<Layer>]) -> Value + Send + 
     let none = Keywords::default();
     let own = at.task.map_or(&none, |task| &*task.keywords);
     let to: Vec<Node> = at.frame.values(own, |k| k.delegate_to.as_ref()).cloned().collect();
-    let delegated = !to.is_empty();
+    if to.is_empty() {
+        return None;
+    }
     let (play, batch, me, stamp) = (at.play.clone(), at.batch.cloned(), at.host.name.clone(), at.stamp.clone());
-    let made = move |layers: &[Arc<Layer>]| {
+    Some(move |layers: &[Arc<Layer>]| {
         let view = View { play: play.clone(), batch: batch.clone(), me: me.clone(), stamp: stamp.clone() };
         hostvars_of(Arc::new(Delegated { view, to: to.clone(), layers: layers.to_vec() }))
-    };
-    delegated.then_some(made)
+    })
 }
 
 impl HostVars for Delegated {

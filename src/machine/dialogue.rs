@@ -148,7 +148,11 @@ impl Machine {
         tcsetattr(&end, OptionalActions::Now, &modes).map_err(lost)?;
         let stream = || end.try_clone().map(Stdio::from).map_err(|e| MachineError::io("cannot make a terminal", e));
         let mut process = std::process::Command::new(program);
-        process.args(command.argv.iter().skip(1)).envs(&self.environment);
+        process.args(command.argv.iter().skip(1));
+        if std::env::var_os("PATH").is_none() {
+            process.env("PATH", process::search_path(&self.environment));
+        }
+        process.envs(&self.environment);
         process.envs(command.environment.iter().map(|(name, value)| (name, value)));
         process.stdin(stream()?).stdout(stream()?).stderr(stream()?);
         if let Some(directory) = &command.chdir {

@@ -80,7 +80,8 @@ impl Loader<'_> {
         };
         let info = info.or_else(|| self.resolve(&name, context));
         let mut late = None;
-        if info.is_none() && !is_template(&name) {
+        // A template names a module behind `action:` alone, as in Ansible.
+        if info.is_none() && !(chosen.spelled_out && is_template(&name)) {
             let diag = self.unknown_module(&name, &name_span, place);
             match conditional {
                 true => late = Some(Box::new(diag)),
@@ -369,13 +370,12 @@ pub(super) fn is_template(name: &str) -> bool {
 fn end_of_name(text: &str) -> usize {
     let mut depth = 0_usize;
     for (at, letter) in text.char_indices() {
-        let rest = text.get(at..).unwrap_or_default();
-        if rest.starts_with("{{") || rest.starts_with("{%") {
-            depth += 1;
-        } else if rest.starts_with("}}") || rest.starts_with("%}") {
-            depth = depth.saturating_sub(1);
-        } else if depth == 0 && letter.is_whitespace() {
-            return at;
+        match letter {
+            // Those of a mapping in the template come in pairs as its own do.
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ if depth == 0 && letter.is_whitespace() => return at,
+            _ => {}
         }
     }
     text.len()

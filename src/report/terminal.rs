@@ -139,8 +139,10 @@ impl<W: Write> Terminal<W> {
         let debug = matches!(result.task.action.rsplit('.').next(), Some("debug")) && result.status == TaskStatus::Ok;
         let mut shown =
             if self.verbosity > 0 { Some(result.result.clone()) } else { debug.then(|| debug_value(&result.result)) };
-        // Diffs are shown as diffs.
-        if let Some(serde_json::Value::Object(fields)) = shown.as_mut().filter(|_| !debug && self.verbosity < 3) {
+        // Diffs are shown as diffs, but for what a module of the user's own says of changes that nobody else saw.
+        let seen = !result.changes.is_empty() || result.status != TaskStatus::Changed;
+        if let Some(serde_json::Value::Object(fields)) = shown.as_mut().filter(|_| seen && !debug && self.verbosity < 3)
+        {
             fields.remove("diff");
         }
         let shown = shown.and_then(|value| serde_json::to_string_pretty(&value).ok()).filter(|json| json != "{}");

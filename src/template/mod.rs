@@ -47,7 +47,9 @@ pub use lookups::{LookupHost, names as lookup_names};
 pub use minijinja::Value;
 pub use scope::{HostVars, Layer, LayerOfLastResort, Raw, Scope, SearchPaths, absolute};
 pub use tests::names as test_names;
-pub use touch::{Touched, UnknownTouch, from_json, result_with_unknown, to_json, to_shown, unknown_value, unknowns_in};
+pub use touch::{
+    Touched, UnknownTouch, from_json, result_with_unknown, to_json, to_shown, unknown_value, unknowns_in, with_entry,
+};
 
 use compile::Compiled;
 use engine::Site;

