@@ -324,7 +324,7 @@ impl HostVars for View {
         }
         let other = self.play.run.host(host);
         let base = self.play.base(host);
-        let mut all: Vec<Arc<Layer>> = base.inventory.iter().cloned().collect();
+        let mut all: Vec<Arc<Layer>> = base.inventory.to_vec();
         let mut layers = if *other.name == *self.me { other.layers() } else { other.layers_before(&self.stamp) };
         if *other.name != *self.me
             && let Some(index) = self.behind(host)
