@@ -345,6 +345,41 @@ fn what_is_done_on_the_controller_is_not_done_behind_a_failure_either() {
 }
 
 #[test]
+fn a_failed_task_is_told_as_it_was_given_and_not_under_no_log() {
+    let play = Play::new(
+        r#"
+- hosts: here
+  gather_facts: false
+  tasks:
+    - block:
+        - {command: "/bin/false {{ lookup('pipe', 'echo once >> ' ~ here ~ '/looked; echo given') }}"}
+      rescue:
+        - debug: msg="{{ ansible_failed_task.args._raw_params }} as {{ ansible_failed_task.connection }}"
+    - block:
+        - command: /bin/false hidden
+          no_log: true
+          environment: {HIDDEN: hidden}
+          vars: {hidden: hidden}
+      rescue:
+        - debug: msg="{{ ansible_failed_task.action }} {{ ansible_failed_task.args is defined }}"
+        - debug: var=ansible_failed_task
+    - block:
+        - {command: "/bin/false {{ item }}", loop: [1]}
+      rescue:
+        - debug: var=ansible_failed_task.args._raw_params
+"#,
+    );
+    let ran = play.run(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.all());
+    assert!(ran.out.contains("/bin/false given as "), "{}", ran.all());
+    assert_eq!(std::fs::read_to_string(play.path().join("looked")).unwrap(), "once\n");
+    assert!(ran.out.contains("command False"), "{}", ran.all());
+    assert!(!ran.out.to_lowercase().contains("/bin/false hidden"), "{}", ran.all());
+    assert!(!ran.out.contains("\"HIDDEN\"") && !ran.out.contains("\"hidden\""), "{}", ran.all());
+    assert!(ran.out.contains("/bin/false {{ item }}"), "{}", ran.all());
+}
+
+#[test]
 fn a_run_that_is_terminated_ends_in_order() {
     let play = Play::new(
         "- hosts: here\n  gather_facts: false\n  tasks:\n    - shell: touch {{ here }}/began; sleep 2; touch {{ here }}/ended\n    \

@@ -12,7 +12,8 @@ use crate::modules::{self, Module};
 use crate::playbook::{Keywords, Task};
 use crate::source::{Diag, Node};
 use crate::template::{Evaluated, Layer, Scope, TemplateError, UnknownTouch, Value, display, is_omit};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 /// A task on its way to a host.
 #[derive(Clone)]
@@ -33,7 +34,19 @@ pub struct Call {
     pub group: u64,
     /// With `until`: the module's arguments as the first attempt has found them. They hold for all attempts, as in Ansible.
     /// (`debug` and `assert` look at what they are about each time.)
-    pub first: Option<Arc<std::sync::OnceLock<Arguments>>>,
+    pub first: Option<Arc<OnceLock<Arguments>>>,
+    /// What its module was given, for what is told of it afterwards.
+    pub given: Arc<Given>,
+}
+
+/// What a module was given: its templates are not evaluated a second time for what is told of the task, as they may do
+/// something or come out otherwise (`lookup('pipe', ...)`, passwords, the time).
+#[derive(Debug, Default)]
+pub struct Given {
+    /// Its arguments, those that are usual for the module among them; nothing where they never came to be.
+    pub arguments: OnceLock<Arguments>,
+    /// Its environment; nothing where none was made.
+    pub environment: OnceLock<BTreeMap<String, String>>,
 }
 
 /// The templated arguments of a module.
@@ -91,6 +104,7 @@ impl Call {
             locals: None,
             group: 0,
             first: None,
+            given: Arc::default(),
         };
         let info = TaskInfo { name: call.display_name(), ..(*call.info).clone() };
         call.info = Arc::new(info);
@@ -137,7 +151,7 @@ impl Call {
 
     /// The same call with the variables of a loop's item.
     pub fn with_locals(&self, locals: Layer) -> Call {
-        Call { locals: Some(Arc::new(locals)), ..self.clone() }
+        Call { locals: Some(Arc::new(locals)), given: Arc::default(), ..self.clone() }
     }
 
     /// The variables it sees now.

@@ -1,18 +1,54 @@
 //! `ansible_failed_task`: a task that failed, as its rescue sees it: all of its keywords, under Ansible's names.
+//!
+//! Its arguments and environment are what the module was given, and are not evaluated again; what was never given (as
+//! to `debug`, or to a loop as a whole) is told as it is written. Under `no_log` they are left out.
 
-use super::call::Call;
+use super::call::{Call, Given};
+use super::event::TaskInfo;
+use super::finish;
+use super::frame::Frame;
+use super::task::Finished;
+use super::walker::HostRun;
 use crate::modules::scalars::Flag;
-use crate::playbook::{Keywords, LoopKind};
+use crate::playbook::{Action, Keywords, LoopKind, Task};
 use crate::source::Node;
-use crate::template::{is_omit, to_json};
+use crate::template::{Layer, is_omit, to_json};
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// What may hold a secret, and is not told under `no_log`.
+const HIDDEN: [&str; 3] = ["args", "environment", "vars"];
+
+/// A task that failed, until a rescue asks for it: most failures are described to nobody.
+#[derive(Clone)]
+pub struct FailedTask {
+    task: Arc<Task>,
+    frame: Frame,
+    info: Arc<TaskInfo>,
+    locals: Option<Arc<Layer>>,
+}
+
+impl FailedTask {
+    /// What is remembered of `call`: not the host, in which it is kept.
+    pub fn of(call: &Call) -> FailedTask {
+        let (task, frame) = (call.task.clone(), call.frame.clone());
+        FailedTask { task, frame, info: call.info.clone(), locals: call.locals.clone() }
+    }
+
+    /// `ansible_failed_task`.
+    pub fn described(&self, on: &Arc<HostRun>, finished: &Finished) -> Value {
+        let mut call = Call::new(on, &self.task, &self.frame, &self.info.position);
+        (call.info, call.locals, call.given) = (self.info.clone(), self.locals.clone(), finished.given.clone());
+        described(&call)
+    }
+}
 
 /// The keywords of a task, evaluated as far as that goes: what has made it fail is told as it is written.
-pub fn described(call: &Call) -> Value {
+fn described(call: &Call) -> Value {
     let (task, own) = (&call.task, &call.task.keywords);
     let text = |of: fn(&Keywords) -> Option<&Node>| inherited(call, of).unwrap_or(Value::Null);
     let number = |node: &Option<Node>, usual: Value| match node.as_ref().and_then(|node| evaluated(call, node)) {
-        Some(Value::String(text)) => text.trim().parse::<f64>().map_or(Value::String(text), |number| json!(number)),
+        Some(Value::String(text)) => number(&text),
         Some(value) if !value.is_null() => value,
         _ => usual,
     };
@@ -27,6 +63,7 @@ pub fn described(call: &Call) -> Value {
     };
     let written = |nodes: &[Node]| Value::Array(nodes.iter().map(Node::to_json).collect());
     let options = &call.on.play.run.options;
+    let usual = call.on.play.run.fleet.usual();
     let (looped, with) = match &task.loop_ {
         None => (Value::Null, Value::Null),
         Some(spec) => match &spec.kind {
@@ -34,30 +71,30 @@ pub fn described(call: &Call) -> Value {
             LoopKind::With(lookup) => (spec.expr.to_json(), json!(&**lookup)),
         },
     };
+    let delay = number(&task.delay, json!(5.0));
     let limit_async = number(&task.async_, json!(0));
     // A task without a name is shown by its action, and has none for who asks.
     let shown = &call.info.name;
     let role = call.info.role.as_ref().map(|role| format!("{role} : "));
     let name = role.and_then(|role| shown.strip_prefix(&role)).unwrap_or(shown);
     let unnamed = name.strip_prefix(&*call.info.action).is_some_and(|rest| rest.is_empty() || rest.starts_with(" : "));
-    let environment = environment(call);
     let notify: Vec<Value> = call.frame.notify.iter().chain(&task.notify).map(|node| best(call, node)).collect();
     let mut all = json!({
         "name": if unnamed { "" } else { name },
         "action": call.info.action,
         "_resolved_action": call.module.map(|module| module.name),
-        "args": arguments(call),
+        "args": arguments(&task.action, &call.given),
         "tags": tags(call),
         "when": written(&call.frame.gathered(own, |k| &k.when).into_iter().cloned().collect::<Vec<_>>()),
         "vars": own.vars.iter().map(|(name, node)| (name.to_string(), node.to_json())).collect::<Map<_, _>>(),
-        "environment": [environment],
+        "environment": [environment(call)],
         "notify": if notify.is_empty() { Value::Null } else { Value::Array(notify) },
         "register": task.register.as_deref(),
         "loop": looped,
         "loop_with": with,
         "until": written(&task.until),
         "retries": number(&task.retries, Value::Null),
-        "delay": number(&task.delay, json!(5.0)),
+        "delay": delay.as_f64().map_or(delay, |seconds| json!(seconds)),
         "changed_when": written(task.changed_when.as_deref().unwrap_or_default()),
         "failed_when": written(task.failed_when.as_deref().unwrap_or_default()),
         "async": limit_async,
@@ -77,7 +114,7 @@ pub fn described(call: &Call) -> Value {
         "become_flags": text(|k| k.become_flags.as_ref()),
         "check_mode": flag(|k| k.check_mode.as_ref(), json!(options.check)),
         "collections": inherited(call, |k| k.collections.as_ref()).unwrap_or_else(|| json!([])),
-        "connection": inherited(call, |k| k.connection.as_ref()).unwrap_or_else(|| json!("ssh")),
+        "connection": inherited(call, |k| k.connection.as_ref()).unwrap_or_else(|| json!(usual.connection.as_deref().unwrap_or("ssh"))),
         "debugger": text(|k| k.debugger.as_ref()),
         "delegate_facts": flag(|k| k.delegate_facts.as_ref(), Value::Null),
         "delegate_to": text(|k| k.delegate_to.as_ref()),
@@ -86,7 +123,7 @@ pub fn described(call: &Call) -> Value {
         "ignore_unreachable": flag(|k| k.ignore_unreachable.as_ref(), Value::Null),
         "no_log": flag(|k| k.no_log.as_ref(), json!(false)),
         "port": text(|k| k.port.as_ref()),
-        "remote_user": text(|k| k.remote_user.as_ref()),
+        "remote_user": inherited(call, |k| k.remote_user.as_ref()).or(usual.user.clone().map(Value::String)),
         "run_once": flag(|k| k.run_once.as_ref(), Value::Null),
         "module_defaults": written(&call.frame.gathered(own, |k| &k.module_defaults).into_iter().cloned().collect::<Vec<_>>()),
         "throttle": limit(|k| k.throttle.as_ref()),
@@ -94,12 +131,21 @@ pub fn described(call: &Call) -> Value {
     });
     if let (Value::Object(all), Value::Object(around)) = (&mut all, around) {
         all.extend(around);
+        if finish::hides(call) {
+            HIDDEN.iter().for_each(|hidden| drop(all.remove(*hidden)));
+        }
     }
     all
 }
 
+/// A number as it is written, whole where it is.
+fn number(text: &str) -> Value {
+    let whole = text.trim().parse::<i64>().map(Value::from);
+    whole.or_else(|_| text.trim().parse::<f64>().map(Value::from)).unwrap_or_else(|_| text.into())
+}
+
 /// A value as far as it can be known; nothing where it is `omit` or no value.
-pub(super) fn evaluated(call: &Call, node: &Node) -> Option<Value> {
+fn evaluated(call: &Call, node: &Node) -> Option<Value> {
     let scope = call.scope();
     let evaluated = scope.templar().template_node(node, &scope).ok().filter(|evaluated| evaluated.is_known())?;
     (!is_omit(&evaluated.value)).then(|| to_json(&evaluated.value))
@@ -123,19 +169,17 @@ fn inherited(call: &Call, of: fn(&Keywords) -> Option<&Node>) -> Option<Value> {
     None
 }
 
-fn arguments(call: &Call) -> Value {
-    let action = &call.task.action;
-    let mut all = Map::new();
-    if let Some(Value::Object(given)) = action.args_template.as_ref().and_then(|node| evaluated(call, node)) {
-        all.extend(given);
+/// The arguments as the module was given them, or as they are written.
+fn arguments(action: &Action, given: &Given) -> Value {
+    // What the engine adds for its own modules is nobody's argument.
+    let own = |name: &str| name.starts_with('_') && name != "_raw_params";
+    if let Some(arguments) = given.arguments.get() {
+        let told = arguments.iter().filter(|(name, _)| !own(name));
+        return Value::Object(told.map(|(name, value)| (name.clone(), value.clone())).collect());
     }
-    for (key, node) in action.args.iter().filter(|(key, _)| key.as_str() != Some("_own_module")) {
-        all.insert(key.scalar_text().unwrap_or_default(), best(call, node));
-    }
-    if let Some(text) = &action.free_form {
-        all.insert("_raw_params".into(), best(call, text));
-    }
-    Value::Object(all)
+    let written = action.args.iter().map(|(key, node)| (key.scalar_text().unwrap_or_default(), node.to_json()));
+    let free = action.free_form.iter().map(|text| ("_raw_params".to_string(), text.to_json()));
+    Value::Object(written.filter(|(name, _)| !own(name)).chain(free).collect())
 }
 
 /// Its own tags, then those of what is around it, from the inside out.
@@ -168,13 +212,17 @@ fn loop_control(call: &Call) -> Value {
     })
 }
 
-/// All of the environment in one mapping, what is nearer to the task before what is further away.
-fn environment(call: &Call) -> Map<String, Value> {
+/// All of the environment in one mapping, what is nearer to the task before what is further away: as it was sent, or as
+/// it is written.
+fn environment(call: &Call) -> Value {
+    if let Some(environment) = call.given.environment.get() {
+        return json!(environment);
+    }
     let mut all = Map::new();
     for node in call.frame.gathered(&call.task.keywords, |k| &k.environment) {
-        if let Some(Value::Object(map)) = evaluated(call, node) {
+        if let Value::Object(map) = node.to_json() {
             all.extend(map);
         }
     }
-    all
+    Value::Object(all)
 }

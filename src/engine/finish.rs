@@ -107,7 +107,7 @@ fn of_outcome(call: &Call, mut outcome: Outcome, changes: Vec<Change>, seconds: 
     }
     if matches!(status, TaskStatus::Ok | TaskStatus::Changed)
         && !json.contains_key("diff")
-        && let Some(diff) = registered_diff::of(call, &changes)
+        && let Some(diff) = registered_diff::of(call, &json, &changes)
     {
         json.insert("diff".into(), diff);
     }
@@ -137,6 +137,7 @@ fn of_outcome(call: &Call, mut outcome: Outcome, changes: Vec<Change>, seconds: 
         hidden: Vec::new(),
         seconds,
         delegated_to: None,
+        given: call.given.clone(),
     }
 }
 
@@ -352,6 +353,7 @@ pub fn of_loop(call: &Call, results: Vec<Finished>) -> Finished {
         ignored: ignored && matches!(status, TaskStatus::Failed | TaskStatus::Unreachable),
         seconds: results.iter().map(|result| result.seconds).sum(),
         delegated_to: results.first().and_then(|result| result.delegated_to.clone()),
+        given: Arc::default(),
     }
 }
 

@@ -92,7 +92,10 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
         diff: finish::shows_diff(call).await?,
         no_log: call.flag(|k| k.no_log.as_ref()).await?.unwrap_or(false),
         environment: match environment(call).await? {
-            Known::Value(environment) => environment,
+            Known::Value(environment) => {
+                let _ = call.given.environment.set(environment.clone()); // that of its first attempt
+                environment
+            }
             Known::Unknown(touches) => {
                 return Ok(Prepared::Done(depends("its environment depends on", &touches)));
             }
@@ -226,6 +229,9 @@ pub async fn arguments(call: &Call, module: &modules::Module) -> Result<Known<Ar
         return Ok(Known::Value(arguments.clone()));
     }
     let found = templated_arguments(call, module).await?;
+    if let Known::Value(arguments) = &found {
+        let _ = call.given.arguments.set(arguments.clone()); // a task that is tried again has been given them before
+    }
     if let (Some(first), Known::Value(arguments)) = (&call.first, &found) {
         let _ = first.set(arguments.clone()); // nobody else sets it: attempts follow one another
     }

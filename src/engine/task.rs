@@ -51,6 +51,8 @@ pub struct Finished {
     pub seconds: f64,
     /// The host it ran on, when delegated.
     pub delegated_to: Option<Arc<str>>,
+    /// What its module was given; of a loop nothing.
+    pub given: Arc<super::call::Given>,
 }
 
 impl Walker {

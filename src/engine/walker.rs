@@ -3,6 +3,7 @@
 use super::call::Call;
 use super::completion::{self, InFlight};
 use super::event::Event;
+use super::failed_task::FailedTask;
 use super::frame::Frame;
 use super::handlers::{Handler, Rank};
 use super::host::{Gone, Host, Kind, Stamp};
@@ -37,8 +38,8 @@ pub enum Flow {
 pub struct Failure {
     /// The result; nothing where another host has failed, and `any_errors_fatal` makes that everybody's failure.
     pub finished: Option<Arc<Finished>>,
-    /// `ansible_failed_task`, where a rescue may ask for it.
-    pub task: serde_json::Value,
+    /// The task, where a rescue may ask for it.
+    pub task: Option<FailedTask>,
 }
 
 /// One host in one batch.
@@ -100,7 +101,7 @@ impl HostRun {
     pub fn fail(&self, finished: Arc<Finished>, call: &Call) {
         self.host.fails();
         let sheltered = self.shelters.load(Ordering::SeqCst) > 0;
-        let task = if sheltered { super::failed_task::described(call) } else { serde_json::Value::Null };
+        let task = sheltered.then(|| FailedTask::of(call));
         // Others must not take it for one that takes part until its walker comes to know.
         if !sheltered {
             self.batch.left(self.index, &finished.task.position);
@@ -132,7 +133,7 @@ impl HostRun {
         let theirs = |(who, at): &&(usize, Position)| *who != self.index && Some(at) != own.as_ref();
         if news.iter().take(due).any(|one| theirs(&one)) {
             let mut failure = self.failure.lock().unwrap_or_else(|p| p.into_inner());
-            failure.get_or_insert(Failure { finished: None, task: serde_json::Value::Null });
+            failure.get_or_insert(Failure { finished: None, task: None });
             drop(failure);
             self.epoch.store(self.play.run.next_epoch(), Ordering::SeqCst);
         }
@@ -397,7 +398,7 @@ impl Walker {
             let failure = self.this.failure.lock().unwrap_or_else(|p| p.into_inner()).take();
             let own = failure.and_then(|failure| Some((failure.finished?, failure.task)));
             if let Some((finished, task)) = &own {
-                self.describe_failure(finished, task, position);
+                self.describe_failure(finished, task.as_ref(), position);
                 self.this.host.rescued();
             }
             flow = self.steps(&block.rescue, inner, &position.child(1)).await;
@@ -433,10 +434,11 @@ impl Walker {
     }
 
     /// `ansible_failed_task` and `ansible_failed_result`, for the rescue.
-    fn describe_failure(&self, finished: &Finished, task: &serde_json::Value, position: &Position) {
+    fn describe_failure(&self, finished: &Finished, task: Option<&FailedTask>, position: &Position) {
         // Where the rescue begins: behind what a rescue inside of the block was told.
         let stamp = self.this.stamp(&position.child(1));
-        self.this.host.set(&stamp, Kind::Assigned, "ansible_failed_task", Raw::Value(from_json(task)));
+        let task = task.map_or(serde_json::Value::Null, |task| task.described(&self.this, finished));
+        self.this.host.set(&stamp, Kind::Assigned, "ansible_failed_task", Raw::Value(from_json(&task)));
         let result = finished.value.clone();
         self.this.host.set(&stamp, Kind::Assigned, "ansible_failed_result", Raw::Value(result));
     }
