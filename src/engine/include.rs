@@ -268,12 +268,17 @@ impl Walker {
     /// What surrounds the included steps: that of the include, its `vars`, and `apply`.
     fn surroundings(&self, call: &Call, apply: Option<&Node>) -> Result<Frame, Trouble> {
         let mut frame = call.frame.clone();
-        // An include's own tags and conditions are about the include alone; `apply` is for what it brings.
+        // An include's own tags and conditions are about the include alone, and so is what becomes of its failure, and when;
+        // `apply` is for what it brings. What it hides (`no_log`) stays hidden in there, too, where Ansible would show it.
         let own = &call.task.keywords;
         frame.keywords.push(Arc::new(Keywords {
             when: Vec::new(),
             tags: Vec::new(),
             vars: Vec::new(),
+            ignore_errors: None,
+            ignore_unreachable: None,
+            timeout: None,
+            debugger: None,
             ..(**own).clone()
         }));
         let role = call.task.role.as_ref().or(call.frame.role.as_ref());

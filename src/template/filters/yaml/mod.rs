@@ -115,7 +115,8 @@ pub(super) fn from_yaml_all(args: &Args) -> R {
     let mut current = String::new();
     // A document that `---` begins is there though it is empty; without, it is what stands in it.
     let mut begun = false;
-    let said = |text: &str| text.lines().map(str::trim).any(|line| !line.is_empty() && !line.starts_with('#'));
+    // Comments say nothing, and directives (`%YAML 1.1`) are about what follows.
+    let said = |text: &str| text.lines().map(str::trim).any(|line| !line.is_empty() && !line.starts_with(['#', '%']));
     for line in text.lines().map(Some).chain([None]) {
         let begins = line.is_some_and(|line| line == "---" || line.starts_with("--- "));
         match line {
