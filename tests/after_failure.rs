@@ -120,3 +120,20 @@ fn a_play_that_stops_says_whose_failure_it_was() {
         assert!(ran.all().contains(reason), "{reason}: {}", ran.all());
     }
 }
+
+#[test]
+fn what_was_to_be_registered_behind_a_failure_is_what_it_was_before() {
+    // The first was sent, the second was left out while the first was still in flight.
+    for behind in
+        ["{command: echo second, register: r}", "{action: '{{ m }}', vars: {m: ping}, when: false, register: r}"]
+    {
+        let text = format!(
+            "- hosts: all\n  gather_facts: false\n  tasks:\n    - {{command: echo first, register: r}}\n    - block:\n        \
+             - shell: sleep 0.3; false\n        - {behind}\n      rescue:\n        \
+             - debug: msg=\"{{{{ r.stdout | default('nothing') }}}} of it\"\n"
+        );
+        let ran = Play::new(&text).run(&[]);
+        assert_eq!(ran.code, 0, "{}", ran.all());
+        assert!(ran.all().contains("first of it"), "{behind}: {}", ran.all());
+    }
+}

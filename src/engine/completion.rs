@@ -68,24 +68,27 @@ pub async fn serve(host: Weak<HostRun>, mut queue: UnboundedReceiver<InFlight>) 
         match work {
             Work::Task(sent) => {
                 let delegated_to = sent.delegated_to.clone();
-                if let Some((answer, seconds, changes)) = sent.answer(&call).await {
-                    let mut finished = finish::finish(&call, answer, Some(changes), seconds).await;
-                    finished.delegated_to = delegated_to;
-                    finish::publish(&call, Arc::new(finished));
+                match sent.answer(&call).await {
+                    Some((answer, seconds, changes)) => {
+                        let mut finished = finish::finish(&call, answer, Some(changes), seconds).await;
+                        finished.delegated_to = delegated_to;
+                        finish::publish(&call, Arc::new(finished));
+                    }
+                    None => finish::forget_pending(&call),
                 }
             }
             Work::Known(finished) => {
                 let reached =
                     host.upgrade().is_some_and(|host| !matches!(host.state(), Flow::Failed | Flow::Unreachable));
-                if reached {
-                    finish::publish(&call, finished);
+                match reached {
+                    true => finish::publish(&call, finished),
+                    false => finish::forget_pending(&call),
                 }
             }
-            Work::Loop(under) => {
-                if let Some(finished) = under.finish().await {
-                    finish::publish(&call, Arc::new(finished));
-                }
-            }
+            Work::Loop(under) => match under.finish().await {
+                Some(finished) => finish::publish(&call, Arc::new(finished)),
+                None => finish::forget_pending(&call),
+            },
         }
         if let Some(host) = host.upgrade() {
             host.batch.board.answered(host.index, call.position());

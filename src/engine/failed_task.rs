@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 /// What may hold a secret, and is not told under `no_log`.
-const HIDDEN: [&str; 3] = ["args", "environment", "vars"];
+const HIDDEN: [&str; 5] = ["args", "environment", "vars", "loop", "module_defaults"];
 
 /// A task that failed, until a rescue asks for it: most failures are described to nobody.
 #[derive(Clone)]

@@ -365,10 +365,16 @@ pub fn register_pending(call: &Call, number: u64) {
     }
 }
 
+/// The task was not run: nobody may wait for its result.
+pub fn forget_pending(call: &Call) {
+    if let Some(name) = register_name(call) {
+        call.on.host.forget_pending(&call.on.stamp(call.position()), Kind::Assigned, &name);
+    }
+}
+
 /// Makes a result known: registers, sets facts, notifies, counts, shows.
 pub fn publish(call: &Call, finished: Arc<Finished>) {
-    // Names of handlers may be templates; those that are not known yet are awaited nowhere else, so they are
-    // evaluated with what is known now.
+    // What the names of handlers are made of was awaited before the task ran (`awaits_names`).
     let looped = call.task.loop_.is_some() && finished.json.contains_key("results");
     let notified = if looped { Vec::new() } else { notify_now(call, &finished) };
     take_over(call, finished, notified);
@@ -600,6 +606,17 @@ fn names_to_notify(call: &Call, scope: &Scope) -> Vec<String> {
         }
     }
     names
+}
+
+/// Waits for what the names of the task's handlers are made of: once it has changed something, nobody does.
+pub async fn awaits_names(call: &Call) -> Result<(), Trouble> {
+    for node in call.frame.notify.iter().chain(&call.task.notify).filter(|node| node.has_template()) {
+        // What is wrong with one is told when it is needed.
+        if let Err(Trouble::Flow(flow)) = call.value(node).await {
+            return Err(Trouble::Flow(flow));
+        }
+    }
+    Ok(())
 }
 
 /// Whether the task may notify a handler that the play does not have yet: a host that is behind may still bring it.

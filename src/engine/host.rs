@@ -124,6 +124,19 @@ impl Host {
         data.history.push((stamp.clone(), kind, name, raw));
     }
 
+    /// Takes back what is awaited under `name` since `stamp` and will not come; what was there before is there again.
+    pub fn forget_pending(&self, stamp: &Stamp, kind: Kind, name: &str) {
+        let mut data = self.lock();
+        let is = |(_, of, called, _): &&(Stamp, Kind, Arc<str>, Raw)| *of == kind && **called == *name;
+        data.history.retain(|entry| !(is(&entry) && entry.0 == *stamp && matches!(entry.3, Raw::Pending(_))));
+        let before =
+            data.history.iter().filter(is).max_by(|one, other| one.0.cmp(&other.0)).map(|(.., raw)| raw.clone());
+        match before {
+            Some(raw) => data.layers.of(kind).insert(name.into(), raw),
+            None => data.layers.of(kind).shift_remove(name),
+        };
+    }
+
     /// Adds facts: under `ansible_facts` without their prefix, and as variables with it, as Ansible injects them.
     pub fn set_facts(&self, stamp: &Stamp, facts: &serde_json::Map<String, serde_json::Value>) {
         let mut all: IndexMap<String, Value> = IndexMap::new();

@@ -210,6 +210,7 @@ impl Walker {
         let throttle = call.frame.keyword(&call.task.keywords, |k| k.throttle.as_ref()).is_some();
         let world = module.reach == Reach::World || delegated || throttle;
         let others = !this.play.free && this.batch.hosts.len() > 1;
+        finish::awaits_names(call).await?;
         // A role that others include before this task may have the handler: it is asked for when all have been there.
         if (world && !this.play.free)
             || run_once
