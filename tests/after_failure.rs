@@ -77,12 +77,17 @@ fn a_handler_that_another_name_means_is_owed_though_its_own_means_another() {
     let owed = ["ra", "rb"].map(|role| format!("the handler `{role} : restart` is owed"));
     let told = |text: &str| owed.each_ref().map(|owed| text.contains(owed.as_str()));
     let (restart, topic) = (notify("restart"), notify("topic"));
-    for (first, expected) in [(topic.as_str(), [true, true]), ("", [false, true])] {
+    // The last has no notification behind the second role: its name means that role's all the same.
+    for (first, last, expected) in [
+        (topic.as_str(), restart.as_str(), [true, true]),
+        ("", restart.as_str(), [false, true]),
+        ("", "", [false, true]),
+    ] {
         let before = include("ra") + first + &restart;
-        let play = two_roles(&(before + &include("rb") + &restart + fail));
+        let play = two_roles(&(before + &include("rb") + last + fail));
         kept(&play, &["-e", "fails=1"]);
         let check = kept(&play, &["--check"]);
-        assert_eq!(told(&check), expected, "{first}: {check}");
+        assert_eq!(told(&check), expected, "{first}{last}: {check}");
     }
 }
 
@@ -119,6 +124,15 @@ fn a_play_that_stops_says_whose_failure_it_was() {
         let ran = play.run(&[]);
         assert!(ran.all().contains(reason), "{reason}: {}", ran.all());
     }
+}
+
+#[test]
+fn a_task_whose_handlers_cannot_be_named_is_not_run() {
+    let text = "- hosts: all\n  gather_facts: false\n  tasks:\n    - copy: {content: x, dest: '{{ here }}/made'}\n      notify: '{{ nobody }}'\n";
+    let play = Play::new(text);
+    let ran = play.run(&[]);
+    assert_eq!((ran.code, made(&play)), (2, Vec::new()), "{}", ran.all());
+    assert!(ran.all().contains("'nobody' is undefined"), "{}", ran.all());
 }
 
 #[test]

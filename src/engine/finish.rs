@@ -608,12 +608,13 @@ fn names_to_notify(call: &Call, scope: &Scope) -> Vec<String> {
     names
 }
 
-/// Waits for what the names of the task's handlers are made of: once it has changed something, nobody does.
+/// Waits for what the names of the task's handlers are made of: once it has changed something, nobody does. A name that cannot be
+/// told fails the task before it is run, as in Ansible; in a loop it may be made of the item.
 pub async fn awaits_names(call: &Call) -> Result<(), Trouble> {
     for node in call.frame.notify.iter().chain(&call.task.notify).filter(|node| node.has_template()) {
-        // What is wrong with one is told when it is needed.
-        if let Err(Trouble::Flow(flow)) = call.value(node).await {
-            return Err(Trouble::Flow(flow));
+        match call.value(node).await {
+            Err(trouble) if call.task.loop_.is_none() || matches!(trouble, Trouble::Flow(_)) => return Err(trouble),
+            _ => {}
         }
     }
     Ok(())

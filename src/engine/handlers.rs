@@ -230,14 +230,58 @@ impl Asking<'_> {
         Some(display(&evaluated.value))
     }
 
-    /// The handlers that the host was notified of and has not run, in order.
+    /// A handler is to run; `noted` where the journal has it already.
+    fn notified(&self, rank: &Rank, handler: &Handler, certainly: bool, noted: bool) {
+        if self.host.notify(rank, certainly) && certainly && !noted {
+            self.note_notified(handler);
+        }
+    }
+
+    fn note_notified(&self, handler: &Handler) {
+        self.play.run.note_notified(self.play.number, &self.host.name, handler);
+    }
+
+    /// What a name has meant before, and means no longer, is not owed by this run any more: others run in its place. Unless it
+    /// is to run for another reason: another name means it, or an earlier run owes it.
+    fn replaced(&self, before: &[Rank]) {
+        let due = self.host.due();
+        if before.iter().all(|rank| due.contains(rank)) {
+            return;
+        }
+        let all = self.handlers(&Position::end());
+        let (due, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|(rank, _)| due.contains(rank));
+        // One that was brought twice is one handler to the journal.
+        let due: HashSet<_> = due.iter().map(|(_, handler)| identity(handler)).collect();
+        for (_, handler) in rest.iter().filter(|(rank, _)| before.contains(rank)) {
+            if !due.contains(&identity(handler)) {
+                self.play.run.note_withdrawn(self.play.number, &self.host.name, handler);
+            }
+        }
+    }
+
+    /// What was notified by name becomes the handlers that are meant by now.
+    pub fn resolve_notifications(&self, position: &Position) {
+        let mut before = Vec::new();
+        for Notification { name, certainly, meant } in self.host.take_notifications() {
+            let mut now = self.named(&name, position);
+            if now.is_empty() {
+                // Its name was made of what has changed since.
+                now = self.handlers(position);
+                now.retain(|(rank, _)| meant.contains(rank));
+            }
+            for (rank, handler) in &now {
+                self.notified(rank, handler, certainly, meant.contains(rank));
+            }
+            before.extend(meant.into_iter().filter(|_| certainly));
+        }
+        self.replaced(&before);
+    }
+
+    /// The handlers that the host was notified of and has not run, in order, once its play is over: names are what they mean by now.
     pub fn owed(&self) -> Vec<Arc<Handler>> {
         let end = Position::end();
-        let mut ranks = self.host.notified();
-        for notification in self.host.notifications().into_iter().filter(|notification| notification.certainly) {
-            let meant: Vec<Rank> = self.named(&notification.name, &end).into_iter().map(|(rank, _)| rank).collect();
-            ranks.extend(if meant.is_empty() { notification.meant } else { meant });
-        }
+        self.resolve_notifications(&end);
+        let ranks = self.host.notified();
         self.handlers(&end).into_iter().filter(|(rank, _)| ranks.contains(rank)).map(|(_, handler)| handler).collect()
     }
 }
@@ -270,64 +314,27 @@ impl HostRun {
     /// A task at `position` notifies a name; says whether any handler answers to it. What a handler notifies is known at once: one
     /// that follows it is run in the same flush.
     pub fn notify(&self, name: &str, certainly: bool, position: &Position, by_handler: bool) -> bool {
-        let meant = self.asking().named(name, position);
+        let asking = self.asking();
+        let meant = asking.named(name, position);
         let known = !meant.is_empty();
         if by_handler {
-            meant.into_iter().for_each(|(rank, handler)| self.notified(&rank, &handler, certainly, false));
+            meant.into_iter().for_each(|(rank, handler)| asking.notified(&rank, &handler, certainly, false));
         } else if known {
             let ranks = meant.iter().map(|(rank, _)| rank.clone()).collect();
             let before = self.host.save_notification(name, certainly, ranks);
             if let Some(before) = before {
                 for (_, handler) in meant.iter().filter(|(rank, _)| !before.contains(rank)) {
-                    self.play.run.note_notified(&self.host.name, handler);
+                    asking.note_notified(handler);
                 }
-                self.replaced(&before);
+                asking.replaced(&before);
             }
         }
         known
     }
 
-    /// A handler is to run; `noted` where the journal has it already.
-    fn notified(&self, rank: &Rank, handler: &Handler, certainly: bool, noted: bool) {
-        if self.host.notify(rank, certainly) && certainly && !noted {
-            self.play.run.note_notified(&self.host.name, handler);
-        }
-    }
-
-    /// What a name has meant before, and means no longer, is not owed by this run any more: others run in its place. Unless it
-    /// is to run for another reason: another name means it, or an earlier run owes it.
-    fn replaced(&self, before: &[Rank]) {
-        let due = self.host.due();
-        if before.iter().all(|rank| due.contains(rank)) {
-            return;
-        }
-        let all = self.handlers(&Position::end());
-        let (due, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|(rank, _)| due.contains(rank));
-        // One that was brought twice is one handler to the journal.
-        let due: HashSet<_> = due.iter().map(|(_, handler)| identity(handler)).collect();
-        for (_, handler) in rest.iter().filter(|(rank, _)| before.contains(rank)) {
-            if !due.contains(&identity(handler)) {
-                self.play.run.note_withdrawn(&self.host.name, handler);
-            }
-        }
-    }
-
     /// What was notified by name becomes the handlers that are meant by now.
     pub fn resolve_notifications(&self, position: &Position) {
-        let mut before = Vec::new();
-        for Notification { name, certainly, meant } in self.host.take_notifications() {
-            let mut now = self.asking().named(&name, position);
-            if now.is_empty() {
-                // Its name was made of what has changed since.
-                now = self.handlers(position);
-                now.retain(|(rank, _)| meant.contains(rank));
-            }
-            for (rank, handler) in &now {
-                self.notified(rank, handler, certainly, meant.contains(rank));
-            }
-            before.extend(meant.into_iter().filter(|_| certainly));
-        }
-        self.replaced(&before);
+        self.asking().resolve_notifications(position);
     }
 }
 

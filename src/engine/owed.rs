@@ -59,10 +59,10 @@ impl Run {
             .collect()
     }
 
-    /// A handler was notified.
-    pub fn note_notified(&self, host: &str, handler: &Handler) {
+    /// A handler was notified in a play of this number.
+    pub fn note_notified(&self, play: usize, host: &str, handler: &Handler) {
         if let Some(journal) = &self.journal {
-            journal.notified(host, identity(handler));
+            journal.notified(play, host, identity(handler));
         }
     }
 
@@ -74,9 +74,9 @@ impl Run {
     }
 
     /// A handler was notified, and others of its name are to run in its place.
-    pub fn note_withdrawn(&self, host: &str, handler: &Handler) {
+    pub fn note_withdrawn(&self, play: usize, host: &str, handler: &Handler) {
         if let Some(journal) = &self.journal {
-            journal.withdrawn(host, identity(handler));
+            journal.withdrawn(play, host, identity(handler));
         }
     }
 

@@ -1,8 +1,9 @@
 //! What the steps of a run come to: turns, and what is owed.
 
 use super::debts::Due;
-use super::record::{Step, Timed, TurnOutcome};
+use super::record::{HandlerId, Step, Timed, TurnOutcome};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// A host's turn in a rolling play.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -81,15 +82,15 @@ pub fn fold(steps: &[Timed]) -> Progress {
                     (turn.ended, turn.outcome, turn.gate) = (Some(*time), Some(*outcome), gate.clone());
                 }
             }
-            Step::Notified { host, handler } => owe(&mut progress, host, Due::Handler(handler.clone()), *time),
+            Step::Notified { host, handler, .. } => owe(&mut progress, host, Due::Handler(handler.clone()), *time),
             Step::Ran { host, handler } => pay(&mut progress, host, Due::Handler(handler.clone())),
-            Step::Withdrawn { host, handler } => {
-                // What it ran before it was notified again is paid all the same.
-                let ran = Step::Ran { host: host.clone(), handler: handler.clone() };
+            Step::Withdrawn { host, handler, .. } => {
                 let due = Due::Handler(handler.clone());
-                match steps.iter().take(index).any(|earlier| earlier.step == ran) {
-                    true => pay(&mut progress, host, due),
-                    false => progress.owed.retain(|(other, owed, _)| !(other == host && owed.same(&due))),
+                match left_of(steps.get(..=index).unwrap_or_default(), host, handler) {
+                    Left::Owed => {}
+                    // What it ran before it was notified again is paid all the same.
+                    Left::Paid => pay(&mut progress, host, due),
+                    Left::Nothing => progress.owed.retain(|(other, owed, _)| !(other == host && owed.same(&due))),
                 }
             }
             Step::OwesRestart { host, unit, reason } => {
@@ -101,6 +102,40 @@ pub fn fold(steps: &[Timed]) -> Progress {
         }
     }
     progress
+}
+
+/// What is left of a handler of which a notification was withdrawn.
+enum Left {
+    /// Another play of the run has notified it, too.
+    Owed,
+    /// It ran in this run, and nobody has notified it since.
+    Paid,
+    /// As if it had never been notified.
+    Nothing,
+}
+
+fn left_of(steps: &[Timed], host: &str, handler: &HandlerId) -> Left {
+    let (mut plays, mut ran) = (BTreeSet::new(), false);
+    for Timed { step, .. } in steps {
+        match step {
+            Step::Notified { play, host: of, handler: which } if of == host && which == handler => {
+                plays.insert(*play);
+            }
+            Step::Withdrawn { play, host: of, handler: which } if of == host && which == handler => {
+                plays.remove(play);
+            }
+            Step::Ran { host: of, handler: which } if of == host && which == handler => {
+                plays.clear();
+                ran = true;
+            }
+            _ => {}
+        }
+    }
+    match (plays.is_empty(), ran) {
+        (false, _) => Left::Owed,
+        (true, true) => Left::Paid,
+        (true, false) => Left::Nothing,
+    }
 }
 
 fn owe(progress: &mut Progress, host: &str, due: Due, time: i64) {
@@ -119,7 +154,7 @@ fn pay(progress: &mut Progress, host: &str, due: Due) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::HandlerId;
+
     use super::*;
 
     fn handler(name: &str) -> HandlerId {
@@ -131,7 +166,11 @@ mod tests {
     }
 
     fn notified(host: &str, name: &str) -> Step {
-        Step::Notified { host: host.into(), handler: handler(name) }
+        notified_in(1, host, name)
+    }
+
+    fn notified_in(play: usize, host: &str, name: &str) -> Step {
+        Step::Notified { play, host: host.into(), handler: handler(name) }
     }
 
     fn ran(host: &str, name: &str) -> Step {
@@ -139,7 +178,7 @@ mod tests {
     }
 
     fn withdrawn(host: &str, name: &str) -> Step {
-        Step::Withdrawn { host: host.into(), handler: handler(name) }
+        Step::Withdrawn { play: 1, host: host.into(), handler: handler(name) }
     }
 
     #[test]
@@ -156,6 +195,13 @@ mod tests {
             (vec![notified("a", "x"), withdrawn("b", "x")], vec!["a x"], vec![]),
             (vec![notified("a", "x"), withdrawn("a", "x"), notified("a", "x")], vec!["a x"], vec![]),
             (vec![ran("a", "x"), notified("a", "x"), withdrawn("a", "x")], vec![], vec!["a x"]),
+            // What an earlier play of the run has left is still owed; what ran since is not.
+            (vec![notified_in(0, "a", "x"), notified("a", "x"), withdrawn("a", "x")], vec!["a x"], vec![]),
+            (
+                vec![notified_in(0, "a", "x"), ran("a", "x"), notified("a", "x"), withdrawn("a", "x")],
+                vec![],
+                vec!["a x"],
+            ),
         ] {
             let progress = fold(&steps(&list));
             let name = |due: &Due| match due {

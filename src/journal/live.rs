@@ -133,8 +133,8 @@ impl Journal {
     }
 
     /// A handler was notified.
-    pub fn notified(&self, host: &str, handler: HandlerId) {
-        self.step(Step::Notified { host: host.into(), handler }, false);
+    pub fn notified(&self, play: usize, host: &str, handler: HandlerId) {
+        self.step(Step::Notified { play, host: host.into(), handler }, false);
     }
 
     /// A handler ran and did not fail: it is owed no longer, by this run or any other.
@@ -142,9 +142,9 @@ impl Journal {
         self.step(Step::Ran { host: host.into(), handler }, false);
     }
 
-    /// A handler that this run has notified is not to run after all; earlier runs still owe what they owe.
-    pub fn withdrawn(&self, host: &str, handler: HandlerId) {
-        self.step(Step::Withdrawn { host: host.into(), handler }, false);
+    /// A handler that this play has notified is not to run after all; earlier plays and runs still owe what they owe.
+    pub fn withdrawn(&self, play: usize, host: &str, handler: HandlerId) {
+        self.step(Step::Withdrawn { play, host: host.into(), handler }, false);
     }
 
     /// A unit will have to be restarted, but not now.
@@ -270,8 +270,8 @@ mod tests {
         let id = |n: i64| super::super::new_id(began + n, n as u32);
         let (first, killed) = begin(&store, &id(1));
         assert!(killed.is_empty());
-        first.notified("a", handler("restart"));
-        first.notified("a", handler("reload"));
+        first.notified(1, "a", handler("restart"));
+        first.notified(1, "a", handler("reload"));
         first.ran("a", handler("reload"));
         first.owes_restart("b", "m.service", "the other node died");
         assert_eq!(store.alive(&id(1)), Some(true));

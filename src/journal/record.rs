@@ -129,6 +129,9 @@ pub enum Step {
     },
     /// A handler was notified and will have to run.
     Notified {
+        /// The play's number in the run; 0 in what older versions wrote.
+        #[serde(default)]
+        play: usize,
         /// The host.
         host: String,
         /// The handler.
@@ -141,8 +144,11 @@ pub enum Step {
         /// The handler.
         handler: HandlerId,
     },
-    /// A handler that this run has notified is not to run after all: others run in its place. What earlier runs owe is not touched.
+    /// A handler that this play has notified is not to run after all: others run in its place. What earlier plays and runs owe is
+    /// not touched.
     Withdrawn {
+        /// The play's number in the run.
+        play: usize,
         /// The host.
         host: String,
         /// The handler.
