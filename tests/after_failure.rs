@@ -136,6 +136,17 @@ fn a_task_whose_handlers_cannot_be_named_is_not_run() {
 }
 
 #[test]
+fn a_handler_that_nobody_has_fails_the_loop_whose_item_notifies_it() {
+    let play = Play::new(
+        "- hosts: all\n  gather_facts: false\n  tasks:\n    - {command: echo, loop: [a, b], notify: 'of {{ item }}'}\n  \
+         handlers: [{name: of a, debug: {msg: a}}]\n",
+    );
+    let ran = play.run(&[]);
+    assert_eq!(ran.code, 2, "{}", ran.all());
+    assert!(ran.out.contains("The requested handler 'of b' was not found"), "{}", ran.all());
+}
+
+#[test]
 fn what_was_to_be_registered_behind_a_failure_is_what_it_was_before() {
     // The first was sent, the second was left out while the first was still in flight.
     for behind in

@@ -360,8 +360,14 @@ fn a_failed_task_is_told_as_it_was_given_and_not_under_no_log() {
           no_log: true
           environment: {HIDDEN: hidden}
           vars: {hidden: hidden}
+          module_defaults: {command: {chdir: hidden}}
+          args: {chdir: /}
       rescue:
         - debug: msg="{{ ansible_failed_task.action }} {{ ansible_failed_task.args is defined }}"
+        - debug: var=ansible_failed_task
+    - block:
+        - {command: "/bin/false {{ item }}", loop: [hidden], no_log: true}
+      rescue:
         - debug: var=ansible_failed_task
     - block:
         - {command: "/bin/false {{ item }}", loop: [1]}

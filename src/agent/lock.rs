@@ -80,8 +80,12 @@ impl RunLock {
     }
 
     /// Lets other runs in until the next [`RunLock::acquire`].
+    ///
+    /// It is given back and not only closed: a program that is just being started holds copies of all that is open here.
     pub fn release(&mut self) {
-        self.held = None;
+        if let Some(file) = self.held.take() {
+            let _ = flock(&file, FlockOperation::Unlock);
+        }
     }
 
     /// One attempt; says who has it instead.
@@ -116,6 +120,12 @@ impl RunLock {
             return Ok(None);
         }
         Ok(Some(holder))
+    }
+}
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 

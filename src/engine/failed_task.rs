@@ -1,7 +1,7 @@
 //! `ansible_failed_task`: a task that failed, as its rescue sees it: all of its keywords, under Ansible's names.
 //!
 //! Its arguments and environment are what the module was given, and are not evaluated again; what was never given (as
-//! to `debug`, or to a loop as a whole) is told as it is written. Under `no_log` they are left out.
+//! to `debug`, or to a loop as a whole) is told as it is written. Under `no_log` what may hold a secret is left out (`HIDDEN`).
 
 use super::call::{Call, Given};
 use super::event::TaskInfo;

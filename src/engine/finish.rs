@@ -5,6 +5,7 @@ use super::control;
 use super::event::{Event, TaskStatus};
 use super::frame::Frame;
 use super::host::{Gone, Kind};
+use super::notify::Notified;
 use super::registered_diff;
 use super::task::{self, Finished};
 use super::unknown::{self, Because};
@@ -13,7 +14,7 @@ use crate::machine::Change;
 use crate::modules::{Outcome, Status, no_output};
 use crate::playbook::Keywords;
 use crate::source::Node;
-use crate::template::{Layer, Raw, Scope, UnknownTouch, Value, display, from_json, result_with_unknown, unknown_value};
+use crate::template::{Layer, Raw, UnknownTouch, Value, from_json, result_with_unknown, unknown_value};
 use crate::wire::Reply;
 use serde_json::{Map, json};
 use std::sync::Arc;
@@ -138,6 +139,7 @@ fn of_outcome(call: &Call, mut outcome: Outcome, changes: Vec<Change>, seconds: 
         seconds,
         delegated_to: None,
         given: call.given.clone(),
+        missing: None,
     }
 }
 
@@ -354,6 +356,7 @@ pub fn of_loop(call: &Call, results: Vec<Finished>) -> Finished {
         seconds: results.iter().map(|result| result.seconds).sum(),
         delegated_to: results.first().and_then(|result| result.delegated_to.clone()),
         given: Arc::default(),
+        missing: results.iter().find_map(|result| result.missing.clone()),
     }
 }
 
@@ -374,9 +377,12 @@ pub fn forget_pending(call: &Call) {
 
 /// Makes a result known: registers, sets facts, notifies, counts, shows.
 pub fn publish(call: &Call, finished: Arc<Finished>) {
-    // What the names of handlers are made of was awaited before the task ran (`awaits_names`).
     let looped = call.task.loop_.is_some() && finished.json.contains_key("results");
-    let notified = if looped { Vec::new() } else { notify_now(call, &finished) };
+    let notified = match looped {
+        // Its items have notified, each for itself.
+        true => Notified { names: Vec::new(), missing: finished.missing.clone() },
+        false => Notified::by(call, &finished),
+    };
     take_over(call, finished, notified);
 }
 
@@ -426,13 +432,9 @@ fn register(call: &Call, finished: &Finished, stamp: &super::host::Stamp) {
     }
 }
 
-fn take_over(call: &Call, finished: Arc<Finished>, notified: Vec<String>) {
+fn take_over(call: &Call, finished: Arc<Finished>, notified: Notified) {
     let mut finished = finished;
-    let mut missing = None;
-    if let Some(name) = notified.iter().find_map(|name| name.strip_prefix('\0')) {
-        missing = Some(name.to_string());
-    }
-    if let Some(name) = missing {
+    if let Some(name) = notified.missing {
         let mut failed = (*finished).clone();
         let msg = format!(
             "The requested handler '{name}' was not found in either the main handlers list nor in the listening handlers list"
@@ -474,8 +476,7 @@ fn take_over(call: &Call, finished: Arc<Finished>, notified: Vec<String>) {
         false => self::hides(call),
     };
     let diff = shown_diff(call);
-    let notified: Vec<String> = notified.into_iter().filter(|name| !name.starts_with('\0')).collect();
-    let event = task::event(call, &finished, notified, None, hidden, diff);
+    let event = task::event(call, &finished, notified.names, None, hidden, diff);
     on.batch.board.emit(call.position(), Event::TaskDone(event));
     match finished.status {
         TaskStatus::Failed if !ignored => {
@@ -570,60 +571,4 @@ fn holds(call: &Call, of: impl Fn(&crate::playbook::Keywords) -> Option<&Node>, 
         }
     }
     false
-}
-
-/// Notifies handlers; a name that no handler has comes back behind a NUL.
-pub fn notify_now(call: &Call, finished: &Finished) -> Vec<String> {
-    let certainly = finished.status == TaskStatus::Changed;
-    if !(certainly || finished.status == TaskStatus::Unknown) {
-        return Vec::new();
-    }
-    if call.frame.notify.is_empty() && call.task.notify.is_empty() {
-        return Vec::new();
-    }
-    let names = names_to_notify(call, &call_with_result(call, finished).scope());
-    let mut notified = Vec::new();
-    for name in names {
-        let known = call.on.notify(&name, certainly, call.position(), call.frame.handler);
-        match known || name.starts_with('\0') || !certainly {
-            true => notified.push(name),
-            false => notified.push(format!("\0{name}")),
-        }
-    }
-    notified
-}
-
-/// What the task notifies where it changes something; what cannot be evaluated stands behind a NUL.
-fn names_to_notify(call: &Call, scope: &Scope) -> Vec<String> {
-    let mut names = Vec::new();
-    for node in call.frame.notify.iter().chain(&call.task.notify) {
-        match scope.templar().template_node(node, scope) {
-            Ok(evaluated) => match evaluated.value.as_str() {
-                Some(text) => names.push(text.to_string()),
-                None => names.extend(evaluated.value.try_iter().into_iter().flatten().map(|name| display(&name))),
-            },
-            Err(_) => names.push(format!("\0{}", node.raw())),
-        }
-    }
-    names
-}
-
-/// Waits for what the names of the task's handlers are made of: once it has changed something, nobody does. A name that cannot be
-/// told fails the task before it is run, as in Ansible; in a loop it may be made of the item.
-pub async fn awaits_names(call: &Call) -> Result<(), Trouble> {
-    for node in call.frame.notify.iter().chain(&call.task.notify).filter(|node| node.has_template()) {
-        match call.value(node).await {
-            Err(trouble) if call.task.loop_.is_none() || matches!(trouble, Trouble::Flow(_)) => return Err(trouble),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Whether the task may notify a handler that the play does not have yet: a host that is behind may still bring it.
-pub fn may_miss_handlers(call: &Call) -> bool {
-    if call.frame.notify.is_empty() && call.task.notify.is_empty() {
-        return false;
-    }
-    names_to_notify(call, &call.scope()).iter().any(|name| !call.on.finds(name, call.position()))
 }

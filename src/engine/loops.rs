@@ -4,6 +4,7 @@ use super::call::{Call, Known, Trouble};
 use super::completion::Sent;
 use super::event::{Event, TaskStatus};
 use super::finish::{self, Answer};
+use super::notify::Notified;
 use super::prepare::{self, Prepared};
 use super::task::{self, Finished};
 use super::walker::{Flow, Walker};
@@ -243,8 +244,8 @@ impl Under {
         // Each item says for itself what is hidden and what is ignored.
         let hidden = finish::hides(&item.call);
         let shown = if hidden { "(censored due to no_log)".to_string() } else { shown };
-        let notified = finish::notify_now(&item.call, &finished);
-        let event = task::event(&item.call, &finished, notified, Some(shown), hidden, finish::shown_diff(&item.call));
+        let Notified { names, missing } = Notified::by(&item.call, &finished);
+        let event = task::event(&item.call, &finished, names, Some(shown), hidden, finish::shown_diff(&item.call));
         if let (TaskStatus::Unknown, Some(because)) = (finished.status, &finished.because) {
             self.call.on.play.run.unknowns.note(&self.call.on.host.name, &self.call.info, because);
         }
@@ -253,7 +254,7 @@ impl Under {
             self.waiting.clear();
         }
         let ignored = finish::is_ignored(&item.call, &finished);
-        self.results.push(Finished { ignored, hidden: vec![hidden], ..finished });
+        self.results.push(Finished { ignored, hidden: vec![hidden], missing, ..finished });
     }
 
     /// Waits for all items. Nothing comes back when none was run, because something before the loop failed.

@@ -23,6 +23,7 @@ pub mod if_locked;
 mod include;
 mod loops;
 mod merging;
+mod notify;
 mod once;
 mod owed;
 mod play;

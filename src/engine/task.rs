@@ -7,6 +7,7 @@ use super::event::{Beneath, Event, HostResult, TaskInfo, TaskStatus};
 use super::finish::{self, Answer};
 use super::frame::Frame;
 use super::loops::Begun;
+use super::notify;
 use super::once::Once;
 use super::position::Position;
 use super::prepare::{self, Prepared};
@@ -53,6 +54,8 @@ pub struct Finished {
     pub delegated_to: Option<Arc<str>>,
     /// What its module was given; of a loop nothing.
     pub given: Arc<super::call::Given>,
+    /// Of an item of a loop, or the loop: the name of a handler that it has notified and that nobody has.
+    pub missing: Option<String>,
 }
 
 impl Walker {
@@ -210,12 +213,11 @@ impl Walker {
         let throttle = call.frame.keyword(&call.task.keywords, |k| k.throttle.as_ref()).is_some();
         let world = module.reach == Reach::World || delegated || throttle;
         let others = !this.play.free && this.batch.hosts.len() > 1;
-        finish::awaits_names(call).await?;
         // A role that others include before this task may have the handler: it is asked for when all have been there.
         if (world && !this.play.free)
             || run_once
             || control::meets(module)
-            || (others && finish::may_miss_handlers(call))
+            || (others && notify::may_miss_handlers(call))
         {
             this.batch.board.meet(call.position()).await;
             // Others have come here by way of steps that this host had no part in: a handler, a rescue.

@@ -2,7 +2,7 @@
 //! where the module has no use for it.
 
 use super::call::{Call, Known, Trouble};
-use super::prepare;
+use super::{notify, prepare};
 use crate::modules::scalars::Flag;
 use crate::playbook::{Keywords, Takes, takes};
 use crate::source::{Diag, Node};
@@ -51,6 +51,7 @@ pub async fn keywords(call: &Call) -> Result<(), Trouble> {
             omitted(call, word, node).await?;
         }
     }
+    notify::awaits_names(call).await?;
     // Of what runs on a host it is asked anyway.
     if call.module.is_some_and(|module| module.run.is_none()) {
         prepare::environment(call).await?;
@@ -80,10 +81,10 @@ async fn omitted(call: &Call, word: &str, node: &Node) -> Result<bool, Trouble> 
 fn expected(word: &str, value: &Value) -> Option<&'static str> {
     let number = || display(value).trim().parse::<f64>().ok().filter(|number| number.is_finite());
     let (good, expected) = match takes(word) {
+        Takes::Text | Takes::Other => return None,
         Takes::Truth => (Flag::parse(&to_json(value)).is_some(), "true or false"),
         Takes::Whole => (number().is_some_and(|number| number.fract() == 0.0), "a whole number"),
         Takes::Number => (number().is_some(), "a number"),
-        Takes::Text | Takes::Other => (true, "a string"),
     };
     (!good && !value.is_none()).then_some(expected)
 }

@@ -41,7 +41,7 @@ impl Machine {
             return self.exec(command).map(|_| Dialogue::default()); // says that it is not run in a check
         }
         let name = command.argv.first().cloned().unwrap_or_default();
-        let path = process::search_path(&self.environment);
+        let path = process::search_path(&process::environment_of(&self.environment, command));
         let Some(program) = process::find_program(&name, &path) else {
             return Err(MachineError::MissingProgram { program: name, hint: String::new() });
         };
@@ -149,11 +149,7 @@ impl Machine {
         let stream = || end.try_clone().map(Stdio::from).map_err(|e| MachineError::io("cannot make a terminal", e));
         let mut process = std::process::Command::new(program);
         process.args(command.argv.iter().skip(1));
-        if std::env::var_os("PATH").is_none() {
-            process.env("PATH", process::search_path(&self.environment));
-        }
-        process.envs(&self.environment);
-        process.envs(command.environment.iter().map(|(name, value)| (name, value)));
+        process::surround(&mut process, &process::environment_of(&self.environment, command), command.users);
         process.stdin(stream()?).stdout(stream()?).stderr(stream()?);
         if let Some(directory) = &command.chdir {
             process.current_dir(directory);

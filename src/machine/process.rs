@@ -20,6 +20,23 @@ pub(crate) struct Watch<'a> {
     pub progress: &'a mut dyn FnMut(Duration, &str),
 }
 
+/// What a command finds in its environment beside what its login has: the task's and its own.
+pub(crate) fn environment_of(task: &BTreeMap<String, String>, command: &Command) -> BTreeMap<String, String> {
+    let mut around = task.clone();
+    around.extend(command.environment.iter().cloned());
+    around
+}
+
+/// Gives a process its environment. PATH is where administrators' programs are, too, unless the task says what it is; a
+/// command that is the user's own has that of its login.
+pub(crate) fn surround(process: &mut std::process::Command, around: &BTreeMap<String, String>, users: bool) {
+    process.envs(around);
+    let as_it_is = around.contains_key("PATH") || users && std::env::var_os("PATH").is_some();
+    if !as_it_is {
+        process.env("PATH", search_path(around));
+    }
+}
+
 /// Where administrators' programs are, also for users whose PATH does not say so.
 const SYSTEM_PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
@@ -57,21 +74,16 @@ pub(crate) fn run(
     let Some((program, arguments)) = command.argv.split_first() else {
         return Err(MachineError::failed("an empty command was given"));
     };
-    let mut merged = environment.clone();
-    merged.extend(command.environment.iter().cloned());
-    let path = search_path(&merged);
+    let around = environment_of(environment, command);
+    let path = search_path(&around);
     // Relative programs with a slash are relative to `chdir`, which the system resolves after changing into it.
     let found = if program.contains('/') { Some(program.clone()) } else { find_program(program, &path) };
     let Some(found) = found else {
         return Err(MachineError::MissingProgram { program: program.clone(), hint: String::new() });
     };
     let mut process = std::process::Command::new(&found);
-    process.arg0(program).args(arguments).envs(&merged);
-    // What the task says of it counts as it is written.
-    let as_it_is = merged.contains_key("PATH") || command.users && std::env::var_os("PATH").is_some();
-    if !as_it_is {
-        process.env("PATH", &path);
-    }
+    process.arg0(program).args(arguments);
+    surround(&mut process, &around, command.users);
     process.stdout(Stdio::piped()).stderr(Stdio::piped());
     process.stdin(if command.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
     if watch.is_some() || deadline.is_some() {

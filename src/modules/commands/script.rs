@@ -22,8 +22,9 @@ crate::arguments! {
     /// Sends a script of the controller to the host and runs it there.
     ///
     /// The program after `#!` in its first line runs it, or `executable`, else `/bin/sh`; no file system has to
-    /// allow execution. In a check it is not run and its task is unknown, unless `creates` or `removes` decide it,
-    /// or the task says that it only reads.
+    /// allow execution. In a check it is not run. Where `creates` or `removes` say that it would be (a pattern in them
+    /// does not), its task is changed, and only its output is unknown; without them the task is unknown, unless it says
+    /// that it only reads.
     pub struct Script {
         /// The script and its arguments, as a plain string.
         #[serde(rename = "_raw_params")]
@@ -110,7 +111,7 @@ fn run(
     }
     if machine.predicted() && !arguments.probe.0 {
         // Nothing is sent or written, so nobody knows yet which program will run it.
-        return run::run(&run::Wanted { argv: words, creates: None, removes: None, ..wanted }, machine);
+        return run::run(&run::Wanted { argv: words, ..wanted }, machine);
     }
     let bytes = bytes_of(content, context)?;
     let directory = Scratch::new("script")?;

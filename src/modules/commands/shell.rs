@@ -21,9 +21,9 @@ pub const SHELL: Module = Module {
 crate::arguments! {
     /// Runs text in a shell, by default `/bin/sh`.
     ///
-    /// In a check it is not run. Where `creates` or `removes` say that it would be, its task is changed, and only its output is
-    /// unknown; without them the task is unknown, unless it says that it only reads (`changed_when: false` or
-    /// `check_mode: false`), or `--probes` says otherwise.
+    /// In a check it is not run. Where `creates` or `removes` say that it would be (a pattern in them does not), its task is
+    /// changed, and only its output is unknown; without them the task is unknown, unless it says that it only reads
+    /// (`changed_when: false` or `check_mode: false`), or `--probes` says otherwise.
     pub struct Shell {
         /// The text, as a plain string.
         #[serde(rename = "_raw_params")]
