@@ -147,6 +147,48 @@ fn a_handler_that_nobody_has_fails_the_loop_whose_item_notifies_it() {
 }
 
 #[test]
+fn a_handler_that_nobody_has_is_not_ignored_and_ends_what_one_host_runs_for_all() {
+    for task in ["notify: nobodys", "loop: [1, 2], notify: nobodys"] {
+        let play = Play::new(&format!(
+            "- hosts: all\n  gather_facts: false\n  tasks:\n    - {{command: echo, run_once: true, ignore_errors: true, {task}}}\n    \
+             - {{copy: {{content: x, dest: '{{{{ here }}}}/made'}}}}\n"
+        ));
+        play.file("hosts.yml", "all: {hosts: {one: , two: , three: }, vars: {ansible_connection: local}}\n");
+        let ran = play.run(&[]);
+        assert_eq!((ran.code, made(&play)), (2, Vec::new()), "{task}: {}", ran.all());
+        assert!(ran.out.contains("The requested handler 'nobodys' was not found"), "{}", ran.all());
+    }
+}
+
+#[test]
+fn what_a_host_owes_is_not_what_others_bring_once_it_has_left() {
+    let play = two_roles(
+        "    - include_role: {name: ra}\n    - {command: echo, notify: restart, when: fails is defined}\n    \
+         - {fail: {msg: x}, when: fails is defined and inventory_hostname == 'one'}\n    \
+         - {include_role: {name: rb}, when: inventory_hostname == 'two'}\n",
+    );
+    play.file("hosts.yml", "all: {hosts: {one: , two: }, vars: {ansible_connection: local}}\n");
+    kept(&play, &["-e", "fails=1"]);
+    let paid = kept(&play, &["--limit", "one"]);
+    assert!(paid.contains("[one] the handler `ra : restart` is owed") && paid.contains("of ra"), "{paid}");
+    let after = kept(&play, &[]);
+    assert!(!after.contains("is owed"), "{after}");
+}
+
+#[test]
+fn a_debt_is_paid_though_a_slower_host_brings_the_handler() {
+    let play = two_roles(
+        "    - {wait_for: {timeout: 1}, when: inventory_hostname == 'two'}\n    \
+         - {include_role: {name: ra}, when: inventory_hostname == 'two' or fails is defined}\n    \
+         - {command: echo, notify: restart, when: fails is defined}\n    - {fail: {msg: x}, when: fails is defined}\n",
+    );
+    play.file("hosts.yml", "all: {hosts: {one: , two: }, vars: {ansible_connection: local}}\n");
+    kept(&play, &["-e", "fails=1"]);
+    let paid = kept(&play, &[]);
+    assert_eq!(paid.matches("\"of ra\"").count(), 2, "{paid}");
+}
+
+#[test]
 fn what_was_to_be_registered_behind_a_failure_is_what_it_was_before() {
     // The first was sent, the second was left out while the first was still in flight.
     for behind in

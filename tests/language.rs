@@ -90,6 +90,22 @@ fn a_check_judges_each_item_of_a_list_that_is_partly_known() {
 }
 
 #[test]
+fn a_check_does_not_guess_which_handlers_are_notified() {
+    let play = Play::new(
+        "- hosts: here\n  gather_facts: false\n  tasks:\n    - {command: echo told, register: r}\n    \
+         - {command: echo, loop: '{{ r.stdout_lines }}', notify: '{{ item }}'}\n    \
+         - {copy: {content: x, dest: '{{ here }}/x'}, notify: '{{ r.stdout }}'}\n    \
+         - {copy: {content: '{{ nobody }}', dest: '{{ here }}/y'}, when: r.stdout == 'x'}\n    \
+         - {command: echo, notify: nobodys, when: r.stdout == 'x'}\n  \
+         handlers: [{name: told, debug: {msg: a}}]\n",
+    );
+    let ran = play.run(&["--check"]);
+    assert_eq!(ran.code, 0, "{}", ran.all());
+    assert!(ran.recap().contains("changed=1") && ran.recap().contains("unknown=4"), "{}", ran.all());
+    assert!(ran.out.contains("copy (play.yml:6:7) on here\n  `command` → `r.stdout` → `copy`"), "{}", ran.all());
+}
+
+#[test]
 fn a_task_that_takes_too_long_fails_and_its_processes_are_gone() {
     let play = Play::new(
         r#"

@@ -341,3 +341,15 @@ fn drift_is_a_list_and_a_code_of_its_own() {
     let (code, text) = drift(&[]);
     assert_eq!((code, text.as_str()), (0, "1 of 1 hosts are as the playbooks say\n"));
 }
+
+#[test]
+fn a_script_that_is_certainly_run_is_planned_and_applied() {
+    let play = new("- hosts: here\n  gather_facts: false\n  tasks:\n    \
+         - {script: 'files/s.sh {{ here }}/made', args: {creates: '{{ here }}/made'}}\n");
+    play.file("files/s.sh", "#!/bin/sh\ntouch $1\n");
+    let ran = check(&play, &[]);
+    assert!(ran.recap().contains("changed=1"), "{}", ran.all());
+    let ran = on_plan(&play, &["apply"]);
+    assert_eq!(ran.code, 0, "{}", ran.all());
+    assert!(play.path().join("made").exists());
+}

@@ -7,15 +7,29 @@ use crate::machine::{Machine, Mode};
 use crate::secret::Secret;
 use crate::wire::{Become, BecomeMethod, End, Frame, Kind, Start};
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 /// Whose child it is; nothing for the user who logged in.
 pub(super) type Identity = Option<(BecomeMethod, String, Option<String>, Vec<String>)>;
 
+/// The host's users and groups as they were: a process keeps the groups that it was started with.
+#[derive(Clone, PartialEq, Eq)]
+struct Accounts([Option<(u64, i64, i64)>; 2]);
+
+impl Accounts {
+    fn now() -> Self {
+        let state = |path| std::fs::metadata(path).ok().map(|file| (file.ino(), file.mtime(), file.mtime_nsec()));
+        Accounts(["/etc/passwd", "/etc/group"].map(state))
+    }
+}
+
 /// All of them.
 pub(super) struct Children {
     running: BTreeMap<Identity, Child>,
+    /// The accounts when those who are somebody else were started.
+    accounts: Accounts,
     /// Who may not be become, with which password, and why: a password is tried once.
     refused: Vec<(Identity, Option<Secret>, Refusal)>,
     /// Who has the newest overlay of a check.
@@ -30,6 +44,7 @@ impl Children {
     pub fn new(sha256: Option<String>) -> Self {
         Children {
             running: BTreeMap::new(),
+            accounts: Accounts::now(),
             refused: Vec::new(),
             overlay_with: None,
             overlay_lost: false,
@@ -54,6 +69,11 @@ impl Children {
     /// The child for `target`, started if there is none, with the newest overlay if `mode` needs it.
     pub fn get(&mut self, target: Option<&Become>, mode: Mode) -> Result<(Identity, &mut Child), Refusal> {
         let identity = identity(target)?;
+        let accounts = Accounts::now();
+        if self.accounts != accounts {
+            self.dismiss(|_| true);
+            self.accounts = accounts;
+        }
         if !self.running.contains_key(&identity) {
             let child = self.start_child(&identity, target)?;
             if identity.is_some()
@@ -69,6 +89,25 @@ impl Children {
         match self.running.get_mut(&identity) {
             Some(child) => Ok((identity, child)),
             None => Err("the process that becomes the user is gone".to_string().into()),
+        }
+    }
+
+    /// Ends those who are a user, so that the user can be renamed or removed: who is needed again is started again.
+    pub fn leave(&mut self, user: &str) {
+        self.dismiss(|other| other == user);
+    }
+
+    /// Ends children of these users; but not root's, and not who alone knows what tasks of a check would have done.
+    fn dismiss(&mut self, users: impl Fn(&str) -> bool) {
+        let keeper = &self.overlay_with;
+        let goes = |who: &Identity| {
+            keeper.as_ref() != Some(who) && who.as_ref().is_some_and(|(_, user, ..)| user != "root" && users(user))
+        };
+        let (gone, stay) = std::mem::take(&mut self.running).into_iter().partition(|(who, _)| goes(who));
+        self.running = stay;
+        let gone: BTreeMap<Identity, Child> = gone;
+        for (_, child) in gone {
+            child.post_mortem();
         }
     }
 

@@ -349,6 +349,13 @@ impl Hub {
                 "an earlier task of this check broke the agent, and with it went what tasks before it would have done",
             )));
         }
+        // Programs that rename or remove a user refuse to while one of its processes runs.
+        if request.mode == Mode::Live
+            && request.module == "ansible.builtin.user"
+            && let Some(user) = ["name", "user"].iter().find_map(|key| request.arguments.get(*key)?.as_str())
+        {
+            self.children.leave(user);
+        }
         let frame = Frame::json(Kind::Task, id, request)
             .map_err(|e| Reply::Done(Outcome::failed(format!("the request cannot be passed on: {e}"))))?;
         let (identity, child) = self.children.get(target, request.mode).map_err(|refusal| match target {

@@ -3,6 +3,7 @@
 use super::event::TaskInfo;
 use super::frame::Frame;
 use super::host::Host;
+use super::notify::Named;
 use super::position::Position;
 use super::run::Probes;
 use super::variables::{self, At, Awaited};
@@ -47,6 +48,8 @@ pub struct Given {
     pub arguments: OnceLock<Arguments>,
     /// Its environment; nothing where none was made.
     pub environment: OnceLock<BTreeMap<String, String>>,
+    /// The handlers that it names; nothing where they were never evaluated.
+    pub handlers: OnceLock<Named>,
 }
 
 /// The templated arguments of a module.

@@ -343,8 +343,8 @@ async fn meta(walker: &Walker, call: &Call, arguments: &Map<String, Value>) -> R
         MetaAction::Noop => silent(Flow::GoOn),
         MetaAction::FlushHandlers => {
             let role = call.task.role.as_ref().or(call.frame.role.as_ref());
-            walker.pay(super::owed::Flush::Inside(role.map(|role| &*role.name)));
-            let flow = walker.flush_handlers(&call.position().child(0)).await;
+            let pays = super::owed::Flush::Inside(role.map(|role| &*role.name));
+            let flow = walker.flush_handlers(&call.position().child(0), Some(pays)).await;
             silent(flow)
         }
         MetaAction::ClearFacts => {

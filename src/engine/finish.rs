@@ -377,13 +377,27 @@ pub fn forget_pending(call: &Call) {
 
 /// Makes a result known: registers, sets facts, notifies, counts, shows.
 pub fn publish(call: &Call, finished: Arc<Finished>) {
+    let (finished, names) = notify(call, finished);
+    take_over(call, finished, names);
+}
+
+/// Notifies the handlers that a task names; the names come back as they are told. Who names one that nobody has has failed.
+pub fn notify(call: &Call, finished: Arc<Finished>) -> (Arc<Finished>, Vec<String>) {
     let looped = call.task.loop_.is_some() && finished.json.contains_key("results");
-    let notified = match looped {
+    let Notified { names, missing } = match looped {
         // Its items have notified, each for itself.
         true => Notified { names: Vec::new(), missing: finished.missing.clone() },
         false => Notified::by(call, &finished),
     };
-    take_over(call, finished, notified);
+    let Some(name) = missing else { return (finished, names) };
+    let msg = format!(
+        "The requested handler '{name}' was not found in either the main handlers list nor in the listening handlers list"
+    );
+    let mut failed = Finished { status: TaskStatus::Failed, missing: Some(name), ..(*finished).clone() };
+    remember(&mut failed, "failed", json!(true));
+    remember(&mut failed, "msg", json!(msg));
+    failed.msg = Some(msg);
+    (Arc::new(failed), names)
 }
 
 /// Takes over the result of a `run_once` task that another host ran.
@@ -432,19 +446,8 @@ fn register(call: &Call, finished: &Finished, stamp: &super::host::Stamp) {
     }
 }
 
-fn take_over(call: &Call, finished: Arc<Finished>, notified: Notified) {
-    let mut finished = finished;
-    if let Some(name) = notified.missing {
-        let mut failed = (*finished).clone();
-        let msg = format!(
-            "The requested handler '{name}' was not found in either the main handlers list nor in the listening handlers list"
-        );
-        failed.status = TaskStatus::Failed;
-        failed.json.insert("failed".into(), json!(true));
-        failed.json.insert("msg".into(), json!(msg));
-        failed.msg = Some(msg);
-        finished = Arc::new(failed);
-    }
+/// The rest of [`publish`].
+pub fn take_over(call: &Call, mut finished: Arc<Finished>, notified: Vec<String>) {
     if !finished.changes.is_empty() {
         let run = &call.on.play.run;
         run.note_changes(finished.delegated_to.as_ref().unwrap_or(&call.on.host.name), &finished.changes);
@@ -476,7 +479,7 @@ fn take_over(call: &Call, finished: Arc<Finished>, notified: Notified) {
         false => self::hides(call),
     };
     let diff = shown_diff(call);
-    let event = task::event(call, &finished, notified.names, None, hidden, diff);
+    let event = task::event(call, &finished, notified, None, hidden, diff);
     on.batch.board.emit(call.position(), Event::TaskDone(event));
     match finished.status {
         TaskStatus::Failed if !ignored => {
@@ -531,6 +534,8 @@ pub fn literal(call: &Call, of: impl Fn(&crate::playbook::Keywords) -> Option<&N
 /// themselves.
 pub fn is_ignored(call: &Call, finished: &Finished) -> bool {
     match finished.status {
+        // A mistake of the playbook, which Ansible ends the play for.
+        _ if finished.missing.is_some() => false,
         TaskStatus::Failed | TaskStatus::Unreachable if of_items(call, finished) => finished.ignored,
         TaskStatus::Failed => holds(call, |k| k.ignore_errors.as_ref(), false),
         TaskStatus::Unreachable => holds(call, |k| k.ignore_unreachable.as_ref(), false),

@@ -121,11 +121,12 @@ impl Included {
     }
 
     /// Those that were brought before `position`, as the host of this number has brought them; those that others alone have
-    /// brought as the first of them has.
-    fn before(&self, position: &Position, host: usize) -> Vec<(Rank, Arc<Handler>)> {
+    /// brought as the first of them has, unless its `own` are asked for.
+    fn before(&self, position: &Position, host: usize, own: bool) -> Vec<(Rank, Arc<Handler>)> {
         let loads = self.lock();
         let mut found = Vec::new();
-        for load in loads.iter().take_while(|load| load.at < *position) {
+        let seen = |load: &&Load| !own || load.of_hosts.contains_key(&host);
+        for load in loads.iter().take_while(|load| load.at < *position).filter(seen) {
             let ranked = load.seen_by(host).iter().enumerate().map(|(number, handler)| {
                 let rank = Rank(load.at.clone(), load.which, number);
                 (rank, handler.clone())
@@ -153,6 +154,8 @@ pub struct Asking<'a> {
     pub host: &'a Arc<Host>,
     /// Its number in the batch.
     pub index: usize,
+    /// Only what the host itself has brought is there: it has left, and the others went on.
+    pub own: bool,
 }
 
 impl Asking<'_> {
@@ -160,7 +163,7 @@ impl Asking<'_> {
     pub fn handlers(&self, position: &Position) -> Vec<(Rank, Arc<Handler>)> {
         let read = self.play.handlers.iter().enumerate();
         let read = read.map(|(number, handler)| (Rank::of_play(number), handler.clone()));
-        read.chain(self.batch.included.before(position, self.index)).collect()
+        read.chain(self.batch.included.before(position, self.index, self.own)).collect()
     }
 
     /// The handlers that a name means at `position`: one that is called so, and all that listen to it, each name once. The last
@@ -248,7 +251,7 @@ impl Asking<'_> {
         if before.iter().all(|rank| due.contains(rank)) {
             return;
         }
-        let all = self.handlers(&Position::end());
+        let all = Asking { own: false, ..*self }.handlers(&Position::end());
         let (due, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|(rank, _)| due.contains(rank));
         // One that was brought twice is one handler to the journal.
         let due: HashSet<_> = due.iter().map(|(_, handler)| identity(handler)).collect();
@@ -266,7 +269,7 @@ impl Asking<'_> {
             let mut now = self.named(&name, position);
             if now.is_empty() {
                 // Its name was made of what has changed since.
-                now = self.handlers(position);
+                now = Asking { own: false, ..*self }.handlers(position);
                 now.retain(|(rank, _)| meant.contains(rank));
             }
             for (rank, handler) in &now {
@@ -277,12 +280,14 @@ impl Asking<'_> {
         self.replaced(&before);
     }
 
-    /// The handlers that the host was notified of and has not run, in order, once its play is over: names are what they mean by now.
-    pub fn owed(&self) -> Vec<Arc<Handler>> {
+    /// What the host was notified of and has not run, in order, once its play is over: a name is what it means by now, which
+    /// the journal is told, too.
+    pub fn settle_debts(&self) -> Vec<Arc<Handler>> {
         let end = Position::end();
         self.resolve_notifications(&end);
         let ranks = self.host.notified();
-        self.handlers(&end).into_iter().filter(|(rank, _)| ranks.contains(rank)).map(|(_, handler)| handler).collect()
+        let all = Asking { own: false, ..*self }.handlers(&end);
+        all.into_iter().filter(|(rank, _)| ranks.contains(rank)).map(|(_, handler)| handler).collect()
     }
 }
 
@@ -298,7 +303,7 @@ fn of_one_list((a, first): &(Rank, Arc<Handler>), (b, second): &(Rank, Arc<Handl
 
 impl HostRun {
     fn asking(&self) -> Asking<'_> {
-        Asking { play: &self.play, batch: &self.batch, host: &self.host, index: self.index }
+        Asking { play: &self.play, batch: &self.batch, host: &self.host, index: self.index, own: false }
     }
 
     /// The handlers there are at `position`.
@@ -361,7 +366,7 @@ mod tests {
 
     /// What two hosts see, at a place of the play.
     fn names(included: &Included, at: usize, host: usize) -> Vec<String> {
-        let found = included.before(&Position::start().child(at), host);
+        let found = included.before(&Position::start().child(at), host, false);
         found.iter().map(|(_, handler)| handler.task.title()).collect()
     }
 

@@ -275,12 +275,7 @@ impl Host {
         data.notified.iter().chain(saved.flat_map(|notification| &notification.meant)).cloned().collect()
     }
 
-    /// The names that were notified since the last flush.
-    pub fn notifications(&self) -> Vec<Notification> {
-        self.lock().notifications.clone()
-    }
-
-    /// The same, which become handlers now.
+    /// The names that were notified since the last flush, which become handlers now.
     pub fn take_notifications(&self) -> Vec<Notification> {
         std::mem::take(&mut self.lock().notifications)
     }

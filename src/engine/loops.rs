@@ -9,7 +9,7 @@ use super::prepare::{self, Prepared};
 use super::task::{self, Finished};
 use super::walker::{Flow, Walker};
 use crate::modules::{Outcome, Reach};
-use crate::playbook::{LoopKind, Task};
+use crate::playbook::LoopKind;
 use crate::source::{Node, NodeValue};
 use crate::template::{Layer, Raw, Value, is_omit, unknown_value, unknowns_in};
 use minijinja::value::ValueKind;
@@ -280,7 +280,7 @@ impl Under {
 fn in_a_row(call: &Call) -> bool {
     let task = &call.task;
     let control = &task.loop_control;
-    let reads_itself = task.register.as_ref().is_some_and(|name| mentions(task, name));
+    let reads_itself = task.register.as_ref().is_some_and(|name| mentions(call, name));
     task.until.is_empty()
         && task.retries.is_none()
         && control.pause.is_none()
@@ -403,10 +403,12 @@ async fn one_by_one(walker: &Walker, mut under: Under, items: Vec<Item>) -> Resu
 }
 
 /// Whether what is written in a task names a variable, in what is evaluated before it runs.
-fn mentions(task: &Task, name: &str) -> bool {
+fn mentions(call: &Call, name: &str) -> bool {
+    let task = &call.task;
     let written = task.action.args.iter().flat_map(|(key, value)| [key, value]);
     let written = written.chain(&task.action.free_form).chain(&task.action.args_template);
     let written = written.chain(&task.keywords.when).chain(&task.keywords.environment).chain(&task.loop_control.label);
+    let written = written.chain(&call.frame.notify).chain(&task.notify);
     let mut written = written.chain(task.keywords.vars.iter().map(|(_, node)| node));
     written.any(|node| names(node, name))
 }

@@ -109,17 +109,18 @@ pub enum Flush<'a> {
 }
 
 impl Walker {
+    /// The handlers that earlier runs owe to this host.
+    pub fn debts(&self) -> Vec<HandlerId> {
+        let debts = self.this.play.run.outstanding().into_iter().filter(|debt| debt.host == *self.this.host.name);
+        debts.filter_map(|debt| if let Due::Handler(handler) = debt.due { Some(handler) } else { None }).collect()
+    }
+
     /// Notifies the handlers that earlier runs owe to this host. A role's handlers are not paid before the role itself has
     /// come to its flush: the run that owes them may have failed because of what the role puts right now.
     pub fn pay(&self, flush: Flush<'_>) {
         let run = &self.this.play.run;
         let host = &self.this.host.name;
-        let owed: Vec<HandlerId> = run
-            .outstanding()
-            .into_iter()
-            .filter(|debt| debt.host == **host)
-            .filter_map(|debt| if let Due::Handler(handler) = debt.due { Some(handler) } else { None })
-            .collect();
+        let owed = self.debts();
         if owed.is_empty() {
             return;
         }

@@ -517,8 +517,8 @@ pub async fn walk_batch(
         batch.end(Ending::Fatal);
     }
     for (index, host) in hosts.iter().enumerate() {
-        let asking = handlers::Asking { play, batch: &batch, host, index };
-        let owed: Vec<String> = asking.owed().iter().map(|handler| handler.task.title()).collect();
+        let asking = handlers::Asking { play, batch: &batch, host, index, own: true };
+        let owed: Vec<String> = asking.settle_debts().iter().map(|handler| handler.task.title()).collect();
         if !owed.is_empty() {
             run.owe(&host.name, owed);
         }

@@ -12,7 +12,7 @@ use super::validate;
 use super::walker::{Flow, Walker};
 use crate::machine::Mode;
 use crate::modules::{self, FreeForm, Outcome, Reach};
-use crate::playbook::{as_written, wrong_value};
+use crate::playbook::wrong_value;
 use crate::secret::Secret;
 use crate::source::{Diag, Node};
 use crate::template::{Value, display, from_json, is_omit, to_json};
@@ -49,6 +49,25 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
         }
         Err(outcome) => return Ok(Prepared::Done(outcome)),
     }
+    let doubtful = doubt.clone();
+    match (submit(walker, call, module, mode, doubt).await, doubtful) {
+        // What is wrong with a task is no fault where it may be skipped.
+        (Err(trouble), Some(why)) if !matches!(trouble, Trouble::Flow(_)) => Ok(Prepared::Done(why)),
+        (Ok(Prepared::Done(outcome)), Some(why)) if outcome.status == modules::Status::Failed => {
+            Ok(Prepared::Done(why))
+        }
+        (other, _) => other,
+    }
+}
+
+/// The same behind its conditions; `doubt` is why a check does not know whether they hold.
+async fn submit(
+    walker: &Walker,
+    call: &Call,
+    module: &'static modules::Module,
+    mode: Mode,
+    doubt: Option<Outcome>,
+) -> Result<Prepared, Trouble> {
     // What `meta` does is not a task of the host's.
     if module.name != "ansible.builtin.meta" {
         validate::keywords(call).await?;
@@ -281,8 +300,7 @@ async fn templated_arguments(call: &Call, module: &modules::Module) -> Result<Kn
         if number < by_default && said.contains(&name) {
             continue;
         }
-        let node = as_written(&name, node);
-        let value = match call.value(&node).await? {
+        let value = match call.value(node).await? {
             Known::Value(value) => value,
             Known::Unknown(touches) => return Ok(Known::Unknown(touches)),
         };
@@ -296,7 +314,7 @@ async fn templated_arguments(call: &Call, module: &modules::Module) -> Result<Kn
         let overridden = || entries.iter().skip(number + 1).any(|(later, _)| later.key_id() == key.key_id());
         let unread = node.has_template() || number < by_default && !overridden();
         if unread && let Err(wrong) = module.arguments.check(&name, &value) {
-            return Err(wrong_value(&wrong, &node).into());
+            return Err(wrong_value(&wrong, node).into());
         }
         all.insert(name, value);
     }

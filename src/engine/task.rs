@@ -280,8 +280,9 @@ impl Walker {
                     Err(Trouble::Flow(flow)) => return Ok(flow),
                     Err(other) => Arc::new(finish::quick(call, prepare::failed(call, other))),
                 };
+                let (finished, names) = finish::notify(call, finished);
                 once.publish(finished.clone(), board);
-                finish::publish(call, finished);
+                finish::take_over(call, finished, names);
                 let state = this.state();
                 if state == Flow::Failed {
                     let mut failed = this.batch.failed_once.lock().unwrap_or_else(|p| p.into_inner());

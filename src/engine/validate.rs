@@ -51,7 +51,7 @@ pub async fn keywords(call: &Call) -> Result<(), Trouble> {
             omitted(call, word, node).await?;
         }
     }
-    notify::awaits_names(call).await?;
+    notify::evaluate(call).await?;
     // Of what runs on a host it is asked anyway.
     if call.module.is_some_and(|module| module.run.is_none()) {
         prepare::environment(call).await?;

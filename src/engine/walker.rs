@@ -258,7 +258,7 @@ impl Walker {
             flow = self.steps(&play.pre_tasks, &frame, &start.child(1)).await;
         }
         if flow == Flow::GoOn {
-            flow = self.flush_handlers(&start.child(2)).await;
+            flow = self.flush_handlers(&start.child(2), None).await;
         }
         if flow == Flow::GoOn {
             flow = self.steps(&play.roles, &frame, &start.child(3)).await;
@@ -267,18 +267,17 @@ impl Walker {
             flow = self.steps(&play.tasks, &frame, &start.child(4)).await;
         }
         if flow == Flow::GoOn {
-            self.pay(Flush::End);
-            flow = self.flush_handlers(&start.child(5)).await;
+            flow = self.flush_handlers(&start.child(5), Some(Flush::End)).await;
         }
         if flow == Flow::GoOn {
             flow = self.steps(&play.post_tasks, &frame, &start.child(6)).await;
         }
         if flow == Flow::GoOn {
-            flow = self.flush_handlers(&start.child(7)).await;
+            flow = self.flush_handlers(&start.child(7), None).await;
         }
         if flow == Flow::Failed && self.forces_handlers() {
             let failure = self.this.failure.lock().unwrap_or_else(|p| p.into_inner()).take();
-            let _ = self.flush_handlers(&start.child(8)).await;
+            let _ = self.flush_handlers(&start.child(8), None).await;
             if let Some(failure) = failure {
                 self.this.failure.lock().unwrap_or_else(|p| p.into_inner()).get_or_insert(failure);
             }
@@ -459,17 +458,22 @@ impl Walker {
     }
 
     /// Runs the handlers that were notified, in the order in which they are defined.
-    pub fn flush_handlers<'a>(&'a self, position: &'a Position) -> Walk<'a> {
+    pub fn flush_handlers<'a>(&'a self, position: &'a Position, pays: Option<Flush<'a>>) -> Walk<'a> {
         Box::pin(async move {
             let this = &self.this;
             this.batch.board.arrive(this.index, position);
-            if this.play.handlers.is_empty() && this.batch.included.is_empty() {
+            let debts = pays.is_some() && !self.debts().is_empty();
+            if this.play.handlers.is_empty() && this.batch.included.is_empty() && !debts {
                 return Flow::GoOn;
             }
             this.batch.board.meet(position).await;
             let flow = this.state();
             if flow != Flow::GoOn {
                 return flow;
+            }
+            // Behind the meeting: a host that was behind may have brought the handler.
+            if let Some(flush) = pays {
+                self.pay(flush);
             }
             this.resolve_notifications(position);
             let handlers = this.handlers(position);

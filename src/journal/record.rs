@@ -148,6 +148,7 @@ pub enum Step {
     /// not touched.
     Withdrawn {
         /// The play's number in the run.
+        #[serde(default)]
         play: usize,
         /// The host.
         host: String,

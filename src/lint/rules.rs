@@ -118,7 +118,7 @@ rules! {
 
     // Values that YAML reads otherwise than their author.
     OCTAL_MODE "octal-mode" Warning: "A mode without quotes and without a leading zero";
-        "Ansible reads `644` as a decimal number, which is mode 1204; here the digits count";
+        "YAML reads `644` as a decimal number, which is mode 1204";
         "write it as a string: \"0644\"";
     OCTAL_VALUE "octal-value" Warning: "A number that begins with a zero";
         "YAML reads it as octal: `0123` is 83"; "put it in quotes if the digits are meant";

@@ -16,12 +16,19 @@ pub struct Command {
     pub environment: Vec<(String, String)>,
     /// It is the user's own: it sees the login's PATH. What a module calls for itself sees the system's directories, too.
     pub users: bool,
+    /// What it is called in changes, where its program says nothing: a script.
+    pub named: Option<String>,
 }
 
 impl Command {
     /// A command from its words.
     pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
         Command { argv: argv.into_iter().map(Into::into).collect(), ..Default::default() }
+    }
+
+    /// What it is called in changes.
+    fn name(&self) -> String {
+        self.named.as_ref().or(self.argv.first()).cloned().unwrap_or_default()
     }
 }
 
@@ -75,7 +82,7 @@ impl Machine {
         self.log(Entry::Step { domain: Domain::Command, name: shown, what: "ran".into() });
         let output = self.run_process(command)?;
         self.record(Change::effect(
-            Subject::new(Domain::Command, name),
+            Subject::new(Domain::Command, command.name()),
             format!("ran, exit status {}", output.rc),
             Undo::None,
         ));
@@ -85,14 +92,17 @@ impl Machine {
     /// In a check: a command that would certainly be run. What it would do to the host is not known.
     pub fn foresee_command(&mut self, command: &Command) {
         self.predictions.commands = true;
-        let name = command.argv.first().cloned().unwrap_or_default();
-        self.record(Change::effect(Subject::new(Domain::Command, name), "would be run".to_string(), Undo::None));
+        self.record(Change::effect(
+            Subject::new(Domain::Command, command.name()),
+            "would be run".to_string(),
+            Undo::None,
+        ));
     }
 
     /// Runs in a check what would be a command of the run, because it can only read: it counts as run.
     pub fn exec_read(&mut self, command: &Command) -> Result<Output> {
         let output = self.run_process(command)?;
-        let name = command.argv.first().cloned().unwrap_or_default();
+        let name = command.name();
         let what = format!("ran, exit status {}", output.rc);
         // Not `record`: nothing is different behind it.
         self.changes.push(Change::effect(Subject::new(Domain::Command, name), what, Undo::None));

@@ -108,8 +108,8 @@ impl<'de> Deserialize<'de> for Int {
 
 /// A file mode: `"0644"`, `0644` or `u=rw,g=r,o=`; kept as written, resolved against a file's present mode.
 ///
-/// A YAML integer arrives here as text where the source still shows how it was written, so that `0644` and `644`
-/// both mean what their authors meant. An integer out of a template is taken as the bits themselves.
+/// An integer is the bits themselves, as in Ansible: YAML reads `0644` as octal, but `644` as decimal, which is `01204`
+/// (`deploy lint` says so).
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub enum FileMode {
     /// Octal bits.

@@ -502,7 +502,7 @@ fn check_values(
             continue;
         }
         let Some(name) = key.as_str() else { continue };
-        if let Some(wrong) = wrong(name, &as_written(name, node).to_json()) {
+        if let Some(wrong) = wrong(name, &node.to_json()) {
             found.push(wrong_value(&wrong, node));
         }
     }
@@ -520,16 +520,6 @@ pub fn wrong_value(wrong: &WrongValue, node: &Node) -> Diag {
     let longer = wrong.choices.iter().find(|choice| word.len() > 1 && choice.starts_with(&word.to_lowercase()));
     let near = did_you_mean(word, &wrong.choices).or(longer.map(String::as_str));
     diag.suggest(near)
-}
-
-/// `mode: 0644` and `mode: 644` mean the digits as they are written, whatever YAML makes of them.
-pub fn as_written(name: &str, node: &Node) -> Node {
-    match node.value {
-        // 493 is no octal number, so its author wrote the bits as the number that they are.
-        NodeValue::Int(_) if node.raw().contains(['8', '9']) && !node.raw().starts_with('0') => node.clone(),
-        NodeValue::Int(_) if name == "mode" || name.ends_with("_mode") => Node::string(node.span.clone(), node.raw()),
-        _ => node.clone(),
-    }
 }
 
 /// Whether what is written is the value: no template and nothing encrypted in it.

@@ -21,7 +21,7 @@ mod tags;
 mod task;
 
 pub use crate::window::Window;
-pub use action::{as_written, named_task, wrong_value};
+pub use action::{named_task, wrong_value};
 pub use argument_spec::{python_type, violations};
 pub use free_form::{join_args, parse_kv, split_args, unquote};
 pub use index::{ModuleArgument, ModuleIndex, ModuleInfo, RegisteredModules};

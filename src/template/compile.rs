@@ -291,8 +291,11 @@ pub(super) fn pieces(text: &str) -> Option<Vec<Piece>> {
     let piece = |stmt: &machinery::ast::Stmt<'_>| match stmt {
         machinery::ast::Stmt::EmitRaw(raw) => Some(Piece::Text(options.text(&source).raw(raw.raw).into_owned())),
         machinery::ast::Stmt::EmitExpr(emit) => {
-            let place = emit.expr.span();
-            Some(Piece::Expression(source.get(place.start_offset as usize..place.end_offset as usize)?.to_owned()))
+            // From the braces on: the place of a filter is that of its name, not of what is filtered.
+            let place = emit.span();
+            let written = source.get(place.start_offset as usize..place.end_offset as usize)?;
+            let bare = written.strip_prefix("{{")?.trim_start_matches(['-', '+']);
+            Some(Piece::Expression(bare.trim().to_owned()))
         }
         _ => None,
     };

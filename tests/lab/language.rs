@@ -28,8 +28,8 @@ const FILES: &str = r#"
       notify: tell
     - name: line
       lineinfile: path=/srv/app/conf line="second = 2"
-    - name: number without a zero
-      copy: {content: x, dest: /srv/app/mode, mode: 644}
+    - name: decimal number
+      copy: {content: x, dest: /srv/app/mode, mode: 420}
     - name: symbolic
       file: {path: /srv/app/mode, mode: "u=rw,g=r,o="}
   handlers:
@@ -54,7 +54,7 @@ fn changes_once() {
         "content: \"host {{ inventory_hostname }}\\n\"",
         "content: \"host {{ inventory_hostname }}\\nsecond = 2\\n\"",
     );
-    let steady = steady.replace("mode: 644}", "mode: '0640'}");
+    let steady = steady.replace("mode: 420}", "mode: '0640'}");
     let again = lab.play(&steady, &["--detailed-exitcode"]);
     assert_eq!(again.code, 0, "{}", again.all());
     assert_eq!(again.count("box1", "changed"), 0);

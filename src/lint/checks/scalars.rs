@@ -99,14 +99,14 @@ fn scalar(node: &Node, key: &str, variables: bool, findings: &mut Findings) {
     }
 }
 
-/// `mode: 644`: a decimal number to Ansible. `0644` is octal to both.
+/// `mode: 644`: a decimal number, where `0644` is octal.
 fn mode(value: &Node, findings: &mut Findings) {
     let raw = value.raw();
     let NodeValue::Int(int) = value.value else { return };
     if value.style != ScalarStyle::Plain || raw.starts_with('0') || raw.contains(['8', '9']) || raw.len() < 3 {
         return;
     }
-    let message = format!("`mode: {raw}` is mode {int:04o} to Ansible; here the digits count");
+    let message = format!("`mode: {raw}` is mode {int:04o}");
     let help = format!("write it as a string: \"0{raw}\"");
     findings.add(&rules::OCTAL_MODE, rules::OCTAL_MODE.breach(message).at(&value.span).with_help(help));
 }

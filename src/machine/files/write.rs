@@ -432,9 +432,7 @@ impl Machine {
 
     /// Copies a file to Ansible's backup name beside it.
     fn back_up(&mut self, path: &Path, stat: &Stat) -> Result<PathBuf> {
-        let mut name = path.file_name().unwrap_or_default().to_os_string();
-        name.push(format!(".{}.{}~", std::process::id(), timestamp(super::Time::now().0)));
-        let backup = path.with_file_name(name);
+        let backup = backup_place(path, &timestamp(super::Time::now().0))?;
         let mut copy = Temp::beside(&backup).at("cannot make the backup", &backup)?;
         let made = copy.fill(&mut *live::open(path).at("cannot read", path)?);
         made.at("cannot make the backup", &backup)?;
@@ -462,6 +460,21 @@ impl Machine {
     fn record_backup(&mut self, path: &Path, after: Facet) {
         self.record(Change::set(Self::file_subject(path), "backup", Facet::Absent, after));
     }
+}
+
+/// Where a file is kept: its name, a number, the time. The number is the process's, or one after it that is free: in Ansible
+/// each task has another, and two copies of one second must not have one name.
+fn backup_place(path: &Path, time: &str) -> Result<PathBuf> {
+    for number in std::process::id().. {
+        let mut name = path.file_name().unwrap_or_default().to_os_string();
+        name.push(format!(".{number}.{time}~"));
+        let place = path.with_file_name(name);
+        match std::fs::symlink_metadata(&place) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(place),
+            other => other.map(drop).at("cannot make the backup", &place)?,
+        }
+    }
+    Err(MachineError::failed(format!("no name is free for a backup of {}", path.display())))
 }
 
 /// Contents must be those that were announced.

@@ -21,6 +21,8 @@ pub struct Wanted {
     pub creates: Option<String>,
     /// Not run when this does not exist (a glob pattern is allowed).
     pub removes: Option<String>,
+    /// What it is called in changes, where its program says nothing.
+    pub named: Option<String>,
     /// Standard input.
     pub stdin: Option<Vec<u8>>,
     /// Drop line ends at the end of the output.
@@ -37,8 +39,14 @@ pub fn run(wanted: &Wanted, machine: &mut Machine) -> Result<Outcome, ModuleErro
     if let Some(outcome) = unneeded(wanted, chdir.as_deref(), machine)? {
         return Ok(outcome);
     }
-    let command =
-        Command { argv: wanted.argv.clone(), chdir, stdin: wanted.stdin.clone(), users: true, ..Command::default() };
+    let command = Command {
+        argv: wanted.argv.clone(),
+        chdir,
+        stdin: wanted.stdin.clone(),
+        users: true,
+        named: wanted.named.clone(),
+        ..Command::default()
+    };
     if machine.predicted() && decided(wanted) && !wanted.probe && !wanted.reads {
         if let Some(directory) = &command.chdir
             && nowhere(wanted, &command, machine)

@@ -98,7 +98,9 @@ fn run(
     let Some(content) = &arguments.content else {
         return Err(ModuleError::Failed("the script was not sent along".into()));
     };
+    let name = words.first().and_then(|w| w.rsplit('/').next()).filter(|n| !n.is_empty()).unwrap_or("script");
     let mut wanted = run::Wanted {
+        named: Some(name.to_string()),
         shown: Value::from(words.join(" ")),
         chdir: arguments.chdir.clone(),
         creates: arguments.creates.clone(),
@@ -115,7 +117,6 @@ fn run(
     }
     let bytes = bytes_of(content, context)?;
     let directory = Scratch::new("script")?;
-    let name = words.first().and_then(|w| w.rsplit('/').next()).filter(|n| !n.is_empty()).unwrap_or("script");
     let path = directory.path().join(name);
     write_private(&path, &bytes)?;
     let path = path.to_string_lossy().into_owned();

@@ -76,6 +76,7 @@ fn run(arguments: Map<String, Value>, machine: &mut Machine, _: &mut Context<'_>
         strip_empty_ends: true,
         probe: arguments.probe.0,
         reads: arguments.reads.0,
+        named: None,
     };
     run::run(&wanted, machine)
 }

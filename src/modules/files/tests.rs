@@ -125,7 +125,10 @@ fn copy_links_force_backup_and_bytes() {
     apply_twice("copy", &json!({"content": "other\n", "dest": real, "force": "no"}));
     assert_eq!(read(&real), "new\n");
     let outcome = apply_twice("copy", &json!({"content": "third\n", "dest": real, "backup": true}));
-    assert_eq!(read(Path::new(outcome.data["backup_file"].as_str().unwrap())), "new\n");
+    let kept = outcome.data["backup_file"].as_str().unwrap().to_string();
+    let outcome = apply_twice("copy", &json!({"content": "fourth\n", "dest": real, "backup": true}));
+    assert_eq!(read(Path::new(outcome.data["backup_file"].as_str().unwrap())), "third\n");
+    assert_eq!(read(Path::new(&kept)), "new\n", "two of one second have two names");
     use base64::Engine;
     let bytes = base64::engine::general_purpose::STANDARD.encode([0xff, 0, 1]);
     apply_twice("copy", &delivered(json!({"src": "b", "dest": s.path("b")}), "b", Content::Base64(bytes)));

@@ -390,15 +390,11 @@ pub(super) fn path_same_file(a: &str, b: &str) -> Result<bool, minijinja::Error>
     path::same_file(a, b)
 }
 
-/// Whether text is an IP address.
-pub(super) fn is_ip(text: &str, version: Option<u8>) -> bool {
-    net::is_ip(text, version)
-}
-
 pub(super) use data::{cartesian, flatten_all, subelement_pairs};
 pub(super) use hash::{crypt, salt_for};
 pub(super) use items::group_text;
 pub(super) use json::word as json_word;
+pub(super) use net::kind as address_kind;
 pub(super) use path::files_matching;
 pub(super) use random::Source as RandomSource;
 

@@ -10,7 +10,7 @@ use minijinja::value::{Rest, Value, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error};
 
 use super::args::{Args, boolean, fail, is_list, items};
-use super::filters::regex;
+use super::filters::{address_kind as kind, regex};
 use super::py;
 
 type B = Result<bool, Error>;
@@ -152,12 +152,29 @@ static CORE: &[Entry] = &[
 ];
 
 static UTILS: &[Entry] = &[
-    test("ip_address", |a| Ok(super::filters::is_ip(&py::str(&a.value()), None))),
-    test("ip", |a| Ok(super::filters::is_ip(py::str(&a.value()).split('/').next().unwrap_or_default(), None))),
-    test("ipv4_address", |a| Ok(super::filters::is_ip(&py::str(&a.value()), Some(4)))),
-    test("ipv6_address", |a| Ok(super::filters::is_ip(&py::str(&a.value()), Some(6)))),
-    test("ipv4", |a| Ok(super::filters::is_ip(py::str(&a.value()).split('/').next().unwrap_or_default(), Some(4)))),
-    test("ipv6", |a| Ok(super::filters::is_ip(py::str(&a.value()).split('/').next().unwrap_or_default(), Some(6)))),
+    test("ip_address", |a| Ok(kind::is_address(&text(a), None))),
+    test("ipv4_address", |a| Ok(kind::is_address(&text(a), Some(true)))),
+    test("ipv6_address", |a| Ok(kind::is_address(&text(a), Some(false)))),
+    test("ip", |a| Ok(kind::is_network(&text(a), None))),
+    test("ipv4", |a| Ok(kind::is_network(&text(a), Some(true)))),
+    test("ipv6", |a| Ok(kind::is_network(&text(a), Some(false)))),
+    test("ipv4_netmask", |a| Ok(kind::is_netmask(&text(a)))),
+    test("ipv4_hostmask", |a| Ok(kind::is_hostmask(&text(a)))),
+    test("ipv6_ipv4_mapped", |a| Ok(kind::is_mapped(&text(a)))),
+    test("ipv6_sixtofour", |a| Ok(kind::is_six_in(&text(a), "2002::/16"))),
+    test("ipv6_teredo", |a| Ok(kind::is_six_in(&text(a), "2001::/32"))),
+    test("in_network", |a| Ok(kind::lies_in(&text(a), &a.need_text(1, "network")?))),
+    test("in_any_network", |a| Ok(networks_around(a)? > 0)),
+    test("in_one_network", |a| Ok(networks_around(a)? == 1)),
+    test("subnet_of", |a| Ok(kind::lies_in(&text(a), &a.need_text(1, "network_b")?))),
+    test("supernet_of", |a| Ok(kind::lies_in(&a.need_text(1, "network_b")?, &text(a)))),
+    test("loopback", |a| Ok(kind::is_loopback(&text(a)))),
+    test("unspecified", |a| Ok(kind::is_unspecified(&text(a)))),
+    test("multicast", |a| Ok(kind::is_group(&text(a)))),
+    test("public", |a| Ok(kind::is_public(&text(a)))),
+    test("private", |a| Ok(kind::is_private(&text(a)))),
+    test("reserved", |a| Ok(kind::is_reserved(&text(a)))),
+    test("mac", |a| Ok(kind::is_mac(&text(a)))),
 ];
 
 static TABLE: LazyLock<BTreeMap<String, &'static Entry>> = LazyLock::new(|| {
@@ -288,6 +305,16 @@ fn truth(args: &Args) -> bool {
 fn subset(a: &Value, b: &Value) -> B {
     let b = items(b, "subset")?;
     Ok(items(a, "subset")?.iter().all(|v| b.contains(v)))
+}
+
+fn text(args: &Args) -> String {
+    py::str(&args.value())
+}
+
+/// In how many of the networks the address lies.
+fn networks_around(args: &Args) -> Result<usize, Error> {
+    let networks = items(&args.need(1, "networks")?, args.name())?;
+    Ok(networks.iter().filter(|network| kind::lies_in(&text(args), &py::str(network))).count())
 }
 
 fn path(args: &Args) -> std::path::PathBuf {

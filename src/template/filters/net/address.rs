@@ -8,11 +8,6 @@ use minijinja::value::{Value, ValueKind};
 
 use crate::template::py;
 
-/// Whether text is an address, for tests.
-pub(crate) fn is_ip(text: &str, version: Option<u8>) -> bool {
-    IpAddr::from_str(text).is_ok_and(|ip| version.is_none_or(|v| (v == 4) == ip.is_ipv4()))
-}
-
 /// The number that an address is.
 pub(super) fn number(ip: IpAddr) -> u128 {
     match ip {

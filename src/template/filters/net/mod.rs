@@ -4,6 +4,7 @@
 mod address;
 mod arithmetic;
 mod forms;
+pub(in crate::template) mod kind;
 mod mac;
 mod query;
 mod reach;
@@ -16,8 +17,6 @@ pub(super) use mac::{hwaddr, macaddr, slaac};
 pub(super) use query::{ipaddr, ipv4, ipv6, ipwrap};
 pub(super) use subnet::{ipsubnet, next_nth_usable, nthhost, previous_nth_usable};
 pub(super) use within::{cidr_merge, ip_sort, network_in_network, network_in_usable, reduce_on_network};
-
-pub(crate) use address::is_ip;
 
 /// What a filter makes of these values, as text; `error` where it refuses them.
 #[cfg(test)]
