@@ -390,7 +390,7 @@ mod tests {
         assert_eq!(names(&included, 9, b), ["one", "two", "other", "late"]);
         assert_eq!(names(&included, 5, b), ["one", "two", "other"]);
         assert_eq!(names(&included, 2, b), [""; 0]);
-        let seen = |host: usize| included.before(&at(9), host)[0].1.clone();
+        let seen = |host: usize| included.before(&at(9), host, false)[0].1.clone();
         assert!(Arc::ptr_eq(&seen(a), &shared[0]) && Arc::ptr_eq(&seen(b), &own[0]));
         // Who has not been there sees what the first has brought.
         assert!(Arc::ptr_eq(&seen(c), &shared[0]));
@@ -408,10 +408,10 @@ mod tests {
         // What was notified stays what it was when one comes that stands before it.
         let included = Included::default();
         included.add(&at, 2, roles[2].clone());
-        let before = included.before(&Position::end(), 2);
+        let before = included.before(&Position::end(), 2, false);
         included.add(&at, 1, roles[1].clone());
         included.add(&at, 0, roles[2].clone());
-        let after = included.before(&Position::end(), 2);
+        let after = included.before(&Position::end(), 2, false);
         assert_eq!(names(&included, 9, 2), ["rc.yml", "rb.yml"]);
         assert!(before[0].0 == after[0].0 && Arc::ptr_eq(&before[0].1, &after[0].1));
     }
