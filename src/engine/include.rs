@@ -287,11 +287,12 @@ impl Walker {
         frame.notify.extend(call.task.notify.iter().cloned());
         if let Some(apply) = apply {
             let mut diags = Diags::new();
-            let keywords = Keywords::read(apply, &mut diags);
+            let (keywords, notify) = Keywords::read(apply, &mut diags);
             if let Some(error) = diags.into_iter().find(Diag::is_error) {
                 return Err(error.into());
             }
             frame.keywords.push(Arc::new(keywords));
+            frame.notify.extend(notify);
         }
         Ok(frame)
     }

@@ -178,20 +178,22 @@ impl Place {
 }
 
 impl Keywords {
-    /// Reads a mapping that holds nothing but keywords (`apply` of a dynamic include).
-    pub fn read(node: &Node, diags: &mut Diags) -> Keywords {
-        let mut keywords = Keywords::default();
+    /// Reads a mapping that holds nothing but keywords of a block (`apply` of a dynamic include), `notify` for itself.
+    pub fn read(node: &Node, diags: &mut Diags) -> (Keywords, Vec<Node>) {
+        let (mut keywords, mut notify) = (Keywords::default(), Vec::new());
         match node.as_map() {
             Some(map) => {
                 for (key, value) in map.iter() {
-                    if !keywords.take(key, value, diags) {
+                    if key.as_str() == Some("notify") {
+                        notify = listed(value);
+                    } else if !keywords.take(key, value, diags) {
                         diags.push(Place::Block.unknown(key));
                     }
                 }
             }
             None => diags.push(Diag::error("this must be a mapping of keywords").at(&node.span)),
         }
-        keywords
+        (keywords, notify)
     }
 
     /// Takes a keyword if it is one of the inheritable ones, and checks its literal value.

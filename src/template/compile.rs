@@ -294,7 +294,8 @@ pub(super) fn pieces(text: &str) -> Option<Vec<Piece>> {
             // From the braces on: the place of a filter is that of its name, not of what is filtered.
             let place = emit.span();
             let written = source.get(place.start_offset as usize..place.end_offset as usize)?;
-            let bare = written.strip_prefix("{{")?.trim_start_matches(['-', '+']);
+            let bare = written.strip_prefix("{{")?;
+            let bare = bare.strip_prefix(['-', '+']).unwrap_or(bare);
             Some(Piece::Expression(bare.trim().to_owned()))
         }
         _ => None,

@@ -1,5 +1,6 @@
 //! Whether text is an address, a network, or one of a kind: what the tests of `ansible.utils` ask. They go by Python's
-//! `ipaddress`, which is stricter than netaddr: a network has no bits of a host in it.
+//! `ipaddress`, which is stricter than netaddr: a network has no bits of a host in it. What can be reached from everywhere is
+//! what IANA lists by now; Pythons differ in that.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
@@ -29,9 +30,16 @@ const RESERVED: [&str; 16] = [
     "fe00::/9",
 ];
 
-/// An address alone.
+/// An address alone; one of version 6 may say the link that it is for.
 fn address(text: &str) -> Option<IpAddr> {
-    IpAddr::from_str(text).ok()
+    IpAddr::from_str(without_scope(text)).ok()
+}
+
+fn without_scope(text: &str) -> &str {
+    match text.split_once('%') {
+        Some((ip, scope)) if ip.contains(':') && !scope.is_empty() && !scope.contains(['%', '/']) => ip,
+        _ => text,
+    }
 }
 
 fn six(text: &str) -> Option<Ipv6Addr> {
@@ -46,7 +54,8 @@ fn strict(text: &str) -> Option<IpNet> {
     let (ip, prefix) = text.split_once('/').map_or((text, None), |(ip, prefix)| (ip, Some(prefix)));
     let digits = prefix.is_none_or(|prefix| prefix.bytes().all(|b| b.is_ascii_digit()));
     let mask = || address(ip).is_some_and(|ip| ip.is_ipv4()) && prefix.is_some_and(|p| p.contains('.'));
-    network(text).filter(|net| (digits || mask()) && net.addr() == net.network())
+    network(&prefix.map_or_else(|| without_scope(ip).to_owned(), |prefix| format!("{}/{prefix}", without_scope(ip))))
+        .filter(|net| (digits || mask()) && net.addr() == net.network())
 }
 
 /// Whether text is an address, of a version if one is asked for.
@@ -150,6 +159,9 @@ mod tests {
             ("2001:db8::/32", true),
             ("2001:db8::/ffff:ffff::", false),
             ("300.1.1.1", false),
+            ("fe80::1%eth0", true),
+            ("fe80::1%", false),
+            ("10.0.0.1%eth0", false),
             ("10.0.0.0/33", false),
             ("", false),
         ] {
