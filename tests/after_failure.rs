@@ -148,9 +148,14 @@ fn a_handler_that_nobody_has_fails_the_loop_whose_item_notifies_it() {
 
 #[test]
 fn a_handler_that_nobody_has_is_not_ignored_and_ends_what_one_host_runs_for_all() {
-    for task in ["notify: nobodys", "loop: [1, 2], notify: nobodys"] {
+    for task in [
+        "run_once: true, notify: nobodys",
+        "run_once: true, loop: [1, 2], notify: nobodys",
+        "notify: nobodys",
+        "loop: [nobodys], notify: '{{ item }}'",
+    ] {
         let play = Play::new(&format!(
-            "- hosts: all\n  gather_facts: false\n  tasks:\n    - {{command: echo, run_once: true, ignore_errors: true, {task}}}\n    \
+            "- hosts: all\n  gather_facts: false\n  tasks:\n    - {{command: sleep 0.1, ignore_errors: true, {task}}}\n    \
              - {{copy: {{content: x, dest: '{{{{ here }}}}/made'}}}}\n"
         ));
         play.file("hosts.yml", "all: {hosts: {one: , two: , three: }, vars: {ansible_connection: local}}\n");

@@ -92,23 +92,39 @@ impl Children {
         }
     }
 
-    /// Ends those who are a user, so that the user can be renamed or removed: who is needed again is started again.
-    pub fn leave(&mut self, user: &str) {
-        self.dismiss(|other| other == user);
+    /// Ends those who are this user, or anybody's: who is needed again is started again.
+    pub fn leave(&mut self, user: Option<&str>) {
+        self.dismiss(|other| user.is_none_or(|user| user == other));
     }
 
-    /// Ends children of these users; but not root's, and not who alone knows what tasks of a check would have done.
+    /// Ends children of these users, but not root's.
     fn dismiss(&mut self, users: impl Fn(&str) -> bool) {
-        let keeper = &self.overlay_with;
-        let goes = |who: &Identity| {
-            keeper.as_ref() != Some(who) && who.as_ref().is_some_and(|(_, user, ..)| user != "root" && users(user))
-        };
-        let (gone, stay) = std::mem::take(&mut self.running).into_iter().partition(|(who, _)| goes(who));
+        let goes = |who: &Identity| who.as_ref().is_some_and(|(_, user, ..)| user != "root" && users(user));
+        // Who knows what tasks of a check would have done tells the login's own first.
+        let keeper = self.overlay_with.clone().filter(goes);
+        let spared = keeper.filter(|_| !self.hand_to_login());
+        let goes = |who: &Identity| goes(who) && spared.as_ref() != Some(who);
+        let (gone, stay): (BTreeMap<Identity, Child>, _) =
+            std::mem::take(&mut self.running).into_iter().partition(|(who, _)| goes(who));
         self.running = stay;
-        let gone: BTreeMap<Identity, Child> = gone;
+        gone.values().for_each(Child::close);
         for (_, child) in gone {
             child.post_mortem();
         }
+    }
+
+    /// Hands the overlay of a check to the login's own child; says whether that went well.
+    fn hand_to_login(&mut self) -> bool {
+        if !self.running.contains_key(&None) {
+            let Ok(child) = self.start_child(&None, None) else { return false };
+            self.running.insert(None, child);
+        }
+        let before = self.overlay_with.clone();
+        let done = self.hand_over(&None).is_ok();
+        if !done {
+            self.overlay_with = before;
+        }
+        done
     }
 
     /// Whether a child has gone that alone knew what earlier tasks of a check would have done.
@@ -146,7 +162,10 @@ impl Children {
         result.map_err(|refusal| {
             let why = format!("cannot become {}: {}", target.user, refusal.why);
             let refusal = Refusal { why, ..refusal };
-            self.refused.push((identity.clone(), target.password.clone(), refusal.clone()));
+            // A user who is not there may be made yet.
+            if !matches!(Machine::new(Mode::Live).user(&target.user), Ok(None)) {
+                self.refused.push((identity.clone(), target.password.clone(), refusal.clone()));
+            }
             refusal
         })
     }

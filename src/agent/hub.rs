@@ -349,10 +349,8 @@ impl Hub {
                 "an earlier task of this check broke the agent, and with it went what tasks before it would have done",
             )));
         }
-        // Programs that rename or remove a user refuse to while one of its processes runs.
         if request.mode == Mode::Live
-            && request.module == "ansible.builtin.user"
-            && let Some(user) = ["name", "user"].iter().find_map(|key| request.arguments.get(*key)?.as_str())
+            && let Some(user) = changes_user(request)
         {
             self.children.leave(user);
         }
@@ -452,4 +450,20 @@ impl Hub {
 /// Whether the host has this user, whoever tells it of its users; where that is not known, it has.
 fn is_there(user: &str) -> bool {
     !matches!(Machine::new(Mode::Live).user(user), Ok(None))
+}
+
+/// Whose account a request may change: that of one user, or anybody's. Programs that rename or remove a user refuse to while
+/// one of its processes runs.
+fn changes_user(request: &TaskRequest) -> Option<Option<&str>> {
+    const PROGRAMS: [&str; 3] = ["usermod", "userdel", "deluser"];
+    match request.module.as_str() {
+        "ansible.builtin.user" => {
+            Some(["name", "user"].iter().find_map(|key| request.arguments.get(*key)).and_then(|name| name.as_str()))
+        }
+        "ansible.builtin.command" | "ansible.builtin.shell" | "ansible.builtin.raw" => {
+            let text = serde_json::Value::Object(request.arguments.clone()).to_string();
+            PROGRAMS.iter().any(|program| text.contains(program)).then_some(None)
+        }
+        _ => None,
+    }
 }

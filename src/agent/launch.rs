@@ -61,9 +61,14 @@ impl Child {
         self.output.next().ok().flatten()
     }
 
+    /// Lets it end: nothing more will come.
+    pub fn close(&self) {
+        drop(self.input.lock().map(|mut input| input.take()));
+    }
+
     /// How the process ended, in words. It is killed if it has not.
     pub fn post_mortem(mut self) -> (String, String) {
-        drop(self.input.lock().map(|mut input| input.take()));
+        self.close();
         let status = wait_a_little(&mut self.process);
         // Its last words may still be on their way; what it has started may keep the pipe open for ever.
         let deadline = Instant::now() + Duration::from_secs(1);

@@ -337,6 +337,13 @@ impl HostRun {
         known
     }
 
+    /// A check does not know which handlers a task at `position` notifies: it may be any.
+    pub fn perhaps_notifies_any(&self, position: &Position) {
+        for (rank, _) in self.handlers(position) {
+            self.host.notify(&rank, false);
+        }
+    }
+
     /// What was notified by name becomes the handlers that are meant by now.
     pub fn resolve_notifications(&self, position: &Position) {
         self.asking().resolve_notifications(position);

@@ -36,15 +36,19 @@ impl Notified {
             return notified;
         }
         let written;
-        let named = match call.given.handlers.get() {
-            Some(named) => named,
+        let (named, all) = match call.given.handlers.get() {
+            Some(named) => (named, !named.unknown.is_empty()),
             // A check has not come so far as to evaluate them.
             None => {
-                let names = nodes(call).filter(|node| !node.has_template()).filter_map(Node::scalar_text).collect();
+                let (templates, texts): (Vec<_>, Vec<_>) = nodes(call).partition(|node| node.has_template());
+                let names = texts.into_iter().filter_map(Node::scalar_text).collect();
                 written = Named { names, unknown: Vec::new() };
-                &written
+                (&written, !templates.is_empty())
             }
         };
+        if all {
+            call.on.perhaps_notifies_any(call.position());
+        }
         for name in &named.names {
             match call.on.notify(name, certainly, call.position(), call.frame.handler) {
                 false if certainly => notified.missing = notified.missing.or_else(|| Some(name.clone())),

@@ -56,6 +56,7 @@ pub async fn prepare(walker: &Walker, call: &Call) -> Result<Prepared, Trouble> 
         (Ok(Prepared::Done(outcome)), Some(why)) if outcome.status == modules::Status::Failed => {
             Ok(Prepared::Done(why))
         }
+        (Ok(Prepared::Finished(finished)), Some(why)) if finished.delegated_to.is_some() => Ok(Prepared::Done(why)),
         (other, _) => other,
     }
 }
@@ -120,7 +121,8 @@ async fn submit(
             }
         },
         epoch,
-        on_failure: if goes_on(call).await? { OnFailure::Continue } else { OnFailure::Stop },
+        // What may be skipped in the run stops nothing in a check.
+        on_failure: if doubt.is_some() || goes_on(call).await? { OnFailure::Continue } else { OnFailure::Stop },
         group: call.group,
         timeout,
         detach,
@@ -144,13 +146,13 @@ async fn submit(
             return Ok(Prepared::Finished(Box::new(Finished { delegated_to: target, ..finished })));
         }
     };
-    let action = TaskAction::new(call.clone(), link, request, target);
+    let action = TaskAction::new(call.clone(), link, request, target.clone());
     let mut sent = match action.start(module).await? {
         ActionEnd::Sent(sent) => *sent,
         ActionEnd::Done(outcome) => return Ok(Prepared::Done(outcome)),
         ActionEnd::Unreachable(why) => {
             let finished = finish::finish(call, Answer::Unreachable(why), None, 0.0).await;
-            return Ok(Prepared::Finished(Box::new(finished)));
+            return Ok(Prepared::Finished(Box::new(Finished { delegated_to: target, ..finished })));
         }
     };
     sent.doubt = doubt;
