@@ -103,6 +103,7 @@ fn a_check_does_not_guess_which_handlers_are_notified() {
     assert_eq!(ran.code, 0, "{}", ran.all());
     assert!(ran.recap().contains("changed=1") && ran.recap().contains("unknown=5"), "{}", ran.all());
     assert!(ran.out.contains("copy (play.yml:6:7) on here\n  `command` → `r.stdout` → `copy`"), "{}", ran.all());
+    assert!(ran.out.contains("which handlers it notifies depends on `r.stdout`"), "{}", ran.all());
 }
 
 #[test]

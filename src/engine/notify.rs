@@ -57,7 +57,9 @@ impl Notified {
         }
         if certainly && !named.unknown.is_empty() {
             let outcome = unknown::depends("which handlers it notifies depends on", &named.unknown);
-            let because = unknown::because(call, &outcome);
+            let mut because = unknown::because(call, &outcome);
+            // The task itself is known; what is not is said.
+            because.reason = outcome.msg.unwrap_or(because.reason);
             call.on.play.run.unknowns.note(&call.on.host.name, &call.info, &because);
         }
         notified
