@@ -107,6 +107,43 @@ fn a_check_does_not_guess_which_handlers_are_notified() {
 }
 
 #[test]
+fn a_task_that_may_be_skipped_stops_nothing_in_a_check() {
+    let play = Play::new(
+        "- hosts: here\n  gather_facts: false\n  tasks:\n    - {command: echo x, register: r}\n    \
+         - {copy: {remote_src: true, src: /nonexistent, dest: '{{ here }}/x'}, when: r.stdout == 'y'}\n    \
+         - {copy: {content: x, dest: '{{ here }}/y'}}\n    - {stat: {path: '{{ here }}/y'}, register: there}\n    \
+         - {debug: {msg: 'it is there: {{ there.stat.exists }}'}}\n",
+    );
+    let ran = play.run(&["--check"]);
+    assert_eq!(ran.code, 0, "{}", ran.all());
+    assert!(ran.recap().contains("ok=3") && ran.recap().contains("unknown=2"), "{}", ran.all());
+    assert!(ran.out.contains("it is there: True"), "{}", ran.all());
+}
+
+#[test]
+fn who_is_become_is_who_the_user_is_by_now() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not tried: this test makes users, which needs root");
+        return;
+    }
+    let who = "become: true, become_user: deploytestnow, args: {chdir: /}";
+    let play = Play::new(&format!(
+        "- hosts: here\n  gather_facts: false\n  tasks:\n    \
+         - block:\n        - {{command: id -un, {who}, ignore_errors: true, register: nobody}}\n        \
+         - {{user: {{name: deploytestnow, create_home: false}}}}\n        - {{group: {{name: deploytestnow2}}}}\n        \
+         - {{command: id -Gn, {who}}}\n        - {{command: usermod -aG deploytestnow2 deploytestnow}}\n        \
+         - {{command: id -Gn, {who}, register: told}}\n        - {{command: usermod -u 54321 deploytestnow}}\n        \
+         - {{command: id -u, {who}, register: number}}\n        \
+         - {{debug: {{msg: '{{{{ nobody is failed }}}} {{{{ told.stdout }}}} {{{{ number.stdout }}}}'}}}}\n        \
+         - {{user: {{name: deploytestnow, state: absent}}}}\n      always:\n        \
+         - {{shell: userdel -f deploytestnow; groupdel deploytestnow2, failed_when: false}}\n"
+    ));
+    let ran = play.run(&[]);
+    assert!(ran.out.contains("True deploytestnow deploytestnow2 54321"), "{}", ran.all());
+    assert_eq!(ran.code, 0, "{}", ran.all());
+}
+
+#[test]
 fn a_task_that_takes_too_long_fails_and_its_processes_are_gone() {
     let play = Play::new(
         r#"
